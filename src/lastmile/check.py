@@ -1,0 +1,103 @@
+"""Checking an annotator: how often it succeeds, how it spends its clicks, and what becomes of its mistakes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from lastmile.annotator import STYLES, click, make_annotator
+from lastmile.screen import Look
+from lastmile.tasks import get_task
+from lastmile.tasks.task import Interface, State, generator
+from lastmile.trajectory import LONGEST, verdict
+
+STARTS = ("start", "random")
+PLAYERS = (*STYLES, "random", "blind")
+"""Who works: an annotator of a style, random valid clicks, or the typical annotator shown another world's seed."""
+RANDOM_STEPS = 200
+
+
+def random_click(interface: Interface, state: State, rng: np.random.Generator, look: Look, done: bool = False) -> tuple[int, int]:
+    """A random valid click: an enabled button (but `Done`, unless asked for) or the live canvas, each as likely; then a point inside."""
+    screen = interface.screen(state, look)
+    rects = [w.rect for w in screen.widgets if w.button.enabled and (done or w.button.id != "done")]
+    if screen.canvas_live:
+        rects.append(screen.canvas)
+    rect = rects[int(rng.integers(len(rects)))]
+    return int(rect.x + rng.integers(rect.width)), int(rect.y + rng.integers(rect.height))
+
+
+def check(name: str, worlds: int = 100, style: str = "typical", start: str = "start", difficulty: str = "full", seed: int = 0) -> dict[str, Any]:
+    """Let an annotator work on `worlds` worlds and count.
+
+    start: "start", or "random": from the state after 0 to 60 random valid clicks (`Done` left out).
+    Returns success (share), score (mean), steps (mean, shortest, longest), shares of actions and phases, mistakes per placement by the verdict
+    of `judge` and by kind, share of mistakes repaired, and the correction rate (undos per placement).
+    Raises ValueError for an unknown task, style, start or difficulty, or a number of worlds below 1.
+    """
+    if worlds < 1:
+        raise ValueError(f"worlds: expected at least 1, got {worlds}")
+    if start not in STARTS:
+        raise ValueError(f"unknown start '{start}': expected one of {', '.join(STARTS)}")
+    if style not in PLAYERS:
+        raise ValueError(f"unknown style '{style}': expected one of {', '.join(PLAYERS)}")
+    task, look = get_task(name), Look()
+    task.difficulty(difficulty)
+    actions: Counter[str] = Counter()
+    phases: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    scores, successes, lengths, made, left = [], 0, [], 0, 0
+    for index in range(worlds):
+        world = task.world((seed, 7, index), difficulty)
+        rng = generator((seed, 7, index), name, f"check {style}")
+        interface = task.interface(world)
+        state = interface.start()
+        if start == "random":
+            for _ in range(int(rng.integers(0, 61))):
+                state = interface.apply(state, interface.hit(state, *random_click(interface, state, rng, look), look))
+        annotator = None
+        if style != "random":
+            shown = task.world((seed, 8, index), difficulty) if style == "blind" else world
+            annotator = make_annotator(task, shown, task.interface(shown), "typical" if style == "blind" else style, rng)
+        limit = LONGEST if style in STYLES else RANDOM_STEPS
+        steps = 0
+        while not state.done and steps < limit:
+            if annotator is None:
+                x, y = random_click(interface, state, rng, look, done=steps >= RANDOM_STEPS // 2)
+            else:
+                try:
+                    intent = annotator.next(state)
+                    x, y = click(intent, interface.screen(state, look), rng)
+                except (KeyError, IndexError):
+                    break  # a blind annotator may look for what is not there
+                phases[intent.phase] += 1
+            hit = interface.hit(state, x, y, look)
+            after = interface.apply(state, hit)
+            actions[hit.kind] += 1
+            outcome = verdict(task, world, state, after)
+            if outcome:
+                verdicts[outcome] += 1
+            made += len(task.mistakes(world, after)) > len(task.mistakes(world, state)) and style in STYLES
+            state, steps = after, steps + 1
+        if style in STYLES and not state.done:
+            raise RuntimeError(f"the {style} annotator of '{name}' did not finish world {index} within {limit} steps")
+        score = task.score(world, state)
+        scores.append(score.score)
+        successes += score.success
+        lengths.append(steps)
+        left += len(task.mistakes(world, state))
+    placements = sum(verdicts.values())
+    total, total_phases = sum(actions.values()), sum(phases.values())
+    return {
+        "task": name, "style": style, "start": start, "difficulty": difficulty, "worlds": worlds, "seed": seed,
+        "success": successes / worlds, "score": float(np.mean(scores)),
+        "steps": {"mean": float(np.mean(lengths)), "shortest": min(lengths), "longest": max(lengths)},
+        "actions": {kind: count / total for kind, count in sorted(actions.items())},
+        "phases": {phase: count / total_phases for phase, count in sorted(phases.items())},
+        "mistakes_per_placement": 1 - verdicts["right"] / placements if placements else 0.0,
+        "verdicts": dict(sorted(verdicts.items())),
+        "repaired": 1 - left / made if made else 1.0,
+        "correction_rate": actions["undo"] / actions["place"] if actions["place"] else 0.0,
+    }  # fmt: skip

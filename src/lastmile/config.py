@@ -1,0 +1,206 @@
+"""The settings of a study, typed and closed: an unknown or misspelt key is an error that names it.
+
+`config.yaml` (the preset `desk`) and the presets in `workflow/presets/` are read into `Settings`; the JSON schema in `workflow/schemas/` is
+made from these classes. No torch here: the Snakefile reads this module for every job.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+SIZES = ("xs", "s", "m", "l")
+SPLITS = ("train", "validation", "test")
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the message names the key and what was expected."""
+
+
+class Closed(BaseModel):
+    """Settings that refuse unknown keys and never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Worlds(Closed):
+    """What is annotated, by whom, and how the interface looks."""
+
+    difficulty: str = Field("short", description="Named set of numbers in each task: `short` for small machines, `full` for the study's length.")
+    style: str = Field("typical", description="Style of the virtual annotator who makes the data: careful, typical, hasty or oracle.")
+    layouts: tuple[str, ...] = Field(("right",), min_length=1, description="Layouts of the interface, drawn at random by episode.")
+    themes: tuple[str, ...] = Field(("dark",), min_length=1, description="Themes of the interface, drawn at random by episode.")
+
+
+class Episodes(Closed):
+    """How many episodes each task records, by split. The splits differ by seed."""
+
+    train: int = Field(1200, ge=1, description="Episodes to train on.")
+    validation: int = Field(30, ge=1, description="Episodes for the curves during training; never used to choose anything that is reported.")
+    test: int = Field(100, ge=2, description="Held-out episodes: skills, closed loop, recovery and probes are measured on these worlds.")
+
+
+class PolicySettings(Closed):
+    """The policy. `size` sets all widths and depths."""
+
+    size: Literal["xs", "s", "m", "l"] = Field("s", description="The one dial for widths and depths.")
+    encoder: Literal["conv"] = Field("conv", description="From screens to features: `conv`, from scratch.")
+    head: Literal["pointer", "bins"] = Field("pointer", description="`pointer` chooses a grid cell, then the place inside it; `bins` has softmaxes over x and y, as published.")
+    window: int = Field(20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones.")
+
+
+class Training(Closed):
+    """How a policy is trained."""
+
+    frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
+    batch: int = Field(16, ge=1, description="Windows a step.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
+    warmup: float = Field(0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    snapshots: int = Field(8, ge=1, description="Policies kept along the training at log-spaced numbers of frames, the last one included.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training for each seed.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
+            raise ValueError(f"seeds must be distinct and not negative, got {list(seeds)}")
+        return seeds
+
+
+class Evaluation(Closed):
+    """How policies are tested."""
+
+    temperature: float = Field(0.4, gt=0, description="Sampling temperature in closed loop.")
+    max_steps: int = Field(3, ge=1, description="A rollout ends after this many times the median length of the annotator's episodes.")
+    recovery_states: int = Field(100, ge=2, description="States for the recovery test, each with and without an injected mistake.")
+    recovery_steps: int = Field(15, ge=1, description="Steps in which an injected mistake is to be repaired.")
+    resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
+
+
+class Probes(Closed):
+    """How linear probes are fitted."""
+
+    frames: int = Field(6000, ge=50, description="Frames of the test episodes whose activations are probed.")
+    train_share: float = Field(0.6, gt=0, lt=1, description="Share of the episodes to fit on; the rest are tested.")
+
+
+class Settings(Closed):
+    """All settings of a study."""
+
+    name: str = Field("desk", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of the study; its results lie in `results/NAME`.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of all data.")
+    tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all that exist.")
+    worlds: Worlds = Worlds()
+    episodes: Episodes = Episodes()
+    policy: PolicySettings = PolicySettings()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    probes: Probes = Probes()
+
+    def canonical(self) -> str:
+        """One JSON string, keys sorted: equal settings give equal strings."""
+        return canonical(self.model_dump(mode="json"))
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def parse(values: dict[str, Any], source: str = "config") -> Settings:
+    """Settings from a mapping.
+
+    Raises ConfigError with one line for each bad key: its name, what was expected, and what came.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {_explain(item)}" for item in error.errors())) from None
+    _check_names(settings, source)
+    return settings
+
+
+def load(path: str | Path, *overlays: str | Path) -> Settings:
+    """Settings from a YAML file and overlays, merged as Snakemake does: mappings are merged, everything else is replaced.
+
+    Raises ConfigError naming the file or key at fault.
+    """
+    values: dict[str, Any] = {}
+    for part in (path, *overlays):
+        try:
+            read = yaml.safe_load(Path(part).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{part}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{part}: is not valid YAML ({str(error).splitlines()[0]})") from None
+        if read is not None and not isinstance(read, dict):
+            raise ConfigError(f"{part}: expected a mapping of settings, got {type(read).__name__}")
+        _merge(values, read or {})
+    return parse(values, str(overlays[-1] if overlays else path))
+
+
+def _merge(into: dict, new: dict) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        *parents, key = item["loc"]
+        model: Any = Settings
+        for parent in parents:
+            model = model.model_fields[parent].annotation
+        known = list(model.model_fields)
+        close = difflib.get_close_matches(str(key), known, n=1)
+        return f"unknown setting '{where}'" + (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {', '.join(known)})"
+    return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"
+
+
+def _check_names(settings: Settings, source: str) -> None:
+    """Names that live in folders and tables rather than in types: tasks, difficulties, styles, layouts, themes."""
+    from lastmile.annotator import STYLES
+    from lastmile.screen import LAYOUTS, THEMES
+    from lastmile.tasks import get_task, task_names
+
+    def known(key: str, name: str, names: Any) -> None:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ConfigError(f"{source}: setting '{key}': unknown '{name}'{hint} (known: {', '.join(names)})")
+
+    for task in settings.tasks:
+        known("tasks", task, task_names())
+    if len(set(settings.tasks)) != len(settings.tasks):
+        raise ConfigError(f"{source}: setting 'tasks': a task is named twice in {list(settings.tasks)}")
+    known("worlds.style", settings.worlds.style, STYLES)
+    for layout in settings.worlds.layouts:
+        known("worlds.layouts", layout, LAYOUTS)
+    for theme in settings.worlds.themes:
+        known("worlds.themes", theme, THEMES)
+    for task in settings.tasks or task_names():
+        known("worlds.difficulty", settings.worlds.difficulty, get_task(task).difficulties)
+
+
+def task_list(settings: Settings) -> tuple[str, ...]:
+    """The tasks of a study: those named, or all that exist."""
+    from lastmile.tasks import task_names
+
+    return settings.tasks or task_names()
+
+
+def schema() -> str:
+    """The JSON schema of the settings, as it lies in `workflow/schemas/settings.schema.json`."""
+    return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"

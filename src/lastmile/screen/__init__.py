@@ -1,0 +1,40 @@
+"""How an interface looks: widgets, layouts, themes and the rasteriser. Knows no task."""
+
+from lastmile.screen.layout import LAYOUTS, Look
+from lastmile.screen.raster import draw, draw_small, shrink
+from lastmile.screen.theme import THEMES
+from lastmile.screen.widgets import (
+    CANVAS,
+    HEIGHT,
+    SMALL_HEIGHT,
+    SMALL_WIDTH,
+    WIDTH,
+    Button,
+    Group,
+    Hit,
+    Mark,
+    Rect,
+    Screen,
+    Widget,
+)
+
+__all__ = [
+    "CANVAS",
+    "HEIGHT",
+    "LAYOUTS",
+    "SMALL_HEIGHT",
+    "SMALL_WIDTH",
+    "THEMES",
+    "WIDTH",
+    "Button",
+    "Group",
+    "Hit",
+    "Look",
+    "Mark",
+    "Rect",
+    "Screen",
+    "Widget",
+    "draw",
+    "draw_small",
+    "shrink",
+]

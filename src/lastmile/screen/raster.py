@@ -1,0 +1,193 @@
+"""The rasteriser: a `Screen` to pixels, in-process, on OpenCV and NumPy.
+
+What stays the same between two screens (panels, buttons in a given state, status texts) is drawn once and cached; a frame is then one copy
+of the chrome, the canvas image and the marks.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from lastmile.screen import text
+from lastmile.screen.layout import LAYOUTS
+from lastmile.screen.theme import THEMES, Theme
+from lastmile.screen.widgets import CANVAS, HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH, Color, Mark, Rect, Screen, Widget
+
+_SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
+_ONE = 1 << _SHIFT
+
+
+def draw(screen: Screen) -> np.ndarray:
+    """The screen as (336, 448, 3) uint8, RGB."""
+    frame = _chrome(screen.title, screen.widgets, screen.groups, screen.look, screen.status()).copy()
+    x, y = screen.canvas.x, screen.canvas.y
+    canvas = frame[y : y + CANVAS, x : x + CANVAS]
+    canvas[:] = screen.image()
+    for mark in screen.marks():
+        draw_mark(canvas, mark)
+    return frame
+
+
+def shrink(frame: np.ndarray) -> np.ndarray:
+    """A screen as a policy sees it: (336, 448, 3) to (126, 168, 3) uint8, each pixel the mean of the area it covers."""
+    return cv2.resize(frame, (SMALL_WIDTH, SMALL_HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def draw_small(screen: Screen) -> np.ndarray:
+    """`shrink(draw(screen))` in a third of the time: (126, 168, 3) uint8.
+
+    The canvas stands on multiples of 8 logical px in every layout, so that the pixels over it and those over the rest never mix.
+    """
+    frame = _small_chrome(screen.title, screen.widgets, screen.groups, screen.look, screen.status()).copy()
+    canvas = screen.image()
+    marks = screen.marks()
+    if marks:
+        canvas = canvas.copy()
+        for mark in marks:
+            draw_mark(canvas, mark)
+    x, y, side = screen.canvas.x * 3 // 8, screen.canvas.y * 3 // 8, CANVAS * 3 // 8
+    frame[y : y + side, x : x + side] = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    return frame
+
+
+def draw_mark(canvas: np.ndarray, mark: Mark) -> None:
+    """Draw one mark over a canvas view, in place."""
+    if mark.faint:
+        xs, ys = [p[0] for p in mark.points], [p[1] for p in mark.points]
+        pad = int(mark.size) + 4 + 8 * len(mark.label)
+        x0, y0 = max(int(min(xs)) - pad, 0), max(int(min(ys)) - pad, 0)
+        x1, y1 = min(int(max(xs)) + pad, canvas.shape[1]), min(int(max(ys)) + pad, canvas.shape[0])
+        if x0 >= x1 or y0 >= y1:
+            return
+        part = canvas[y0:y1, x0:x1]
+        over = part.copy()
+        _draw_mark(over, mark, x0, y0)
+        cv2.addWeighted(part, 0.6, over, 0.4, 0, dst=over)
+        part[:] = over
+    else:
+        # OpenCV writes to contiguous-row views in place
+        _draw_mark(canvas, mark, 0, 0)
+
+
+def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
+    points = [((x - x0) * _ONE, (y - y0) * _ONE) for x, y in mark.points]
+    if mark.kind in ("line", "polygon"):
+        path = np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(image, [path], mark.kind == "polygon", mark.color, max(1, round(mark.size)), cv2.LINE_AA, _SHIFT)
+    else:
+        radius = round(mark.size * _ONE)
+        for x, y in points:
+            x, y = round(x), round(y)
+            if mark.kind == "ring":
+                cv2.circle(image, (x, y), radius, (0, 0, 0), 3, cv2.LINE_AA, _SHIFT)
+                cv2.circle(image, (x, y), radius, mark.color, 2, cv2.LINE_AA, _SHIFT)
+            elif mark.kind == "dot":
+                cv2.circle(image, (x, y), radius, mark.color, -1, cv2.LINE_AA, _SHIFT)
+            else:
+                cv2.line(image, (x - radius, y), (x + radius, y), mark.color, 1, cv2.LINE_AA, _SHIFT)
+                cv2.line(image, (x, y - radius), (x, y + radius), mark.color, 1, cv2.LINE_AA, _SHIFT)
+    if mark.label:
+        x, y = mark.points[0]
+        text.put(image, mark.label, round(x - x0 + mark.size + 2), round(y - y0 - mark.size - 8), mark.color, 9, bold=True)
+
+
+@lru_cache(maxsize=512)
+def _chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
+    """Everything but the canvas content, (336, 448, 3) uint8; read only."""
+    frame = _buttons(title, widgets, groups, look).copy()
+    theme, place = THEMES[look.theme], LAYOUTS[look.layout].status_bar
+    if place.width == WIDTH:
+        x = place.x + 12
+        for line in status:
+            text.put(frame, line, x, place.y + 5, theme.text, 11)
+            x += text.mask(line, 11).shape[1] + 18
+    else:
+        for i, line in enumerate(status):
+            text.put(frame, text.fit(line, place.width - 6, 10), place.x + 6, place.y + 4 + 16 * i, theme.text, 10)
+    frame.flags.writeable = False
+    return frame
+
+
+@lru_cache(maxsize=2048)
+def _small_chrome(*parts) -> np.ndarray:
+    small = shrink(_chrome(*parts))
+    small.flags.writeable = False
+    return small
+
+
+@lru_cache(maxsize=512)
+def _buttons(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
+    theme, layout = THEMES[look.theme], LAYOUTS[look.layout]
+    frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    frame[:] = theme.background
+    for panel in layout.panels:
+        _box(frame, panel, theme.panel, theme.border, theme, width=1)
+    wide = layout.status_bar.width == WIDTH
+    if wide:
+        bar = layout.status_bar
+        frame[bar.y :] = theme.panel
+        cv2.line(frame, (0, bar.y), (WIDTH - 1, bar.y), theme.border, 1)
+        text.put(frame, title, 14, 8, theme.text, 13, bold=True)
+    else:
+        bar = layout.title_bar
+        for i, word in enumerate(title.split()):
+            text.put(frame, text.fit(word, bar.width - 6, 11, True), bar.x + 6, bar.y + 8 + 16 * i, theme.text, 11, bold=True)
+    canvas = layout.canvas
+    cv2.rectangle(frame, (canvas.x - 1, canvas.y - 1), (canvas.x + CANVAS, canvas.y + CANVAS), theme.canvas_border, 1)
+    for name, rect in groups:
+        if rect.height:
+            text.put(frame, text.fit(name, rect.width, 9), rect.x + 1, rect.y, theme.muted, 9)
+    for widget in widgets:
+        _button(frame, widget, theme)
+    return frame
+
+
+def _button(frame: np.ndarray, widget: Widget, theme: Theme) -> None:
+    button, rect = widget
+    if not button.enabled:
+        fill, ink = theme.disabled, theme.disabled_text
+    elif button.active:
+        fill, ink = theme.active, theme.active_text
+    else:
+        fill, ink = theme.button, theme.button_text
+    _box(frame, rect, fill, theme.border, theme, width=theme.border_width)
+    if theme.bevel and button.enabled:
+        light, dark = ((255, 255, 255), (110, 110, 110)) if not button.active else ((20, 20, 60), (190, 190, 255))
+        x1, y1 = rect.x + rect.width - 2, rect.y + rect.height - 2
+        cv2.line(frame, (rect.x + 1, rect.y + 1), (x1, rect.y + 1), light, 1)
+        cv2.line(frame, (rect.x + 1, rect.y + 1), (rect.x + 1, y1), light, 1)
+        cv2.line(frame, (rect.x + 1, y1), (x1, y1), dark, 1)
+        cv2.line(frame, (x1, rect.y + 1), (x1, y1), dark, 1)
+    size = 11 if rect.height >= 20 else 9
+    swatch = 12 if button.color else 0
+    label = text.fit(button.label, rect.width - 4 - swatch, size)
+    if label != button.label and size > 9:
+        size = 9
+        label = text.fit(button.label, rect.width - 4 - swatch, size)
+    coverage = text.mask(label, size)
+    left = rect.x + (rect.width - coverage.shape[1] - swatch) // 2
+    if button.color:
+        color = button.color if button.enabled else tuple((c + d) // 2 for c, d in zip(button.color, theme.disabled))
+        cv2.circle(frame, ((left + 4) * _ONE, (rect.y + rect.height // 2) * _ONE), 4 * _ONE, color, -1, cv2.LINE_AA, _SHIFT)
+    text.put(frame, label, left + swatch, rect.y + (rect.height - coverage.shape[0]) // 2, ink, size)
+
+
+def _box(frame: np.ndarray, rect: Rect, fill: Color, border: Color, theme: Theme, width: int) -> None:
+    """A filled box with border and rounded corners."""
+    x0, y0, x1, y1 = rect.x, rect.y, rect.x + rect.width - 1, rect.y + rect.height - 1
+    r = min(theme.radius, rect.width // 2, rect.height // 2)
+    if r == 0:
+        cv2.rectangle(frame, (x0, y0), (x1, y1), fill, -1)
+        cv2.rectangle(frame, (x0, y0), (x1, y1), border, width)
+        return
+    angles = np.linspace(0, np.pi / 2, 8)
+    corners = []
+    for cx, cy, start in ((x1 - r, y1 - r, 0), (x0 + r, y1 - r, 1), (x0 + r, y0 + r, 2), (x1 - r, y0 + r, 3)):
+        turn = angles + start * np.pi / 2
+        corners.append(np.stack([cx + r * np.cos(turn), cy + r * np.sin(turn)], axis=1))
+    path = (np.concatenate(corners) * _ONE).round().astype(np.int32).reshape(-1, 1, 2)
+    cv2.fillPoly(frame, [path], fill, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(frame, [path], True, border, width, cv2.LINE_AA, _SHIFT)

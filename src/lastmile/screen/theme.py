@@ -1,0 +1,55 @@
+"""Colors and shapes of a screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lastmile.screen.widgets import Color
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """How widgets are painted. Lengths in logical pixels."""
+
+    name: str
+    background: Color
+    panel: Color
+    canvas_border: Color
+    text: Color
+    muted: Color
+    button: Color
+    button_text: Color
+    active: Color
+    active_text: Color
+    disabled: Color
+    disabled_text: Color
+    border: Color
+    border_width: int
+    radius: int
+    bevel: bool = False
+
+
+THEMES: dict[str, Theme] = {
+    theme.name: theme
+    for theme in (
+        Theme(
+            "dark",
+            background=(24, 26, 31), panel=(33, 36, 43), canvas_border=(70, 75, 88), text=(226, 229, 235), muted=(150, 156, 168),
+            button=(58, 63, 75), button_text=(236, 238, 242), active=(64, 132, 214), active_text=(255, 255, 255),
+            disabled=(40, 43, 51), disabled_text=(98, 103, 115), border=(78, 84, 99), border_width=1, radius=5,
+        ),
+        Theme(
+            "light",
+            background=(244, 245, 247), panel=(255, 255, 255), canvas_border=(170, 176, 186), text=(34, 38, 46), muted=(104, 111, 124),
+            button=(229, 232, 238), button_text=(34, 38, 46), active=(38, 110, 196), active_text=(255, 255, 255),
+            disabled=(242, 243, 246), disabled_text=(176, 181, 190), border=(188, 194, 204), border_width=1, radius=8,
+        ),
+        Theme(
+            "retro",
+            background=(192, 192, 192), panel=(192, 192, 192), canvas_border=(96, 96, 96), text=(0, 0, 0), muted=(72, 72, 72),
+            button=(204, 204, 204), button_text=(0, 0, 0), active=(0, 0, 128), active_text=(255, 255, 255),
+            disabled=(198, 198, 198), disabled_text=(140, 140, 140), border=(64, 64, 64), border_width=1, radius=0, bevel=True,
+        ),
+    )
+}  # fmt: skip
+"""Themes by name."""

@@ -1,0 +1,105 @@
+"""The virtual annotator of colored dots."""
+
+from __future__ import annotations
+
+from lastmile.annotator import Annotator, Intent
+from lastmile.tasks.colored_dots.interface import State
+from lastmile.tasks.task import Mistake
+
+
+class ColoredDotsAnnotator(Annotator):
+    """Looks at the projection, scans some way through the stack, then marks dot after dot in hue order, each in its own slice.
+
+    On the way it looks at the projection now and then to see which dot comes next, and sometimes steps a slice beyond a dot to be sure
+    where it is sharpest. At the end it compares markers and dots in the projection; a careful one goes through the slices once more.
+    """
+
+    weights = {"slip": 0.45, "confusion": 0.2, "lapse": 0.35}
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.scan = -1  # slices still to go up in the first scan; -1: not decided yet
+        self.looked = -1  # number of markers at the last look at the projection
+        self.passed = -1  # dot that was looked at from the slice beyond
+        self.heading = 0
+        self.sweep: tuple[int, ...] | None = None  # slices to visit in the final check
+
+    def explore(self, state: State) -> Intent | None:
+        if state.edits:
+            return None
+        if self.looked < 0:
+            self.looked = 0
+            if not state.mip:
+                return Intent("mip")
+        if self.scan < 0:
+            top = self.world.slices - 1
+            thorough = self.style.explore >= self.rng.random()
+            self.scan = top - state.z if thorough else 0
+        if state.mip:
+            return Intent("mip")
+        if self.scan > 0 and state.z < self.world.slices - 1:
+            self.scan -= 1
+            self.heading = 1
+            return Intent("+z")
+        return None
+
+    def annotate(self, state: State) -> Intent | None:
+        dot = self.world.following(state.edits)
+        if dot < 0:
+            return None
+        if state.mip:
+            return Intent("mip")
+        if self.looked != len(state.edits) and self.phase == "annotate" and state.edits != self.edits:
+            self.looked = len(state.edits)
+            if self.rng.random() < 0.05 + 0.2 * self.style.explore:
+                return Intent("mip")
+        z = int(self.world.z[dot])
+        if state.z != z:
+            self.heading = 1 if z > state.z else -1
+            return self._step(self.heading)
+        beyond = z + self.heading
+        if self.heading and self.passed != dot and 0 <= beyond < self.world.slices:
+            self.passed = dot
+            if self.rng.random() < 0.05 + 0.15 * self.style.verify:
+                return self._step(self.heading)
+        return self.put(self._point(dot))
+
+    def verify(self, state: State) -> Intent | None:
+        if self.phase != "verify":
+            self.sweep = None
+            if not state.mip:
+                return Intent("mip")
+        if state.mip:
+            return Intent("mip")
+        if self.sweep is None:
+            last = self.world.slices - 1
+            near, far = (0, last) if state.z < last / 2 else (last, 0)
+            self.sweep = (near, far) if self.style.verify > 0.9 else ()
+        while self.sweep and state.z == self.sweep[0]:
+            self.sweep = self.sweep[1:]
+        return self._step(1 if self.sweep[0] > state.z else -1) if self.sweep else None
+
+    def blunder(self, state: State, kind: str) -> Intent | None:
+        dot = self.world.following(state.edits)
+        if dot < 0 or state.mip:
+            return None
+        away = abs(int(self.world.z[dot]) - state.z)
+        if kind == "slip" and away == 0:
+            return self.beside(state, self._point(dot))
+        if kind == "lapse" and away == 1:
+            return self.put(self._point(dot))
+        if kind == "confusion" and away == 0:
+            others = [k for k in range(len(self.world.z)) if k != dot and 1 <= abs(int(self.world.z[k]) - state.z) <= 2]
+            if others:
+                return self.put(self._point(int(self.rng.choice(others))))._replace(target=self._point(dot))
+        return None
+
+    def visible(self, state: State, mistake: Mistake) -> bool:
+        return state.mip or abs(state.edits[mistake.index].z - state.z) <= 1
+
+    def _point(self, dot: int) -> tuple[float, float]:
+        return float(self.world.xy[dot, 0]), float(self.world.xy[dot, 1])
+
+    @staticmethod
+    def _step(direction: int) -> Intent:
+        return Intent("+z" if direction > 0 else "-z")

@@ -1,0 +1,272 @@
+"""The contract of a task: what a folder in `tasks/` has to provide, and what it gets for it.
+
+A task is four things, each in a file of its own:
+
+- `world.py`: what exists. A frozen dataclass of arrays and `make_world(rng, difficulty)`.
+- `interface.py`: what can be seen and done. An `Interface`: values of `State`, pure functions from state and action to the next state.
+- `annotator.py`: what a person would do. An `Annotator` (see `lastmile.annotator`).
+- `__init__.py`: a `Task` that holds the three together and says how to judge one annotation and how to score a finished state.
+
+Nothing here draws random numbers but from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from lastmile.screen import CANVAS, Button, Group, Hit, Look, Mark, Screen, Widget
+from lastmile.screen.layout import LAYOUTS, places, shape
+
+RIGHT = "right"
+"""Verdict on an annotation that is as it should be. Every other verdict is the kind of a mistake."""
+MISTAKES = ("slip", "confusion", "lapse")
+"""Kinds of mistakes: beside the target; the wrong object; the wrong slice, frame, tab or mode, or a step left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the work stands: a value. Tasks add the view (slice, frame, mode, ...).
+
+    edits: the annotations in the order in which they were made; `Undo` takes the last one back.
+    """
+
+    edits: tuple[Any, ...] = ()
+    done: bool = False
+
+
+class Score(NamedTuple):
+    """How good a state is: `score` from 0 to 1, `success` yes or no, and the task's own measures by name."""
+
+    score: float
+    success: bool
+    details: Mapping[str, float]
+
+
+class Mistake(NamedTuple):
+    """A mistake that stands in a state: index into `state.edits`, and its kind."""
+
+    index: int
+    kind: str
+
+
+class Interface(ABC):
+    """A task's graphical interface to one world. Holds caches, never the state.
+
+    Subclasses say what there is (`groups`, `image`, `marks`, `status`) and what actions do (`act`, `place`); `Undo` and `Done`, validity
+    and screens are the same for all tasks and stand here.
+    """
+
+    title: ClassVar[str]
+    undo_label: ClassVar[str] = "Undo"
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+
+    # What a task says
+
+    @abstractmethod
+    def start(self) -> State:
+        """The state in which an episode begins."""
+
+    @abstractmethod
+    def groups(self, state: State) -> tuple[Group, ...]:
+        """The buttons beyond Undo and Done."""
+
+    @abstractmethod
+    def image(self, state: State) -> np.ndarray:
+        """The canvas without marks: (256, 256, 3) uint8, not to be written to. Called only when a screen is drawn."""
+
+    @abstractmethod
+    def marks(self, state: State) -> tuple[Mark, ...]:
+        """What is drawn over the image: the annotations that are visible in this view."""
+
+    @abstractmethod
+    def status(self, state: State) -> tuple[str, ...]:
+        """Short texts for the status bar: position and counts."""
+
+    @abstractmethod
+    def position(self, state: State) -> float:
+        """Where in the data the view is, from 0 to 1."""
+
+    @abstractmethod
+    def act(self, state: State, button: str) -> State:
+        """The state after an enabled button of the task was pressed."""
+
+    def live(self, state: State) -> bool:
+        """Whether a click on the canvas means something in this state."""
+        return True
+
+    def place(self, state: State, u: float, v: float) -> State:
+        """The state after a click on the live canvas at (u, v)."""
+        raise NotImplementedError
+
+    def place_kind(self, state: State, u: float, v: float) -> str:
+        """Kind of action of a canvas click; `place` unless a click there selects or turns something."""
+        return "place"
+
+    # What is the same for all
+
+    def controls(self, state: State) -> tuple[Group, ...]:
+        """All groups of buttons; the last one holds Undo and Done."""
+        finish = Group(
+            "", (Button("undo", self.undo_label, "undo", bool(state.edits) and not state.done), Button("done", "Done", "done", not state.done))
+        )
+        groups = self.groups(state)
+        if state.done:
+            groups = tuple(group._replace(buttons=tuple(button._replace(enabled=False) for button in group.buttons)) for group in groups)
+        return (*groups, finish)
+
+    def press(self, state: State, button: str) -> State:
+        """The state after pressing a button. A disabled button changes nothing; KeyError for a button that does not exist."""
+        for group in self.controls(state):
+            for known in group.buttons:
+                if known.id == button:
+                    if not known.enabled:
+                        return state
+                    if button == "done":
+                        return replace(state, done=True)
+                    if button == "undo":
+                        return self.undo(state)
+                    return self.act(state, button)
+        raise KeyError(f"no button '{button}' in {self.title}")
+
+    def undo(self, state: State) -> State:
+        """The state with the last annotation taken back; the view stays where it is."""
+        return replace(state, edits=state.edits[:-1])
+
+    def touch(self, state: State, u: float, v: float) -> State:
+        """The state after a click on the canvas at (u, v); a canvas that is not live changes nothing."""
+        if state.done or not self.live(state) or not (0 <= u < CANVAS and 0 <= v < CANVAS):
+            return state
+        return self.place(state, u, v)
+
+    def screen(self, state: State, look: Look = Look()) -> Screen:  # noqa: B008 (an immutable value)
+        """What is seen and can be clicked in a state. Cheap: pixels are drawn only by `lastmile.screen.draw`."""
+        groups = self.controls(state)
+        frame, rects = LAYOUTS[look.layout], places(shape(groups), look.layout)
+        buttons = [button for group in groups for button in group.buttons]
+        return Screen(
+            title=self.title,
+            widgets=tuple(map(Widget, buttons, rects.buttons)),
+            groups=tuple((group.title, rect) for group, rect in zip(groups, rects.titles)),
+            canvas=frame.canvas,
+            status_bar=frame.status_bar,
+            title_bar=frame.title_bar,
+            canvas_live=not state.done and self.live(state),
+            status=partial(self.status, state),
+            image=partial(self.image, state),
+            marks=partial(self.marks, state),
+            look=look,
+        )
+
+    def hit(self, state: State, x: float, y: float, look: Look = Look()) -> Hit:  # noqa: B008
+        """What a click at logical pixel (x, y) of the screen hits, with the kind of action that it is."""
+        hit = self.screen(state, look).hit(x, y)
+        return hit._replace(kind=self.place_kind(state, hit.u, hit.v)) if hit.widget == "canvas" else hit
+
+    def apply(self, state: State, hit: Hit) -> State:
+        """The state after a hit; nothing hit, nothing changed."""
+        if hit.widget == "canvas":
+            return self.touch(state, hit.u, hit.v)
+        return self.press(state, hit.widget) if hit.widget else state
+
+
+class Task(ABC):
+    """A registered task. The class docstring is its page in the documentation, with the sections What it is, What is seen, What can be
+    done, When it ends, How it is scored, Mistakes, Sources."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever worlds, interface or scores change, so that old trajectories are refused."""
+    difficulties: ClassVar[Mapping[str, Any]]
+    """Named difficulties, at least `short` and `full`."""
+    interface: ClassVar[type[Interface]]
+    annotator: ClassVar[type]
+    mistake_rate: ClassVar[float]
+    """Share of placements that the `typical` style gets wrong."""
+    chance: ClassVar[float] = 0.0
+    """Score that is reached without looking (for classifications)."""
+
+    @abstractmethod
+    def make_world(self, rng: np.random.Generator, difficulty: Any) -> Any:
+        """A world from a generator and one value of `difficulties`."""
+
+    @abstractmethod
+    def judge(self, world: Any, earlier: tuple[Any, ...], edit: Any) -> str:
+        """Verdict on one annotation, given those made before it: `right` or the kind of the mistake."""
+
+    @abstractmethod
+    def score(self, world: Any, state: State) -> Score:
+        """How good a state is, whoever made it."""
+
+    def target(self, world: Any, state: State, u: float, v: float) -> tuple[float, float]:
+        """The true point that a correct placement at (u, v) in this state belongs to (canvas coordinates); (-1, -1) if there is none."""
+        return -1.0, -1.0
+
+    def mistakes(self, world: Any, state: State) -> tuple[Mistake, ...]:
+        """The mistakes that stand in a state. By default every edit is judged in turn; tasks where a later annotation replaces an earlier
+        one, or where something can be left out, say so here."""
+        edits = state.edits
+        verdicts = ((i, self.judge(world, edits[:i], edit)) for i, edit in enumerate(edits))
+        return tuple(Mistake(i, verdict) for i, verdict in verdicts if verdict != RIGHT)
+
+    def difficulty(self, name: str) -> Any:
+        """A difficulty by name; ValueError naming those that exist."""
+        try:
+            return self.difficulties[name]
+        except KeyError:
+            known = ", ".join(self.difficulties)
+            raise ValueError(f"unknown difficulty '{name}' of task '{self.name}': expected one of {known}") from None
+
+    def world(self, seed: tuple[int, ...] | int, difficulty: str) -> Any:
+        """The world of a seed: the same on every machine, and never that of another task or seed.
+
+        Raises ValueError for a negative seed or an unknown difficulty.
+        """
+        parts = (seed,) if isinstance(seed, int) else tuple(seed)
+        if any(part < 0 for part in parts):
+            raise ValueError(f"seed {seed} is out of range: expected integers of at least 0")
+        return self.make_world(generator(parts, self.name, "world"), self.difficulty(difficulty))
+
+
+def generator(seed: tuple[int, ...], task: str, purpose: str) -> np.random.Generator:
+    """A generator of its own for each (seed, task, purpose)."""
+    words = hashlib.blake2b(f"{task}/{purpose}".encode(), digest_size=8).digest()
+    return np.random.default_rng(np.random.SeedSequence([*seed, *np.frombuffer(words, "<u4").tolist()]))
+
+
+def digest(world: Any) -> str:
+    """Short digest of a world's ground truth: of every array and number in it but those called `image*`, rounded to a hundredth so that
+    the last bits of different processors do not matter."""
+    code = hashlib.blake2b(digest_size=8)
+
+    def feed(value: Any) -> None:
+        if is_dataclass(value):
+            for item in fields(value):
+                if not item.name.startswith("image"):
+                    code.update(item.name.encode())
+                    feed(getattr(value, item.name))
+        elif isinstance(value, (tuple, list)):
+            code.update(f"[{len(value)}".encode())
+            for part in value:
+                feed(part)
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            code.update(str(value.shape).encode())
+            code.update(np.round(value.astype(np.float64) * 100).astype(np.int64).tobytes())
+        elif isinstance(value, np.ndarray):
+            code.update(str(value.shape).encode())
+            code.update(np.ascontiguousarray(value).astype(np.int64).tobytes())
+        elif isinstance(value, float):
+            code.update(str(round(value * 100)).encode())
+        else:
+            code.update(repr(value).encode())
+
+    feed(world)
+    return code.hexdigest()
