@@ -1,0 +1,196 @@
+"""Tokens: what a policy reads. Small screens, clicks and latent labels of one task and split, in one compressed file.
+
+Screens repeat themselves: from one to the next most pixels stay. Each chunk (up to 64 consecutive frames of one episode) therefore keeps every
+distinct piece of a pixel row once, and each frame as indices of its pieces; both are compressed with Zstandard. Reading a window means
+inflating one or two chunks and gathering rows: no frame is decoded that is not near the window. The file is a safetensors file, so it can be
+mapped into memory and a truncated one is refused when opened.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import zstandard
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from lastmile import files
+from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH, draw_small
+from lastmile.tasks import get_task
+from lastmile.trajectory import PHASES, Trajectories
+
+FORMAT = "lastmile.tokens/1"
+CHUNK = 64
+"""Most frames in a chunk."""
+PIECES = 4
+"""Pieces that a row of pixels is cut into."""
+_BYTES = SMALL_WIDTH * 3 // PIECES
+_PER_FRAME = SMALL_HEIGHT * PIECES
+
+
+class TokenError(ValueError):
+    """A token file that cannot be used; the message names the file and what was expected."""
+
+
+def pack(frames: np.ndarray, level: int = 3) -> bytes:
+    """Compress up to 64 frames, (n, 126, 168, 3) uint8."""
+    if not 1 <= len(frames) <= CHUNK:
+        raise ValueError(f"a chunk holds 1 to {CHUNK} frames, got {len(frames)}")
+    rows = np.ascontiguousarray(frames).reshape(-1, _BYTES)
+    pieces, index = _distinct(rows)
+    index = index.astype(np.uint16).reshape(len(frames), _PER_FRAME)
+    # Green keeps its value, red and blue become differences to it: gray noise then costs one channel and not three.
+    pixels = pieces.reshape(-1, _BYTES // 3, 3)
+    planes = np.stack([pixels[..., 1], pixels[..., 0] - pixels[..., 1], pixels[..., 2] - pixels[..., 1]])
+    moves = index.copy()
+    moves[1:] -= index[:-1]
+    head = np.array([len(frames), len(pieces)], np.uint32).tobytes()
+    return zstandard.ZstdCompressor(level=level).compress(head + moves.tobytes() + planes.tobytes())
+
+
+def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces (k, bytes) uint8 and indices (n, pieces a frame) uint16 of a chunk; `gather` makes frames of them."""
+    raw = zstandard.ZstdDecompressor().decompress(blob, max_output_size=8 + CHUNK * _PER_FRAME * (2 + _BYTES))
+    frames, count = np.frombuffer(raw, np.uint32, 2).tolist()
+    size = frames * _PER_FRAME
+    if len(raw) != 8 + 2 * size + count * _BYTES:
+        raise ValueError("chunk of unexpected length")
+    index = np.cumsum(np.frombuffer(raw, np.uint16, size, 8).reshape(frames, _PER_FRAME), axis=0, dtype=np.uint16)
+    if size and int(index.max()) >= count:
+        raise ValueError("chunk refers to pieces that it does not hold")
+    planes = np.frombuffer(raw, np.uint8, count * _BYTES, 8 + 2 * size).reshape(3, count, -1)
+    pixels = np.empty((count, _BYTES // 3, 3), np.uint8)
+    pixels[..., 1] = planes[0]
+    np.add(planes[1], planes[0], out=pixels[..., 0])
+    np.add(planes[2], planes[0], out=pixels[..., 2])
+    return pixels.reshape(count, _BYTES), index
+
+
+def gather(pieces: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Frames (n, 126, 168, 3) uint8 from pieces and indices."""
+    return pieces.take(index.reshape(-1), axis=0).reshape(len(index), SMALL_HEIGHT, SMALL_WIDTH, 3)
+
+
+@lru_cache(maxsize=1)
+def _weights() -> np.ndarray:
+    words = np.random.default_rng(1).integers(1, 2**63, -(-_BYTES // 8), dtype=np.int64).view(np.uint64)
+    return words | np.uint64(1)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows and, for each row, which one it is. Rows are told apart by a 64-bit hash, then compared."""
+    padded = np.zeros((len(rows), len(_weights()) * 8), np.uint8)
+    padded[:, :_BYTES] = rows
+    words = padded.view(np.uint64)
+    mixed = words * _weights()
+    code = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+    _, first, index = np.unique(code, return_index=True, return_inverse=True)
+    index = index.reshape(-1)
+    pieces = rows[first]
+    if not np.array_equal(pieces[index], rows):  # two rows with one hash: hardly ever, but then exactly
+        pieces, index = np.unique(rows, axis=0, return_inverse=True)
+        index = index.reshape(-1)
+    return pieces, index
+
+
+def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
+    """Draw every screen of recorded episodes and write the token file, whole or not at all.
+
+    progress: called with the number of frames after each episode. Raises TrajectoryError if a world no longer fits.
+    """
+    starts = trajectories.starts
+    blobs, first_frames = [], []
+    for number in range(len(starts) - 1):
+        replay = trajectories.open(number)
+        frames = np.stack([draw_small(replay.interface.screen(state, replay.look)) for state, _, _ in replay.states()])
+        parts = -(-len(frames) // CHUNK)
+        cuts = np.linspace(0, len(frames), parts + 1).round().astype(int)
+        for a, b in zip(cuts[:-1], cuts[1:]):
+            blobs.append(pack(frames[a:b]))
+            first_frames.append(starts[number] + a)
+        if progress:
+            progress(len(frames))
+    steps = trajectories.steps
+    tensors = {
+        "blobs": np.frombuffer(b"".join(blobs), np.uint8),
+        "blob_offsets": np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])]).astype(np.int64),
+        "chunk_frames": np.array([*first_frames, len(steps)], np.int64),
+        "starts": starts,
+        "clicks": steps[["x", "y"]].to_numpy(np.int16),
+        "phase": np.array([PHASES.index(p) for p in steps["phase"]], np.int8),
+        "position": steps["position"].to_numpy(np.float32),
+        "open_mistakes": steps["open_mistakes"].to_numpy(np.int16),
+    }
+    task = get_task(trajectories.source.task)
+    meta = {"format": FORMAT, "task": task.name, "task_version": task.version, "split": trajectories.source.split}
+    with files.writing(path) as temporary:
+        save_file(tensors, temporary, metadata={"lastmile": json.dumps(meta, sort_keys=True)})
+
+
+class TokenStore:
+    """A token file, open for reading.
+
+    task, split: what it holds. frames: number of frames. starts: (episodes + 1,) first frame of each episode. clicks: (frames, 2) int16, logical
+    px. phase: (frames,) index into PHASES. position: (frames,) 0 to 1. open_mistakes: (frames,) counts.
+    Raises TokenError naming the file when it is missing, truncated, foreign, or of another version of format or task.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise TokenError(f"{path}: no such file; expected a token file")
+        try:
+            self._file = safe_open(str(self.path), "numpy")
+            meta = json.loads((self._file.metadata() or {})["lastmile"])
+        except SafetensorError as error:
+            raise TokenError(f"{path}: not a readable token file ({error})") from None
+        except (KeyError, ValueError):
+            raise TokenError(f"{path}: not a lastmile token file (no such metadata)") from None
+        if meta.get("format") != FORMAT:
+            raise TokenError(f"{path}: format '{meta.get('format')}', expected '{FORMAT}'; make the tokens again")
+        version = get_task(meta["task"]).version
+        if meta["task_version"] != version:
+            raise TokenError(
+                f"{path}: made for version {meta['task_version']} of task '{meta['task']}', which is now at version {version}; make the tokens again"
+            )
+        self.task, self.split = meta["task"], meta["split"]
+        try:
+            get = self._file.get_tensor
+            self.starts, self.clicks = get("starts"), get("clicks")
+            self.phase, self.position, self.open_mistakes = get("phase"), get("position"), get("open_mistakes")
+            self._chunk_frames, self._offsets = get("chunk_frames"), get("blob_offsets")
+            self._blobs = self._file.get_slice("blobs")
+            size = self._blobs.get_shape()[0]
+        except SafetensorError as error:
+            raise TokenError(f"{path}: a part is missing ({error})") from None
+        self.frames = len(self.clicks)
+        ends = [int(a[-1]) if len(a) else -1 for a in (self.starts, self._chunk_frames, self._offsets)]
+        if ends != [self.frames, self.frames, size] or len(self._chunk_frames) != len(self._offsets):
+            raise TokenError(f"{path}: its parts do not belong together ({self.frames} clicks, ends {ends})")
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        """Frames start to stop, (stop - start, 126, 168, 3) uint8.
+
+        Raises IndexError outside the file, TokenError for a damaged chunk.
+        """
+        if not 0 <= start < stop <= self.frames:
+            raise IndexError(f"frames {start} to {stop} are not in {self.path}, which has {self.frames}")
+        first = int(np.searchsorted(self._chunk_frames, start, "right")) - 1
+        out = []
+        while start < stop:
+            begin, end = int(self._chunk_frames[first]), int(self._chunk_frames[first + 1])
+            try:
+                pieces, index = unpack(self._blobs[int(self._offsets[first]) : int(self._offsets[first + 1])].tobytes())
+                if len(index) != end - begin:
+                    raise ValueError("chunk of unexpected length")
+            except (zstandard.ZstdError, ValueError) as error:
+                raise TokenError(f"{self.path}: chunk {first} is damaged ({error}); make the tokens again") from None
+            out.append(gather(pieces, index[start - begin : min(stop, end) - begin]))
+            start, first = end, first + 1
+        return out[0] if len(out) == 1 else np.concatenate(out)
