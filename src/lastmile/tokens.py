@@ -119,7 +119,7 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
         "blob_offsets": np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])]).astype(np.int64),
         "chunk_frames": np.array([*first_frames, len(steps)], np.int64),
         "starts": starts,
-        "clicks": steps[["x", "y"]].to_numpy(np.int16),
+        "clicks": np.ascontiguousarray(steps[["x", "y"]].to_numpy(np.int16)),  # safetensors writes the memory as it lies
         "phase": np.array([PHASES.index(p) for p in steps["phase"]], np.int8),
         "position": steps["position"].to_numpy(np.float32),
         "open_mistakes": steps["open_mistakes"].to_numpy(np.int16),

@@ -1,0 +1,55 @@
+# The front door: settings, rules, targets. What follows from what stands in rules/; what each step does stands in src/lastmile/.
+#
+#   snakemake --cores 8 all                        everything of the default study, `desk`
+#   snakemake --cores 2 emergence                  one figure, with what it needs
+#   snakemake --cores 8 all --configfile workflow/presets/smoke.yaml
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/probe.smk"
+include: "rules/figures.smk"
+
+
+localrules:
+    all,
+    trajectories,
+    models,
+    evaluations,
+    figures,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        figure_files(),
+        f"{RESULTS}/findings.md",
+        f"{RESULTS}/report.html",
+
+
+rule trajectories:
+    input:
+        expand(f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet", task=TASKS, split=SPLITS),
+
+
+rule models:
+    input:
+        expand(f"{RESULTS}/models/{{task}}/seed{{seed}}/policy.safetensors", task=TASKS, seed=SEEDS),
+
+
+rule evaluations:
+    input:
+        expand(f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/{{table}}.parquet", task=TASKS, seed=SEEDS, table=EVALUATIONS),

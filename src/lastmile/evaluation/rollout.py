@@ -1,0 +1,124 @@
+"""Closed loop: the policy works on new worlds with its own clicks.
+
+Screens of many episodes are encoded together; each keeps the tokens of its last screens. The random numbers of an episode come from its own
+seed, so that its result depends on neither the size of the batch nor its neighbors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lastmile.env import Job, Pool
+from lastmile.policy.policy import NOWHERE, Policy
+from lastmile.screen.widgets import KINDS
+from lastmile.tasks import get_task
+from lastmile.tasks.task import RIGHT
+from lastmile.trajectory import Source, Trajectories, verdict
+
+ROWS = 32
+"""Episodes played at a time."""
+
+
+def rollout(
+    policy: Policy,
+    jobs: Iterable[Job],
+    temperature: float,
+    seed: int = 0,
+    rows: int = ROWS,
+    history: dict[int, tuple[np.ndarray, np.ndarray]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Job]:
+    """Play all jobs to their ends and return them in the order of their numbers.
+
+    seed: with a job's number the seed of its random numbers. history: by job number, the screens (n, 126, 168, 3) and clicks (n, 2) that the
+    policy remembers from before the job's first state. progress: called with the number of clicks after each round.
+    Raises ValueError for a temperature that is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature: expected more than 0, got {temperature}")
+    pool, memory = Pool(jobs, rows), policy.begin(rows)
+    generators: dict[int, np.random.Generator] = {}
+    last = np.full((rows, 2), NOWHERE, np.int64)
+    finished: list[Job] = []
+    while True:
+        for row in pool.refill():
+            job = pool.rows[row]
+            generators[row] = np.random.default_rng(np.random.SeedSequence([seed, job.number]))
+            memory.reset([row])
+            last[row] = NOWHERE
+            if history and job.number in history:
+                _remember(policy, memory, row, *history[job.number])
+                last[row] = history[job.number][1][-1]
+        active = pool.active()
+        if not active:
+            return sorted(finished, key=lambda job: job.number)
+        screens = torch.from_numpy(np.stack([pool.rows[row].observe() for row in active]))
+        uniforms = torch.from_numpy(np.stack([generators[row].random(3) for row in active]).astype(np.float32))
+        clicks = policy.act(memory, torch.tensor(active), screens, torch.from_numpy(last[active]), temperature, uniforms).cpu().numpy()
+        for row, (x, y) in zip(active, clicks.tolist()):
+            pool.rows[row].step(x, y)
+            last[row] = x, y
+        finished += pool.collect()
+        if progress:
+            progress(len(active))
+
+
+def _remember(policy: Policy, memory, row: int, screens: np.ndarray, clicks: np.ndarray) -> None:
+    """Fill a row of the memory with screens that lie before a job's first state."""
+    rows = torch.tensor([row])
+    before = np.concatenate([[NOWHERE], clicks[:-1]])
+    window = policy.settings.window
+    for screen, previous in list(zip(screens, before))[-window:]:
+        policy.act(memory, rows, torch.from_numpy(screen[None]), torch.from_numpy(previous[None].astype(np.int64)))
+
+
+def jobs(source: Source, trajectories: Trajectories, max_factor: int) -> list[Job]:
+    """One job for each recorded episode: the same worlds for all policies. Cut off after `max_factor` times the annotator's median length."""
+    limit = int(max_factor * np.median(trajectories.episodes["steps"]))
+    made = []
+    for number in range(len(trajectories.episodes)):
+        replay = trajectories.open(number)
+        made.append(Job(number, source.task, replay.world, replay.look, limit))
+    return made
+
+
+def describe(job: Job) -> dict[str, float]:
+    """An episode in numbers: score, success, finished, steps, coverage, clicks by kind, placements, those that are mistakes, mistakes left."""
+    task, score = get_task(job.task), job.score
+    counts = Counter(hit.kind for hit in job.hits)
+    verdicts = [v for v in (verdict(task, job.world, a, b) for a, b in zip(job.states[:-1], job.states[1:])) if v]
+    return {
+        "episode": job.number,
+        "score": score.score,
+        "success": score.success,
+        "finished": job.state.done,
+        "steps": len(job.clicks),
+        "coverage": score.details.get("coverage", score.score),
+        **{kind: counts[kind] for kind in KINDS},
+        "placements": len(verdicts),
+        "mistakes": sum(v != RIGHT for v in verdicts),
+        "left": len(task.mistakes(job.world, job.state)),
+    }
+
+
+def annotator_table(trajectories: Trajectories) -> pd.DataFrame:
+    """The recorded episodes of the annotator in the columns of `describe`."""
+    rows = []
+    for number in range(len(trajectories.episodes)):
+        replay = trajectories.open(number)
+        job = Job(number, replay.task.name, replay.world, replay.look, len(replay.clicks))
+        for x, y in replay.clicks.tolist():
+            job.step(x, y)
+        rows.append(describe(job))
+    return pd.DataFrame(rows)
+
+
+def closed_loop(policy: Policy, trajectories: Trajectories, temperature: float, max_factor: int, seed: int, progress=None) -> pd.DataFrame:
+    """The policy on the worlds of recorded episodes, one row an episode (columns of `describe`)."""
+    made = jobs(trajectories.source, trajectories, max_factor)
+    return pd.DataFrame([describe(job) for job in rollout(policy, made, temperature, seed, progress=progress)])

@@ -1,0 +1,57 @@
+"""The figures: one module each, named after the study whose table it draws. Table in, picture out; nothing else is read.
+
+A module here that defines `draw` and `caption` is a figure; it registers by existing. draw(table, folder) -> matplotlib Figure; caption(table) -> str,
+in the numbers of this table. `folder` is where the table lies, for figures that show pictures beside it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@lru_cache(maxsize=1)
+def figure_names() -> tuple[str, ...]:
+    """Names of all figures: the files beside this one, but `style.py`."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "style")))
+
+
+def get_figure(name: str) -> ModuleType:
+    """A figure by name. Raises ValueError naming those that exist."""
+    if name not in figure_names():
+        raise ValueError(f"unknown figure '{name}' (known: {', '.join(figure_names())})")
+    return importlib.import_module(f"lastmile.figures.{name}")
+
+
+def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
+    """Draw a figure from its CSV table: `out`.png, .svg, .pdf, and its caption as .rst.
+
+    Raises ValueError naming the table if it cannot be read or is empty.
+    """
+    from lastmile import files
+    from lastmile.figures import style
+
+    module, table, out = get_figure(name), Path(table), Path(out)
+    try:
+        rows = pd.read_csv(table, keep_default_na=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{table}: not a readable CSV table ({error})") from None
+    if rows.empty:
+        raise ValueError(f"{table}: has no rows to draw")
+    with style.applied():
+        figure = module.draw(rows, table.parent)
+        made = []
+        for form in FORMATS:
+            path = out.with_suffix(f".{form}")
+            with files.writing(path) as temporary:
+                figure.savefig(temporary, format=form, **style.SAVE[form])
+            made.append(path)
+        style.close(figure)
+    files.write_text(out.with_suffix(".rst"), module.caption(rows) + "\n")
+    return [*made, out.with_suffix(".rst")]

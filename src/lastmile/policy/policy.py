@@ -1,0 +1,278 @@
+"""The policy: the last screens and the last click in, the next click out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lastmile import files
+from lastmile.config import PolicySettings, canonical
+from lastmile.policy.context import Context
+from lastmile.policy.encoder import ConvEncoder
+from lastmile.policy.head import BinsHead, PointerHead
+from lastmile.policy.sizes import SIZES
+from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
+
+FORMAT = "lastmile.policy/1"
+CHUNK = 64
+"""Frames worked on at a time where a whole episode is given."""
+NOWHERE = (-1, -1)
+"""The click before the first one."""
+
+
+class PolicyError(ValueError):
+    """A policy folder that cannot be used; the message names the file and what was expected."""
+
+
+class Frames(NamedTuple):
+    """What the encoder makes of N frames: cells (N, rows, columns, C), patches (N, rows, columns, 147) uint8, vectors and tokens (N, D)."""
+
+    cells: Tensor
+    patches: Tensor
+    vectors: Tensor
+    tokens: Tensor
+
+
+class Memory(NamedTuple):
+    """The tokens of the last frames of some rollouts. tokens: (rows, window, D), from position 0 on; lengths: (rows,) how many there are."""
+
+    tokens: Tensor
+    lengths: Tensor
+
+    def reset(self, rows: Tensor | list[int]) -> None:
+        """Forget what these rows have seen: a new episode begins there."""
+        self.lengths[rows] = 0
+
+    def append(self, rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Add one token, (B, D), to each of B rows; a full row drops its oldest. Returns their windows (B, window, D) and lengths (B,)."""
+        window = self.tokens.shape[1]
+        full = rows[self.lengths[rows] == window]
+        self.tokens[full, :-1] = self.tokens[full, 1:]
+        self.lengths[rows] = (self.lengths[rows] + 1).clamp_(max=window)
+        self.tokens[rows, self.lengths[rows] - 1] = tokens
+        return self.tokens[rows], self.lengths[rows]
+
+
+class PreviousClick(nn.Module):
+    """The last click as part of the token: where it was, and what lies there now. The latter is how a mistake shows."""
+
+    FREQUENCIES = 8
+
+    def __init__(self, fine: int, width: int) -> None:
+        super().__init__()
+        self.place = nn.Linear(4 * self.FREQUENCIES, width)
+        self.found = nn.Linear(fine, width)
+        self.start = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("octaves", torch.pi * 2.0 ** torch.arange(self.FREQUENCIES), persistent=False)
+
+    def forward(self, cells: Tensor, previous: Tensor) -> Tensor:
+        """cells: (N, rows, columns, C). previous: (N, 2) logical px, negative before the first click. Returns (N, D)."""
+        rows, columns = cells.shape[1:3]
+        first = previous[:, :1] < 0  # (N, 1)
+        at = previous.clamp_min(0)
+        x, y = at[:, 0], at[:, 1]
+        angles = (at.float() / at.new_tensor([WIDTH, HEIGHT]).float())[:, :, None] * self.octaves  # (N, 2, F)
+        where = self.place(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
+        found = self.found(cells[torch.arange(len(at), device=at.device), y * rows // HEIGHT, x * columns // WIDTH])
+        return torch.where(first, self.start, where + found)
+
+
+class Policy(nn.Module):
+    """Predicts the next click from the last `settings.window` screens and the last click.
+
+    Screens are (126, 168, 3) uint8, clicks (x, y) in logical px, 0 <= x < 448, 0 <= y < 336; the click before an episode's first is (-1, -1).
+    Each frame is encoded once. Without a click head that sees the frame (`bins`) the frame vector is all there is.
+    """
+
+    def __init__(self, settings: PolicySettings, screen: tuple[int, int] = (SMALL_HEIGHT, SMALL_WIDTH)) -> None:
+        super().__init__()
+        size = SIZES[settings.size]
+        self.settings, self.size = settings, size
+        self.encoder = ConvEncoder(size, screen)
+        self.previous = PreviousClick(size.fine, size.width)
+        self.context = Context(size)
+        self.head = PointerHead(size, self.encoder.rows, self.encoder.columns) if settings.head == "pointer" else BinsHead(size)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.position.device
+
+    def encode(self, screens: Tensor, previous: Tensor) -> Frames:
+        """screens: (N, 126, 168, 3) uint8. previous: (N, 2), the click before each screen."""
+        patches = self.encoder.patches(screens)
+        cells, vectors = self.encoder(patches)
+        return Frames(cells, patches, vectors, vectors + self.previous(cells, previous.long()))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Negative log-likelihood of every click, (B, T) nats, 0 where the mask is off.
+
+        batch: screens (B, T, 126, 168, 3) uint8, clicks and previous (B, T, 2), mask (B, T) bool: real frames, from position 0 on.
+        """
+        mask = batch["mask"]
+        b, t = mask.shape
+        real = mask.flatten().nonzero()[:, 0]  # padding is not worth encoding
+        screens, previous, clicks = (batch[name].flatten(0, 1)[real] for name in ("screens", "previous", "clicks"))
+        frames = self.encode(screens, previous)
+        tokens = frames.tokens.new_zeros(b * t, self.size.width).index_copy(0, real, frames.tokens)
+        context = self.context(tokens.view(b, t, -1)).flatten(0, 1)[real]
+        nll = self.head.loss(context, frames.cells, frames.patches, clicks)
+        return nll.new_zeros(b * t).index_copy(0, real, nll).view(b, t)
+
+    def begin(self, rows: int) -> Memory:
+        """The memory of `rows` rollouts that have seen nothing yet."""
+        tokens = torch.zeros(rows, self.settings.window, self.size.width, device=self.device)
+        return Memory(tokens, torch.zeros(rows, dtype=torch.long, device=self.device))
+
+    @torch.inference_mode()
+    def act(
+        self,
+        memory: Memory,
+        rows: Tensor,
+        screens: Tensor,
+        previous: Tensor,
+        temperature: float | None = None,
+        uniforms: Tensor | None = None,
+    ) -> Tensor:
+        """One step of B rollouts: the next clicks, (B, 2) int64 logical px. The memory takes in the screens.
+
+        rows: (B,) which rows of the memory these are, no row twice. screens: (B, 126, 168, 3) uint8. previous: (B, 2).
+        Without a temperature the mode; else a sample, from uniforms (B, 3) in [0, 1).
+        """
+        rows, screens, previous = (value.to(self.device) for value in (rows, screens, previous))
+        frames = self.encode(screens, previous)
+        context, _ = self.context.last(*memory.append(rows, frames.tokens))
+        if temperature is None:
+            return self.head.mode(context, frames.cells, frames.patches)
+        if uniforms is None or temperature <= 0:
+            raise ValueError(f"a sample needs a temperature above 0 and uniforms, got {temperature} and {uniforms}")
+        return self.head.sample(context, frames.cells, frames.patches, temperature, uniforms.to(self.device))
+
+    @torch.inference_mode()
+    def predict_episode(self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Teacher-forced prediction of an episode, each step from exactly the screens that a rollout would remember.
+
+        screens: (n, 126, 168, 3) uint8. clicks: (n, 2), what the annotator did. Returns modes (n, 2) int64 and the nats of the clicks, (n,).
+        """
+        modes, nlls = [], []
+        for frames, context, _, truth in self._teach(screens, clicks):
+            modes.append(self.head.mode(context, frames.cells, frames.patches).cpu())
+            nlls.append(self.head.loss(context, frames.cells, frames.patches, truth).cpu())
+        return torch.cat(modes).numpy(), torch.cat(nlls).numpy()
+
+    @torch.inference_mode()
+    def activations(self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor) -> dict[str, np.ndarray]:
+        """Activations at every step of an episode, (n, D) float32 by name: `encoder` (frame vector), `token` (with the previous click), `layer1`
+        and so on (residual stream of the transformer at the newest frame)."""
+        found: dict[str, list[Tensor]] = {}
+        for frames, _, layers, _ in self._teach(screens, clicks):
+            named = {"encoder": frames.vectors, "token": frames.tokens, **{f"layer{i}": x for i, x in enumerate(layers, 1)}}
+            for name, values in named.items():
+                found.setdefault(name, []).append(values.float().cpu())
+        return {name: torch.cat(values).numpy() for name, values in found.items()}
+
+    def _teach(self, screens, clicks):
+        """Chunks of an episode: frames, context (N, D), layer outputs and true clicks (N, 2)."""
+        screens, clicks = torch.as_tensor(screens), torch.as_tensor(clicks).long()
+        if len(screens) != len(clicks) or not len(clicks):
+            raise ValueError(f"an episode needs as many clicks as screens, at least one; got {len(clicks)} and {len(screens)}")
+        previous = torch.cat([torch.tensor([NOWHERE]), clicks[:-1]])
+        window, past = self.settings.window, torch.zeros(0, self.size.width, device=self.device)
+        for start in range(0, len(clicks), CHUNK):
+            part = slice(start, start + CHUNK)
+            frames = self.encode(screens[part].to(self.device), previous[part].to(self.device))
+            tokens = torch.cat([past, frames.tokens])
+            steps = torch.arange(len(past), len(tokens), device=self.device)
+            first = (steps - window + 1).clamp_min(0)
+            # Places past the newest token hold some other one; the causal mask hides them.
+            index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
+            context, layers = self.context.last(tokens[index], steps - first + 1)
+            yield frames, context, layers, clicks[part].to(self.device)
+            past = tokens[len(tokens) - min(window - 1, len(tokens)) :]
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json and policy.safetensors, each whole or not at all."""
+        with files.writing(Path(folder) / "policy.safetensors") as temporary:
+            save_file(weights(self), temporary)
+        files.write_text(Path(folder) / "config.json", canonical(self.config()) + "\n")
+
+    def config(self) -> dict:
+        """What config.json holds."""
+        bins = [WIDTH * 6 // 7, HEIGHT * 6 // 7] if self.settings.head == "pointer" else [WIDTH // BinsHead.PX, HEIGHT // BinsHead.PX]
+        return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), "screen": list(self.encoder.screen), "bins": bins}
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Policy:
+        """The policy in a folder.
+
+        Raises PolicyError naming the file at fault: missing, unreadable, of another format, with unknown keys, truncated, or of other shapes.
+        """
+        path = Path(folder) / "config.json"
+        policy = cls.from_config(read_config(path), path)
+        path = Path(folder) / "policy.safetensors"
+        if not path.is_file():
+            raise PolicyError(f"{path}: no such file; expected the weights of a policy")
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise PolicyError(f"{path}: not a readable safetensors file ({error})") from None
+        restore(policy, state, path)
+        return policy.eval().to(device)
+
+    @classmethod
+    def from_config(cls, config: dict, source: str | Path) -> Policy:
+        """An untrained policy from what config.json holds. Raises PolicyError naming `source`."""
+        expected = {"format", "settings", "screen", "bins"}
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise PolicyError(f"{source}: expected a policy of format '{FORMAT}', got {_format(config)}")
+        if set(config) != expected:
+            raise PolicyError(f"{source}: expected the keys {', '.join(sorted(expected))}, got {', '.join(sorted(config))}")
+        try:
+            policy = cls(PolicySettings.model_validate(config["settings"]), tuple(config["screen"]))
+        except ValidationError as error:
+            item = error.errors()[0]
+            raise PolicyError(f"{source}: setting '{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}") from None
+        except (TypeError, ValueError) as error:
+            raise PolicyError(f"{source}: {error}") from None
+        if policy.config() != config:
+            raise PolicyError(f"{source}: expected bins {policy.config()['bins']} and all settings, got {canonical(config)}")
+        return policy
+
+
+def weights(policy: Policy) -> dict[str, Tensor]:
+    """All weights, on the CPU, in a form that safetensors takes."""
+    return {name: value.detach().cpu().contiguous() for name, value in policy.state_dict().items()}
+
+
+def restore(policy: Policy, state: dict[str, Tensor], source: str | Path) -> None:
+    """Fill a policy with weights. Raises PolicyError naming `source` and the first weight that is missing, unknown, or of another shape."""
+    own = policy.state_dict()
+    for name in sorted(own.keys() | state.keys()):
+        if name not in state:
+            raise PolicyError(f"{source}: weight '{name}' of shape {tuple(own[name].shape)} is missing")
+        if name not in own:
+            raise PolicyError(f"{source}: unknown weight '{name}'; does it belong to another config.json?")
+        if own[name].shape != state[name].shape:
+            raise PolicyError(f"{source}: weight '{name}': expected shape {tuple(own[name].shape)}, got {tuple(state[name].shape)}")
+    policy.load_state_dict(state)
+
+
+def read_config(path: Path) -> dict:
+    """config.json. Raises PolicyError naming the file if it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PolicyError(f"{path}: no such file; expected the config.json of a policy") from None
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path}: not readable as JSON ({error})") from None
+
+
+def _format(config: object) -> str:
+    return repr(config.get("format")) if isinstance(config, dict) else type(config).__name__

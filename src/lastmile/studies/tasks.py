@@ -1,0 +1,69 @@
+"""The tasks themselves: the screens along one episode of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lastmile.config import Settings, task_list
+from lastmile.screen import Look, draw
+from lastmile.studies.claims import Claim
+from lastmile.tasks import get_task
+from lastmile.trajectory import Source, record
+
+READS = ()
+SCREENS = 5
+"""Screens shown of each episode."""
+
+
+def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
+    """Rows: task, title, column, step, steps, phase, kind, widget, x, y (the click that follows)."""
+    return pd.DataFrame([{k: v for k, v in row.items() if k != "screen"} for row in _rows(settings)])
+
+
+def sheet(settings: Settings) -> np.ndarray:
+    """The screens in one picture: a row for each task, a column for each moment, (336 * tasks, 448 * SCREENS, 3) uint8."""
+    rows = _rows(settings)
+    screens = [row["screen"] for row in rows]
+    return np.vstack([np.hstack(screens[i : i + SCREENS]) for i in range(0, len(screens), SCREENS)])
+
+
+def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
+    return []
+
+
+def moments(phases: list[str], kinds: list[str]) -> list[int]:
+    """Steps to show: the first, placements or other acts spread over the work, and one of checking or correcting if there is one; sorted."""
+    last = len(phases) - 1
+    acts = [i for i, kind in enumerate(kinds) if kind in ("place", "decide")] or list(range(len(kinds)))
+    wanted = [0] + [acts[int(q * (len(acts) - 1))] for q in (0.2, 0.55, 0.9)]
+    checking = [i for i, phase in enumerate(phases) if phase == "verify" and i > wanted[-1]]
+    wanted.append(checking[min(1, len(checking) - 1)] if checking else last)
+    chosen = sorted(set(wanted))
+    spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in chosen]
+    while len(chosen) < SCREENS and spare:
+        chosen.append(spare.pop(len(spare) // 2))
+    return sorted(chosen)[:SCREENS]
+
+
+def _rows(settings: Settings) -> list[dict]:
+    rows = []
+    for name in task_list(settings):
+        source = Source(name, "test", settings.seed, settings.worlds.difficulty, settings.worlds.style)
+        episode, task, world = record(source, 0), get_task(name), source.world(0)
+        interface, look = task.interface(world), Look()
+        columns = episode.columns
+        chosen, state = set(moments(columns["phase"], columns["kind"])), interface.start()
+        for step, (x, y) in enumerate(zip(columns["x"], columns["y"])):
+            if step in chosen:
+                rows.append(
+                    {
+                        "task": name, "title": interface.title, "column": len(rows) % SCREENS, "step": step, "steps": len(columns["x"]),
+                        "phase": columns["phase"][step], "kind": columns["kind"][step], "widget": columns["widget"][step], "x": x, "y": y,
+                        "screen": draw(interface.screen(state, look)),
+                    }
+                )  # fmt: skip
+            state = interface.apply(state, interface.hit(state, x, y, look))
+        while len(rows) % SCREENS:  # an episode shorter than the number of screens
+            rows.append({**rows[-1], "column": len(rows) % SCREENS})
+    return rows
