@@ -42,14 +42,27 @@ rule all:
 
 rule trajectories:
     input:
-        expand(f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet", task=TASKS, split=SPLITS),
+        expand(
+            f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
+            task=TASKS,
+            split=SPLITS,
+        ),
 
 
 rule models:
     input:
-        expand(f"{RESULTS}/models/{{task}}/seed{{seed}}/policy.safetensors", task=TASKS, seed=SEEDS),
+        expand(
+            f"{RESULTS}/models/{{task}}/seed{{seed}}/policy.safetensors",
+            task=TASKS,
+            seed=SEEDS,
+        ),
 
 
 rule evaluations:
     input:
-        expand(f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/{{table}}.parquet", task=TASKS, seed=SEEDS, table=EVALUATIONS),
+        expand(
+            f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/{{table}}.parquet",
+            task=TASKS,
+            seed=SEEDS,
+            table=EVALUATIONS,
+        ),

@@ -1,29 +1,10 @@
 # Seeds to trajectories to tokens.
 
 
-def trajectory_spec(wildcards):
-    worlds = SETTINGS.worlds
-    return as_json(
-        {
-            "task": wildcards.task,
-            "split": wildcards.split,
-            "seed": SETTINGS.seed,
-            "difficulty": worlds.difficulty,
-            "style": worlds.style,
-            "layouts": worlds.layouts,
-            "themes": worlds.themes,
-            "episodes": getattr(SETTINGS.episodes, wildcards.split),
-        }
-    )
-
-
 rule record:
     output:
         steps=f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
         episodes=f"{RESULTS}/trajectories/{{task}}/{{split}}.episodes.parquet",
-    params:
-        spec=trajectory_spec,
-        code=task_code("trajectory"),
     log:
         f"{RESULTS}/logs/record/{{task}}.{{split}}.log",
     benchmark:
@@ -32,8 +13,11 @@ rule record:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        spec=trajectory_spec,
+        code=task_code("trajectory"),
     shell:
-        "{LASTMILE} trajectories --spec {params.spec:q} --out {output.steps:q} > {log:q} 2>&1"
+        "python -m lastmile trajectories --spec {params.spec:q} --out {output.steps:q} > {log:q} 2>&1"
 
 
 rule tokenize:
@@ -42,8 +26,6 @@ rule tokenize:
         episodes=f"{RESULTS}/trajectories/{{task}}/{{split}}.episodes.parquet",
     output:
         f"{RESULTS}/tokens/{{task}}/{{split}}.tokens",
-    params:
-        code=task_code("tokens"),
     log:
         f"{RESULTS}/logs/tokenize/{{task}}.{{split}}.log",
     benchmark:
@@ -52,5 +34,7 @@ rule tokenize:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        code=task_code("tokens"),
     shell:
-        "{LASTMILE} tokens --trajectories {input.steps:q} --out {output:q} > {log:q} 2>&1"
+        "python -m lastmile tokens --trajectories {input.steps:q} --out {output:q} > {log:q} 2>&1"

@@ -1,35 +1,6 @@
 # Policies on held-out worlds: teacher-forced skills, closed loop, recovery.
 
 
-def skills_spec(wildcards):
-    return as_json({"run": run_of(wildcards)})
-
-
-def closed_loop_spec(wildcards):
-    evaluation = SETTINGS.evaluation
-    return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "temperature": evaluation.temperature,
-            "max_steps": evaluation.max_steps,
-        }
-    )
-
-
-def recovery_spec(wildcards):
-    evaluation = SETTINGS.evaluation
-    return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "temperature": evaluation.temperature,
-            "recovery_states": evaluation.recovery_states,
-            "recovery_steps": evaluation.recovery_steps,
-        }
-    )
-
-
 rule skills:
     input:
         config=rules.train.output.config,
@@ -40,10 +11,6 @@ rule skills:
     output:
         skills=f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/skills.parquet",
         losses=f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/losses.parquet",
-    params:
-        spec=skills_spec,
-        code=task_code("evaluation.skills"),
-        folder=subpath(input.policy, parent=True),
     log:
         f"{RESULTS}/logs/skills/{{task}}.seed{{seed}}.log",
     benchmark:
@@ -52,8 +19,12 @@ rule skills:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        spec=skills_spec,
+        code=task_code("evaluation.skills"),
+        folder=subpath(input.policy, parent=True),
     shell:
-        "{LASTMILE} skills --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
+        "python -m lastmile skills --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
         " --tokens {input.tokens:q} --out {output.skills:q} --losses {output.losses:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -64,10 +35,6 @@ rule closed_loop:
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
     output:
         f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/closed_loop.parquet",
-    params:
-        spec=closed_loop_spec,
-        code=task_code("evaluation.rollout"),
-        folder=subpath(input.policy, parent=True),
     log:
         f"{RESULTS}/logs/closed_loop/{{task}}.seed{{seed}}.log",
     benchmark:
@@ -76,8 +43,12 @@ rule closed_loop:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        spec=closed_loop_spec,
+        code=task_code("evaluation.rollout"),
+        folder=subpath(input.policy, parent=True),
     shell:
-        "{LASTMILE} closed-loop --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
+        "python -m lastmile closed-loop --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -88,10 +59,6 @@ rule recovery:
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
     output:
         f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/recovery.parquet",
-    params:
-        spec=recovery_spec,
-        code=task_code("evaluation.recovery"),
-        folder=subpath(input.policy, parent=True),
     log:
         f"{RESULTS}/logs/recovery/{{task}}.seed{{seed}}.log",
     benchmark:
@@ -100,6 +67,10 @@ rule recovery:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        spec=recovery_spec,
+        code=task_code("evaluation.recovery"),
+        folder=subpath(input.policy, parent=True),
     shell:
-        "{LASTMILE} recovery --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
+        "python -m lastmile recovery --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"

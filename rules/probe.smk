@@ -1,17 +1,6 @@
 # Linear probes on the activations of a policy.
 
 
-def probe_spec(wildcards):
-    return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "frames": SETTINGS.probes.frames,
-            "train_share": SETTINGS.probes.train_share,
-        }
-    )
-
-
 rule fit_probes:
     input:
         config=rules.train.output.config,
@@ -20,10 +9,6 @@ rule fit_probes:
         tokens=f"{RESULTS}/tokens/{{task}}/test.tokens",
     output:
         f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/probes.parquet",
-    params:
-        spec=probe_spec,
-        code=task_code("probing.probes"),
-        folder=subpath(input.policy, parent=True),
     log:
         f"{RESULTS}/logs/probes/{{task}}.seed{{seed}}.log",
     benchmark:
@@ -32,6 +17,10 @@ rule fit_probes:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        spec=probe_spec,
+        code=task_code("probing.probes"),
+        folder=subpath(input.policy, parent=True),
     shell:
-        "{LASTMILE} probes --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
+        "python -m lastmile probes --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
         " --tokens {input.tokens:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

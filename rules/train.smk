@@ -1,17 +1,6 @@
 # Tokens to policies. Work in progress lies in runs/, which is no output: it survives a job that is killed.
 
 
-def train_spec(wildcards):
-    return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "policy": SETTINGS.policy.model_dump(mode="json"),
-            "training": SETTINGS.training.model_dump(mode="json", exclude={"seeds"}),
-        }
-    )
-
-
 rule train:
     input:
         tokens=f"{RESULTS}/tokens/{{task}}/train.tokens",
@@ -22,10 +11,6 @@ rule train:
         snapshots=f"{RESULTS}/models/{{task}}/seed{{seed}}/snapshots.safetensors",
         progress=f"{RESULTS}/models/{{task}}/seed{{seed}}/progress.csv",
         manifest=f"{RESULTS}/models/{{task}}/seed{{seed}}/manifest.json",
-    params:
-        spec=train_spec,
-        code=code("policy.runs"),
-        folder=subpath(output.policy, parent=True),
     log:
         f"{RESULTS}/logs/train/{{task}}.seed{{seed}}.log",
     benchmark:
@@ -35,6 +20,10 @@ rule train:
         mem_mb=8000,
         runtime=720,
         gpu=1,
+    params:
+        spec=train_spec,
+        code=code("policy.runs"),
+        folder=subpath(output.policy, parent=True),
     shell:
-        "{LASTMILE} train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q}"
+        "python -m lastmile train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q}"
         " --runs runs --out {params.folder:q} --threads {threads} 2>&1 | tee {log:q}"

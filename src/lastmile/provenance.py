@@ -10,7 +10,7 @@ import ast
 import hashlib
 import json
 import platform
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     """Modules of this package that a file imports, anywhere in it, sorted."""
     found = set()
@@ -65,7 +65,7 @@ def closure(module: str, tasks: tuple[str, ...] = ()) -> tuple[Path, ...]:
     return tuple(sorted(seen))
 
 
-@lru_cache(maxsize=None)
+@cache
 def fingerprint(module: str, tasks: tuple[str, ...] = ()) -> str:
     """Hash of the sources that a module depends on."""
     code = hashlib.blake2b(digest_size=8)

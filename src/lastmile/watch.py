@@ -15,13 +15,14 @@ from lastmile.tasks import get_task
 from lastmile.trajectory import Source, record, verdict
 
 _SIDE = 176
+DEFAULT_LOOK = Look()
 FORMATS = (".gif", ".mp4")
 
 
 def watch(
     task: str, out: str | Path, policy: str | Path | None = None, style: str = "typical", difficulty: str = "short", episode: int = 0, seed: int = 0,
-    temperature: float = 0.4, look: Look = Look(), fps: float = 3.0, max_steps: int = 300,
-) -> int:  # fmt: skip  # noqa: B008
+    temperature: float = 0.4, look: Look = DEFAULT_LOOK, fps: float = 3.0, max_steps: int = 300,
+) -> int:  # fmt: skip
     """Write an episode of the virtual annotator, or of the policy in a folder, and return its number of steps.
 
     Raises ValueError for an unknown task, style, difficulty, look or file format, PolicyError for a folder without a policy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from lastmile.tasks.task import Task
@@ -18,7 +18,7 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/world.py")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_task(name: str) -> Task:
     """The task of that name.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lastmile.tasks.colored_dots.annotator import ColoredDotsAnnotator
 from lastmile.tasks.colored_dots.interface import ColoredDotsInterface, Marker
-from lastmile.tasks.colored_dots.world import DIFFICULTIES, RADIUS, ColoredDotsWorld, make_world
+from lastmile.tasks.colored_dots.world import DIFFICULTIES, ColoredDotsWorld, make_world
 from lastmile.tasks.task import RIGHT, Score, State, Task
+
 
 class ColoredDots(Task):
     """Colored dot tracking through z-slices.

@@ -117,8 +117,6 @@ def _curve(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
         knots = np.array(_LETTERS[str(rng.choice(sorted(_LETTERS)))])
         knots = knots + rng.normal(0, 0.03, knots.shape)
         along = np.linspace(0, 1, len(knots))
-        from scipy.interpolate import PchipInterpolator
-
         points = PchipInterpolator(along, knots)(t)
     angle = rng.uniform(0, 2 * np.pi) if family != "letter" else rng.normal(0, 0.2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

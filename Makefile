@@ -1,0 +1,38 @@
+# make run    everything from nothing: set-up, then the study of config.yaml with figures, findings and report in results/desk
+# make test   set-up, then linters and tests
+# make setup  the set-up alone, into .venv
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
+CORES ?= all
+BIN := .venv/bin
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: run setup test lint clean
+
+run: setup
+	$(BIN)/snakemake --cores $(CORES) all
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check src tests
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+
+setup: .venv/installed
+
+# The CPU build of torch is asked for where there is no NVIDIA driver and its index answers; pip prefers it over the CUDA build of the same version.
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later is needed and was not found; install it, or give its path: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv (the first time takes a few minutes)"
+	@extra=""; if ! command -v nvidia-smi >/dev/null 2>&1 && $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1; \
+		then extra="--extra-index-url $(TORCH_CPU)"; fi; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$extra -c constraints.txt -e '.[test,bench]' \
+		|| { echo "error: the installation failed; is the package index reachable (pip config list)?" >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv .snakemake runs build

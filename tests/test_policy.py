@@ -1,0 +1,298 @@
+"""The policy: shapes, arithmetic of clicks, decoding, rollouts against teacher forcing, saving and loading."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from lastmile.config import PolicySettings
+from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count
+from lastmile.policy.head import BinsHead, bin_of, click_of, draw
+from lastmile.screen import HEIGHT, WIDTH
+
+HEADS = ("pointer", "bins")
+
+
+def make(head: str = "pointer", window: int = 4, seed: int = 0) -> Policy:
+    """A tiny policy whose weights are all random, so that every path matters."""
+    torch.manual_seed(seed)
+    policy = Policy(PolicySettings(size="xs", head=head, window=window)).eval()
+    for p in policy.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.05)
+    return policy
+
+
+def episode(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    clicks = np.stack([rng.integers(0, WIDTH, n), rng.integers(0, HEIGHT, n)], 1)
+    return rng.integers(0, 256, (n, 126, 168, 3), dtype=np.uint8), clicks.astype(np.int16)
+
+
+def batch(b: int, t: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    screens, clicks = episode(b * t, seed)
+    clicks = torch.from_numpy(clicks).long().view(b, t, 2)
+    previous = torch.cat([torch.full((b, 1, 2), -1), clicks[:, :-1]], 1)
+    mask = torch.ones(b, t, dtype=torch.bool)
+    return {"screens": torch.from_numpy(screens).view(b, t, 126, 168, 3), "clicks": clicks, "previous": previous, "mask": mask}
+
+
+@pytest.mark.parametrize("size, millions", [("xs", 0.5), ("s", 1.6), ("m", 5), ("l", 20)])
+def test_sizes(size, millions):
+    assert parameter_count(PolicySettings(size=size)) / 1e6 == pytest.approx(millions, rel=0.2)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_flops_are_counted_exactly(head):
+    settings = PolicySettings(size="xs", head=head, window=8)
+    policy = Policy(settings)
+    with FlopCounterMode(display=False) as counter:
+        policy.loss(batch(2, 8))
+    assert flops_per_frame(settings) == pytest.approx(counter.get_total_flops() / 16, rel=0.01)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_padding_does_not_matter(head):
+    policy, data = make(head), batch(3, 4)
+    data["mask"][1, 2:] = False
+    with torch.no_grad():
+        nll = policy.loss(data)
+        assert nll.shape == (3, 4) and torch.equal(nll[1, 2:], torch.zeros(2)) and bool((nll[data["mask"]] > 0).all())
+        for name in ("screens", "clicks", "previous"):
+            data[name][1, 2:] = 7
+        torch.testing.assert_close(policy.loss(data), nll)
+
+
+def test_a_step_does_not_see_the_future():
+    policy, data = make(), batch(1, 4)
+    with torch.no_grad():
+        before = policy.loss(data)
+        data["screens"][0, 3] = 0
+        after = policy.loss(data)
+    torch.testing.assert_close(after[:, :3], before[:, :3])
+    assert not torch.allclose(after[:, 3], before[:, 3])
+
+
+def test_every_weight_learns():
+    policy = make()
+    policy.loss(batch(2, 4)).sum().backward()
+    assert [name for name, p in policy.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("screen", [(128, 168), (126, 160), (133, 168), (0, 0)])
+def test_a_screen_that_cannot_be_cut_into_cells(screen):
+    with pytest.raises(ValueError, match="divisible by 14"):
+        Policy(PolicySettings(size="xs"), screen)
+
+
+def test_another_screen_than_promised():
+    with pytest.raises(ValueError, match="expected .*126, 168, 3"):
+        make().encode(torch.zeros(1, 112, 168, 3, dtype=torch.uint8), torch.zeros(1, 2))
+
+
+@given(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1))
+def test_bins_of_clicks(x, y):
+    click = torch.tensor([x, y])
+    bins = bin_of(click)
+    again = click_of(bins)
+    assert bool((again - click).abs().max() <= 1) and torch.equal(bin_of(again), bins)
+    assert (bins // 16).tolist() == [int(x * 24 / 448), int(y * 18 / 336)]  # the cell, by its definition
+    assert 0 <= bins[0] < 24 * 16 and 0 <= bins[1] < 18 * 16
+
+
+def test_every_bin_is_decoded_onto_the_screen():
+    bins = torch.arange(24 * 16)
+    assert (
+        torch.equal(bin_of(click_of(bins)), bins)
+        and int(click_of(bins).max()) < WIDTH
+        and int(click_of(torch.tensor(18 * 16 - 1))) < HEIGHT
+    )
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(lambda w: sum(w) > 1e-6), st.floats(0, 1, exclude_max=True))
+def test_draws_follow_the_weights(weights, u):
+    index = int(draw(torch.tensor([weights]).double(), torch.tensor([u]).double()))
+    low, high = sum(weights[:index]), sum(weights[: index + 1])
+    assert weights[index] > 0
+    assert low - 1e-9 <= u * sum(weights) <= high + 1e-9
+
+
+def fixed(policy: Policy, p: torch.Tensor) -> None:
+    """Let the pointer head give the cells the probabilities p, (rows, columns)."""
+    policy.head.cell_logits = lambda context, cells: (p + 1e-12).log().flatten().expand(len(context), -1)
+
+
+def test_a_button_is_not_beaten_by_a_lone_peak():
+    policy, p = make(), torch.zeros(18, 24)
+    p[4:6, 4:6] = 0.6 / 4
+    p[4, 5] += 0.01
+    p[15, 20] = 0.4
+    fixed(policy, p / p.sum())
+    context, (cells, patches, _, _) = (
+        torch.zeros(4000, 96),
+        policy.encode(*(torch.zeros(1, *s, dtype=torch.uint8) for s in ((126, 168, 3), (2,)))),
+    )
+    cells, patches = cells.expand(4000, -1, -1, -1), patches.expand(4000, -1, -1, -1)
+    click = policy.head.mode(context[:1], cells[:1], patches[:1])
+    assert (bin_of(click) // 16).tolist() == [[5, 4]]
+    for temperature, share in ((1.0, 0.4 / 1.01), (0.5, 0.4**2 / (0.4**2 + 0.61**2))):
+        u = torch.rand(4000, 3, generator=torch.Generator().manual_seed(1))
+        cell = bin_of(policy.head.sample(context, cells, patches, temperature, u)) // 16
+        assert float((cell == torch.tensor([20, 15])).all(1).float().mean()) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("temperature", [None, 0.4, 1.0])
+def test_a_rollout_depends_on_nothing_else_in_the_batch(head, temperature):
+    policy, steps = make(head, window=3), 6
+    screens = torch.from_numpy(episode(5 * steps)[0]).view(steps, 5, 126, 168, 3)
+    u = torch.rand(steps, 5, 3, generator=torch.Generator().manual_seed(0))
+
+    def play(groups: list[list[int]]) -> torch.Tensor:
+        clicks = torch.full((steps + 1, 5, 2), -1)
+        memory = policy.begin(5)
+        for t in range(steps):
+            for rows in groups:
+                clicks[t + 1, rows] = policy.act(memory, torch.tensor(rows), screens[t, rows], clicks[t, rows], temperature, u[t, rows])
+        return clicks
+
+    together = play([[0, 1, 2, 3, 4]])
+    assert torch.equal(together, play([[3], [0, 4], [2, 1]]))
+    assert bool((together[1:] >= 0).all()) and bool((together[1:] < torch.tensor([WIDTH, HEIGHT])).all())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_teacher_forcing_is_what_a_rollout_does(head, monkeypatch):
+    monkeypatch.setattr("lastmile.policy.policy.CHUNK", 5)  # chunks end inside windows
+    policy, (screens, clicks) = make(head, window=4), episode(13)
+    modes, nll = policy.predict_episode(screens, clicks)
+    memory = policy.begin(2)
+    for t in range(13):
+        previous = torch.from_numpy(clicks[t - 1 : t] if t else np.array([[-1, -1]])).long()
+        click = policy.act(memory, torch.tensor([1]), torch.from_numpy(screens[t : t + 1]), previous)
+        assert click[0].tolist() == modes[t].tolist()
+    # In training the same: at the last place of a full window.
+    data = batch(1, 13)
+    data["previous"][0, 0] = -1
+    part = {name: value[:, 6:10] for name, value in data.items()}
+    with torch.no_grad():
+        assert float(policy.loss(part)[0, -1]) == pytest.approx(float(nll[9]), abs=1e-4)
+
+
+def test_a_new_episode_forgets_the_old_one():
+    policy, (screens, _) = make(window=3), episode(4)
+    screens, rows, start = torch.from_numpy(screens), torch.tensor([0]), torch.tensor([[-1, -1]])
+    memory, fresh = policy.begin(1), policy.begin(1)
+    for t in range(3):
+        policy.act(memory, rows, screens[t : t + 1], start)
+    memory.reset([0])
+    policy.act(memory, rows, screens[3:], start)
+    policy.act(fresh, rows, screens[3:], start)
+    assert memory.lengths.tolist() == [1] and torch.equal(memory.tokens[0, 0], fresh.tokens[0, 0])
+
+
+def test_activations_have_names_and_rows():
+    policy, (screens, clicks) = make(), episode(9)
+    found = policy.activations(screens, clicks)
+    assert list(found) == ["encoder", "token", "layer1", "layer2"]
+    assert all(values.shape == (9, 96) and values.dtype == np.float32 and np.isfinite(values).all() for values in found.values())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_saved_and_loaded(head, tmp_path):
+    policy, (screens, clicks) = make(head), episode(5)
+    policy.save(tmp_path / "p")
+    again = Policy.load(tmp_path / "p")
+    assert again.settings == policy.settings and not again.training
+    for one, other in zip(policy.predict_episode(screens, clicks), again.predict_episode(screens, clicks)):
+        assert np.array_equal(one, other)
+    first = (tmp_path / "p" / "policy.safetensors").read_bytes()
+    policy.save(tmp_path / "p")
+    assert (tmp_path / "p" / "policy.safetensors").read_bytes() == first
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["config.json", "policy.safetensors"]
+
+
+def damage(folder, what):
+    config, weights = folder / "config.json", folder / "policy.safetensors"
+    values = json.loads(config.read_text())
+    if what == "no config":
+        config.unlink()
+    elif what == "no weights":
+        weights.unlink()
+    elif what == "not json":
+        config.write_text('{"format": ')
+    elif what == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif what == "other shape":
+        state = load_file(weights)
+        state["encoder.stem.bias"] = torch.zeros(3)
+        save_file(state, weights)
+    elif what == "missing weight":
+        state = load_file(weights)
+        del state["encoder.stem.bias"]
+        save_file(state, weights)
+    else:
+        if what == "other format":
+            values["format"] = "lastmile.policy/0"
+        elif what == "unknown key":
+            values["colour"] = 1
+        elif what == "unknown setting":
+            values["settings"]["colour"] = 1
+        elif what == "missing setting":
+            del values["settings"]["window"]
+        elif what == "bad size":
+            values["settings"]["size"] = "xxl"
+        elif what == "bad screen":
+            values["screen"] = [100, 100]
+        elif what == "a list":
+            values = [1]
+        config.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    "what, file, words",
+    [
+        ("no config", "config.json", "no such file"),
+        ("no weights", "policy.safetensors", "no such file"),
+        ("not json", "config.json", "not readable as JSON"),
+        ("truncated", "policy.safetensors", "not a readable safetensors file"),
+        ("other shape", "policy.safetensors", r"encoder.stem.bias.*expected shape \(32,\), got \(3,\)"),
+        ("missing weight", "policy.safetensors", "encoder.stem.bias.*missing"),
+        ("other format", "config.json", "lastmile.policy/1.*lastmile.policy/0"),
+        ("unknown key", "config.json", "colour"),
+        ("unknown setting", "config.json", "settings?.*colour"),
+        ("missing setting", "config.json", "all settings"),
+        ("bad size", "config.json", "size.*xxl"),
+        ("bad screen", "config.json", "divisible by 14"),
+        ("a list", "config.json", "list"),
+    ],
+)
+def test_a_damaged_folder_is_refused_by_name(tmp_path, what, file, words):
+    make().save(tmp_path)
+    damage(tmp_path, what)
+    with pytest.raises(PolicyError, match=words) as error:
+        Policy.load(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / file))
+
+
+def test_bins_cover_the_screen():
+    assert WIDTH % BinsHead.PX == 0 and HEIGHT % BinsHead.PX == 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision_is_close(head):
+    """On a GPU the training runs in bfloat16; the likelihood itself stays float32."""
+    policy, data = make(head), batch(2, 4)
+    with torch.no_grad():
+        exact = policy.loss(data)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = policy.loss(data)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, rtol=0.03, atol=0.03)

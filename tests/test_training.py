@@ -1,0 +1,300 @@
+"""Training: which windows are seen, that it learns, and that it goes on exactly where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lastmile.config import PolicySettings, Training
+from lastmile.policy import Policy, PolicyError
+from lastmile.policy import training as module
+from lastmile.policy.training import TrainingError, WindowSampler, load_snapshots, read_batch, snapshot_steps, train
+
+TINY = PolicySettings(size="xs", window=4)
+
+
+class Toy:
+    """A store in memory: on a dark screen the click belongs on the bright square; where the corner is red, anywhere on the wide button."""
+
+    task, digest = "toy", "toy"
+
+    def __init__(self, lengths: list[int], seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.frames = int(self.starts[-1])
+        x, y = rng.integers(20, 300, self.frames), rng.integers(80, 316, self.frames)
+        self.button = rng.random(self.frames) < 0.4
+        self.images = np.full((self.frames, 126, 168, 3), 30, np.uint8)
+        for k in range(self.frames):
+            r, c = int(y[k] * 3 / 8), int(x[k] * 3 / 8)
+            self.images[k, r - 2 : r + 3, c - 2 : c + 3] = 230
+            self.images[k, 4:16, 100:160] = 120
+            if self.button[k]:
+                self.images[k, 20:27, 140:160] = (220, 40, 40)
+        on_button = np.stack([rng.integers(270, 425, self.frames), rng.integers(12, 42, self.frames)], 1)
+        self.clicks = np.where(self.button[:, None], on_button, np.stack([x, y], 1)).astype(np.int16)
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        return self.images[start:stop]
+
+
+def run(folder: Path, frames: int = 120, spec: dict | None = None, stores=None, **kwargs) -> Path:
+    training = Training(frames=frames, batch=4, snapshots=3, learning_rate=1e-3)
+    stores = stores or [Toy([9, 3, 14, 6])]
+    train(folder / "run", TINY, training, 0, stores, [Toy([5, 9], 1)], spec or {"a": 1}, folder / "out", threads=1, **kwargs)
+    return folder / "out"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> dict[str, bytes]:
+    """What an uninterrupted run leaves."""
+    return contents(run(tmp_path_factory.mktemp("reference")))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=6), min_size=1, max_size=3),
+    st.integers(1, 25),
+    st.integers(1, 7),
+    st.integers(0, 9),
+)
+def test_sampler(lengths, window, batch, seed):
+    starts = [np.concatenate([[0], np.cumsum(each)]) for each in lengths]
+    sampler = WindowSampler(starts, window, batch, seed)
+    steps = [sampler.windows(step) for step in range(40)]
+    other = WindowSampler(starts, window, batch, seed)
+    assert [other.windows(step) for step in (39, 0, 17)] == [steps[39], steps[0], steps[17]]  # no memory of what was asked before
+    rows = [w for step in steps for w in step]
+    turns = Counter(w.store for w in rows)
+    assert max(turns[k] for k in range(len(starts))) - min(turns[k] for k in range(len(starts))) <= 1
+    for store, edges in enumerate(starts):
+        counts = np.zeros(edges[-1], int)
+        for w in (w for w in rows if w.store == store):
+            assert 1 <= w.length <= window
+            assert np.searchsorted(edges, w.start, "right") == np.searchsorted(edges, w.start + w.length - 1, "right")
+            before = counts.copy()
+            counts[w.start : w.start + w.length] += 1
+            if before.min() == before.max():  # an epoch is over: now no frame may be seen twice before all are seen once
+                level = before.min()
+            assert counts.max() <= level + 1 and counts.min() >= level
+    seen = sampler.schedule(50)
+    assert seen[-1] >= 50 and (len(seen) == 1 or seen[-2] < 50) and seen[0] == sum(w.length for w in steps[0])
+
+
+def test_sampler_cuts_anew_in_each_epoch():
+    sampler = WindowSampler([np.array([0, 47])], 20, 1, 0)
+    assert len({tuple(sorted(map(tuple, sampler._epoch(0, epoch).tolist()))) for epoch in range(10)}) > 5
+
+
+@pytest.mark.parametrize("starts", [[], [np.array([0])], [np.array([0, 3, 3])]])
+def test_nothing_to_sample(starts):
+    with pytest.raises(ValueError, match="at least one"):
+        WindowSampler(starts, 20, 4, 0)
+
+
+def test_batches_know_where_episodes_begin():
+    toy = Toy([5, 6])
+    sampler = WindowSampler([toy.starts], 4, 16, 0)
+    chosen = sampler.windows(0)
+    batch = read_batch([toy], chosen, 4)
+    for row, (_, start, n) in enumerate(chosen):
+        assert batch["mask"][row].tolist() == [True] * n + [False] * (4 - n)
+        for i in range(n):
+            k = start + i
+            assert batch["clicks"][row, i].tolist() == toy.clicks[k].tolist()
+            assert batch["previous"][row, i].tolist() == ([-1, -1] if k in (0, 5) else toy.clicks[k - 1].tolist())
+            assert np.array_equal(batch["screens"][row, i].numpy(), toy.images[k])
+
+
+def test_snapshots_are_spread_over_the_training():
+    seen = np.cumsum(np.full(1000, 300))
+    steps = snapshot_steps(seen, 8)
+    assert len(steps) == 8 and steps[0] == 10 and steps[-1] == 1000
+    assert snapshot_steps(seen, 1) == [1000] and snapshot_steps(seen[:2], 8) == [2]
+
+
+@pytest.mark.parametrize("head, frames", [("pointer", 1400), ("bins", 2400)])
+def test_it_learns(tmp_path, head, frames):
+    """After this training the policy knows when to press the button, and the pointer beats every policy that does not look for the square."""
+    toy, held = Toy([4] * 150), Toy([8] * 8, 1)
+    training = Training(frames=frames, batch=2, snapshots=1, learning_rate=2e-3)
+    train(tmp_path / "run", PolicySettings(size="xs", head=head, window=4), training, 0, [toy], [], {}, tmp_path / "out", threads=2)
+    policy = Policy.load(tmp_path / "out")
+    found = [policy.predict_episode(held.screens(a, b), held.clicks[a:b]) for a, b in zip(held.starts[:-1], held.starts[1:])]
+    modes, nll = (np.concatenate(values) for values in zip(*found))
+    on_button = (modes[:, 0] >= 260) & (modes[:, 1] < 50)
+    assert (on_button == held.button).mean() > 0.9
+    # Areas in bins: all of the screen, the button, and where squares can be.
+    screen, button, squares = np.array([448 * 336, 155 * 30, 280 * 236]) * ((6 / 7) ** 2 if head == "pointer" else 1 / 16)
+    blind = np.log(squares) * (~held.button).mean() + np.log(button) * held.button.mean()
+    assert nll.mean() < (blind if head == "pointer" else np.log(screen))
+
+
+def test_outputs(tmp_path, reference):
+    out = run(tmp_path)
+    assert contents(out) == reference  # nothing in them holds a time, a path or a host
+    assert sorted(reference) == ["config.json", "policy.safetensors", "progress.csv", "snapshots.safetensors"]
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("lightning_logs"))
+    snapshots = list(load_snapshots(out / "snapshots.safetensors"))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "progress.jsonl").read_text().splitlines()]
+    assert [frames for frames, _ in snapshots] == [row["frames"] for row in rows if row["validation_loss"] is not None]
+    final = Policy.load(out).state_dict()
+    assert all(torch.equal(value, final[name]) for name, value in snapshots[-1][1].state_dict().items())
+    assert rows[-1]["frames"] >= 120 and {"loss", "frames_per_s", "wait_share", "seconds_left"} <= set(rows[0])
+
+
+def test_snapshots_that_cannot_be_read(tmp_path):
+    with pytest.raises(PolicyError, match="none.safetensors"):
+        list(load_snapshots(tmp_path / "none.safetensors"))
+    (tmp_path / "cut.safetensors").write_bytes(b"1234567")
+    with pytest.raises(PolicyError, match="cut.safetensors"):
+        list(load_snapshots(tmp_path / "cut.safetensors"))
+
+
+class Stops(Exception):
+    pass
+
+
+@pytest.fixture
+def frequent(monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
+
+
+def stop_after(monkeypatch, step: int, action) -> None:
+    """Let `action` happen at the end of a step, as a signal would come."""
+    original = module.Keeper.on_train_batch_end
+
+    def end(self, trainer, policy_module, *args):
+        original(self, trainer, policy_module, *args)
+        if policy_module.done == step:
+            action()
+
+    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+
+
+def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, capsys):
+    def fail():
+        raise Stops
+
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5, fail)
+        with pytest.raises(Stops):
+            run(tmp_path)
+    with open(tmp_path / "run" / "progress.jsonl", "a") as handle:
+        handle.write('{"step": 6, "frames"')  # as a kill would leave it
+    assert not (tmp_path / "out").exists()
+    assert contents(run(tmp_path)) == reference
+    assert "going on after step 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_resumed_after_a_signal(tmp_path, reference, monkeypatch, capsys, number, error):
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(error):
+            run(tmp_path)
+    assert signal.getsignal(number) == before
+    assert contents(run(tmp_path)) == reference
+    assert re.search("going on after step [45]", capsys.readouterr().err)  # no step that was under way is lost
+
+
+def test_resumed_after_a_kill(tmp_path, reference):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\nimport test_training as t\nt.module.CHECKPOINT_SECONDS = 0\n"
+        "import time; slow = t.Toy.screens\n"
+        "t.Toy.screens = lambda *a: (time.sleep(0.05), slow(*a))[1]\n"
+        f"t.run(Path({str(tmp_path)!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    progress = tmp_path / "run" / "progress.jsonl"
+    deadline = time.time() + 60
+    while process.poll() is None and time.time() < deadline and not (progress.exists() and progress.read_text().count("\n") >= 3):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "out").exists() and (tmp_path / "run" / "last.ckpt").exists()
+    assert contents(run(tmp_path)) == reference
+
+
+def test_a_finished_run_is_only_written_again(tmp_path, reference):
+    run(tmp_path)
+    (tmp_path / "out" / "policy.safetensors").unlink()
+    assert contents(run(tmp_path)) == reference
+
+
+@pytest.mark.parametrize(
+    "what, words", [("spec", "other settings"), ("truncated", "cannot be read"), ("foreign", "cannot be read"), ("snapshot", "missing")]
+)
+def test_work_that_cannot_be_taken_up(tmp_path, reference, capsys, what, words):
+    run(tmp_path, spec={"a": 2} if what == "spec" else None)
+    path = tmp_path / "run" / "last.ckpt"
+    if what == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif what == "foreign":
+        torch.save({"weights": 1}, path)
+    elif what == "snapshot":
+        min((tmp_path / "run").glob("snapshot-*")).unlink()
+    assert contents(run(tmp_path)) == reference
+    message = capsys.readouterr().err
+    assert words in message and "starting from the beginning" in message
+
+
+def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
+    original = Policy.loss
+    calls = []
+
+    def loss(self, batch):
+        calls.append(1)
+        return original(self, batch) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(Policy, "loss", loss)
+    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    with pytest.raises(TrainingError, match="step 4 of"):
+        run(tmp_path)
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert state["done"] == 3 and all(torch.isfinite(value).all() for value in state["policy"].values())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_fails_ends_the_training(tmp_path):
+    toy = Toy([9, 9])
+    toy.screens = lambda start, stop: (_ for _ in ()).throw(OSError("disk gone"))
+    with pytest.raises(OSError, match="disk gone"):
+        run(tmp_path, stores=[toy])
+
+
+def test_started_from_another_policy(tmp_path):
+    out = run(tmp_path / "first")
+    run(tmp_path / "second", frames=1, start=out)
+    with pytest.raises(PolicyError, match="cannot start"):
+        train(tmp_path / "x", PolicySettings(size="xs", window=5), Training(frames=1), 0, [Toy([9])], [], {}, tmp_path / "y", start=out)
+
+
+def test_a_mixture_of_stores(tmp_path):
+    run(tmp_path, stores=[Toy([9, 3]), Toy([5], 2), Toy([30], 3)])
+    assert (tmp_path / "out" / "policy.safetensors").is_file()
+
+
+def test_quiet(tmp_path, capfd):
+    run(tmp_path)
+    printed = capfd.readouterr()
+    assert printed.out == "" and all(line.startswith("step ") for line in printed.err.splitlines())
