@@ -14,7 +14,7 @@ import numpy as np
 from lastmile.screen import text
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES, Theme
-from lastmile.screen.widgets import CANVAS, HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH, Color, Mark, Rect, Screen, Widget
+from lastmile.screen.widgets import CANVAS, HEIGHT, WIDTH, Color, Mark, Rect, Screen, Widget
 
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _ONE = 1 << _SHIFT
@@ -31,9 +31,27 @@ def draw(screen: Screen) -> np.ndarray:
     return frame
 
 
+def _weights() -> np.ndarray:
+    """(3, 8): how much of each of 8 pixels lies in each of the 3 that take their place."""
+    edges = np.arange(4) * 8 / 3
+    low, high = np.maximum(edges[:3, None], np.arange(8)), np.minimum(edges[1:, None], np.arange(1, 9))
+    return (np.maximum(high - low, 0) * 3 / 8).astype(np.float32)
+
+
+_DOWN = _weights()
+_ACROSS = np.kron(_DOWN.T, np.eye(3, dtype=np.float32))  # (24, 9): 8 pixels of 3 channels to 3 pixels of 3 channels
+
+
 def shrink(frame: np.ndarray) -> np.ndarray:
-    """A screen as a policy sees it: (336, 448, 3) to (126, 168, 3) uint8, each pixel the mean of the area it covers."""
-    return cv2.resize(frame, (SMALL_WIDTH, SMALL_HEIGHT), interpolation=cv2.INTER_AREA)
+    """An image as a policy sees it: (h, w, 3) to (3/8 h, 3/8 w, 3) uint8, each pixel the mean of the area that it covers.
+
+    h and w are multiples of 8; a whole screen becomes (126, 168, 3). Two small matrix products, three times as fast as OpenCV's INTER_AREA.
+    """
+    height, width = frame.shape[:2]
+    low = np.matmul(_DOWN, frame.reshape(height // 8, 8, width * 3).astype(np.float32))  # (h / 8, 3, 3 w)
+    small = low.reshape(-1, 24) @ _ACROSS  # (3/8 h * w / 8, 9)
+    small += 0.5
+    return small.reshape(height * 3 // 8, width * 3 // 8, 3).astype(np.uint8)
 
 
 def draw_small(screen: Screen) -> np.ndarray:
@@ -49,7 +67,7 @@ def draw_small(screen: Screen) -> np.ndarray:
         for mark in marks:
             draw_mark(canvas, mark)
     x, y, side = screen.canvas.x * 3 // 8, screen.canvas.y * 3 // 8, CANVAS * 3 // 8
-    frame[y : y + side, x : x + side] = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    frame[y : y + side, x : x + side] = shrink(canvas)
     return frame
 
 
