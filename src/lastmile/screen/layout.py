@@ -109,9 +109,12 @@ def _stack(structure: Shape, panels: tuple[Rect, ...]) -> Places:
         room = panel.height - 2 * MARGIN
         squeeze = min(1.0, room / total) if total else 1.0
         height = int(BUTTON_HEIGHT * squeeze) if squeeze < 1 else BUTTON_HEIGHT
+        gap = GAP if squeeze == 1 else max(2, int(GAP * squeeze))
+        rows = sum(-(-shapes[i][1] // shapes[i][2]) for i in part)
+        fixed = sum(TITLE * bool(shapes[i][0]) + gap for i in part) - 2 * gap  # titles keep their height
+        height = min(height, (room - fixed) // rows - gap) if rows else height
         if height < 14:
             raise ValueError(f"{sum(shapes[i][1] for i in part)} buttons do not fit into a panel of height {panel.height}")
-        gap = GAP if squeeze == 1 else max(2, int(GAP * squeeze))
         top = panel.y + MARGIN
         for i in part:
             title, count, columns = shapes[i]
