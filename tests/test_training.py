@@ -130,12 +130,12 @@ def test_snapshots_are_spread_over_the_training():
     assert snapshot_steps(seen, 1) == [1000] and snapshot_steps(seen[:2], 8) == [2]
 
 
-@pytest.mark.parametrize("head, frames", [("pointer", 1400), ("bins", 2400)])
+@pytest.mark.parametrize("head, frames", [("pointer", 800), ("bins", 1800)])
 def test_it_learns(tmp_path, head, frames):
     """After this training the policy knows when to press the button, and the pointer beats every policy that does not look for the square."""
     toy, held = Toy([4] * 150), Toy([8] * 8, 1)
     training = Training(frames=frames, batch=2, snapshots=1, learning_rate=2e-3)
-    train(tmp_path / "run", PolicySettings(size="xs", head=head, window=4), training, 0, [toy], [], {}, tmp_path / "out", threads=2)
+    train(tmp_path / "run", PolicySettings(size="xs", head=head, window=4), training, 0, [toy], [], {}, tmp_path / "out", threads=1)
     policy = Policy.load(tmp_path / "out")
     found = [policy.predict_episode(held.screens(a, b), held.clicks[a:b]) for a, b in zip(held.starts[:-1], held.starts[1:])]
     modes, nll = (np.concatenate(values) for values in zip(*found))

@@ -25,7 +25,7 @@ class ConfigError(ValueError):
 class Closed(BaseModel):
     """Settings that refuse unknown keys and never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Worlds(Closed):
@@ -58,8 +58,8 @@ class Training(Closed):
     """How a policy is trained."""
 
     frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
-    batch: int = Field(16, ge=1, description="Windows a step.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.")
+    batch: int = Field(4, ge=1, description="Windows a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
     warmup: float = Field(0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")

@@ -1,7 +1,7 @@
 """The tasks as environments: one at a time for Gymnasium, and pooled for the evaluation of policies.
 
-Ids are made from the names of the tasks (`colored_dots` is `lastmile/ColoredDots-v0`) and known to Gymnasium as soon as this package is
-installed: `gymnasium.make("lastmile/ColoredDots-v0")`.
+Ids are made from the names of the tasks (`colored_dots` is `lastmile/ColoredDots-v0`) and known to Gymnasium once this module is imported;
+`gymnasium.make("lastmile.env:lastmile/ColoredDots-v0")` imports it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def env_id(task: str) -> str:
 
 
 def register() -> None:
-    """Make all tasks known to Gymnasium. Called by Gymnasium itself through the package's entry point."""
+    """Make all tasks known to Gymnasium. Importing this module does so (Gymnasium 1.0 and later look for no entry points)."""
     for name in task_names():
         if env_id(name) not in gymnasium.registry:
             gymnasium.register(env_id(name), entry_point="lastmile.env:AnnotationEnv", kwargs={"task": name}, max_episode_steps=None)
@@ -163,3 +163,6 @@ class Pool:
                 finished.append(job)
                 self.rows[row] = None
         return finished
+
+
+register()

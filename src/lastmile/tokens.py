@@ -48,12 +48,14 @@ def pack(frames: np.ndarray, level: int = 3) -> bytes:
     moves = index.copy()
     moves[1:] -= index[:-1]
     head = np.array([len(frames), len(pieces)], np.uint32).tobytes()
-    return zstandard.ZstdCompressor(level=level).compress(head + moves.tobytes() + planes.tobytes())
+    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(head + moves.tobytes() + planes.tobytes())
 
 
 def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
     """Pieces (k, bytes) uint8 and indices (n, pieces a frame) uint16 of a chunk; `gather` makes frames of them."""
-    raw = zstandard.ZstdDecompressor().decompress(blob, max_output_size=8 + CHUNK * _PER_FRAME * (2 + _BYTES))
+    if not 8 <= zstandard.frame_content_size(blob) <= 8 + CHUNK * _PER_FRAME * (2 + _BYTES):
+        raise ValueError("chunk of unexpected length")
+    raw = zstandard.ZstdDecompressor().decompress(blob, allow_extra_data=False)
     frames, count = np.frombuffer(raw, np.uint32, 2).tolist()
     size = frames * _PER_FRAME
     if len(raw) != 8 + 2 * size + count * _BYTES:
@@ -151,7 +153,10 @@ class TokenStore:
             raise TokenError(f"{path}: not a lastmile token file (no such metadata)") from None
         if meta.get("format") != FORMAT:
             raise TokenError(f"{path}: format '{meta.get('format')}', expected '{FORMAT}'; make the tokens again")
-        version = get_task(meta["task"]).version
+        try:
+            version = get_task(meta["task"]).version
+        except ValueError as error:
+            raise TokenError(f"{path}: {error}") from None
         if meta["task_version"] != version:
             raise TokenError(
                 f"{path}: made for version {meta['task_version']} of task '{meta['task']}', which is now at version {version}; make the tokens again"
@@ -168,7 +173,8 @@ class TokenStore:
             raise TokenError(f"{path}: a part is missing ({error})") from None
         self.frames = len(self.clicks)
         ends = [int(a[-1]) if len(a) else -1 for a in (self.starts, self._chunk_frames, self._offsets)]
-        if ends != [self.frames, self.frames, size] or len(self._chunk_frames) != len(self._offsets):
+        rising = all((np.diff(a) > 0).all() and len(a) and a[0] == 0 for a in (self.starts, self._chunk_frames, self._offsets))
+        if ends != [self.frames, self.frames, size] or len(self._chunk_frames) != len(self._offsets) or not rising:
             raise TokenError(f"{path}: its parts do not belong together ({self.frames} clicks, ends {ends})")
 
     def __len__(self) -> int:

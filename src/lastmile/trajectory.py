@@ -168,9 +168,9 @@ def write(path: str | Path, source: Source, episodes: int, progress: Any = None)
             {"format": FORMAT, "task_version": get_task(source.task).version, "source": source.__dict__}, sort_keys=True
         ).encode()
     }
-    for target, values, schema in ((episodes_path(path), table, EPISODES), (Path(path), steps, STEPS)):
-        whole = pa.Table.from_pydict(values, schema=schema).replace_schema_metadata(meta)
-        with files.writing(target) as temporary:
+    with files.writing(episodes_path(path)) as first, files.writing(path) as second:
+        for temporary, values, schema in ((first, table, EPISODES), (second, steps, STEPS)):
+            whole = pa.Table.from_pydict(values, schema=schema).replace_schema_metadata(meta)
             pq.write_table(whole, temporary, compression="zstd")
 
 
@@ -240,7 +240,7 @@ def read(path: str | Path) -> Trajectories:
     Raises TrajectoryError naming the file when it is missing, truncated, foreign, or of another version of format or task.
     """
     path = Path(path)
-    tables = []
+    tables, sources = [], []
     meta: dict = {}
     for part, schema in ((path, STEPS), (episodes_path(path), EPISODES)):
         try:
@@ -256,7 +256,10 @@ def read(path: str | Path) -> Trajectories:
             raise TrajectoryError(f"{part}: not a lastmile trajectory (no such metadata)") from None
         if meta.get("format") != FORMAT:
             raise TrajectoryError(f"{part}: format '{meta.get('format')}', expected '{FORMAT}'; record the trajectories again")
-        version = get_task(source.task).version
+        try:
+            version = get_task(source.task).version
+        except ValueError as error:
+            raise TrajectoryError(f"{part}: {error}") from None
         if meta["task_version"] != version:
             raise TrajectoryError(
                 f"{part}: recorded with version {meta['task_version']} of task '{source.task}', which is now at version {version}; "
@@ -266,7 +269,10 @@ def read(path: str | Path) -> Trajectories:
         if missing:
             raise TrajectoryError(f"{part}: columns missing: {', '.join(missing)}")
         tables.append(table.to_pandas())
+        sources.append(source)
     steps, episodes = tables
+    if sources[0] != sources[1]:
+        raise TrajectoryError(f"{path}: comes from {sources[0]}, but {episodes_path(path).name} from {sources[1]}")
     if int(episodes["steps"].sum()) != len(steps):
         raise TrajectoryError(f"{path}: has {len(steps)} steps, but {episodes_path(path).name} counts {int(episodes['steps'].sum())}")
     return Trajectories(path, source, steps, episodes)

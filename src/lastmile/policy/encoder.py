@@ -55,7 +55,9 @@ class ConvEncoder(nn.Module):
         self.up = nn.Linear(size.coarse, size.fine)
         self.norm = nn.LayerNorm(size.fine)
         self.squeeze = nn.Linear(size.coarse, size.squeeze)
-        self.vector = nn.Linear(self.rows // 2 * (self.columns // 2) * size.squeeze, size.width)
+        flat = self.rows // 2 * (self.columns // 2) * size.squeeze
+        self.vector_norm = nn.LayerNorm(flat)
+        self.vector = nn.Linear(flat, size.width)
 
     def patches(self, screens: Tensor) -> Tensor:
         """(N, height, width, 3) uint8 -> (N, rows, columns, 7 * 7 * 3) uint8, the pixels of each cell."""
@@ -75,11 +77,11 @@ class ConvEncoder(nn.Module):
         for block in self.coarse:
             z = block(z)
         z = F.relu(z)
-        vector = self.vector(self.squeeze(z).flatten(1))  # (N, D)
+        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1)))  # (N, D)
         x = x.reshape(n, half_rows, 2, half_columns, 2, -1) + self.up(z)[:, :, None, :, None]
         return self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
 
 
 def pixels(values: Tensor) -> Tensor:
-    """uint8 -> float32 from -1 to 1."""
-    return values.float().mul_(1 / 127.5).sub_(1)
+    """uint8 -> float32 about 0 for a dark theme's background, so that what differs between screens is not small beside what is on all."""
+    return values.float().sub_(48).mul_(1 / 64)
