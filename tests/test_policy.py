@@ -103,16 +103,16 @@ def test_bins_of_clicks(x, y):
     bins = bin_of(click)
     again = click_of(bins)
     assert bool((again - click).abs().max() <= 1) and torch.equal(bin_of(again), bins)
-    assert (bins // 16).tolist() == [int(x * 24 / 448), int(y * 18 / 336)]  # the cell, by its definition
-    assert 0 <= bins[0] < 24 * 16 and 0 <= bins[1] < 18 * 16
+    assert (bins // 14).tolist() == [int(x * 24 / 448), int(y * 18 / 336)]  # the cell, by its definition
+    assert 0 <= bins[0] < 24 * 14 and 0 <= bins[1] < 18 * 14
 
 
 def test_every_bin_is_decoded_onto_the_screen():
-    bins = torch.arange(24 * 16)
+    bins = torch.arange(24 * 14)
     assert (
         torch.equal(bin_of(click_of(bins)), bins)
         and int(click_of(bins).max()) < WIDTH
-        and int(click_of(torch.tensor(18 * 16 - 1))) < HEIGHT
+        and int(click_of(torch.tensor(18 * 14 - 1))) < HEIGHT
     )
 
 
@@ -141,10 +141,10 @@ def test_a_button_is_not_beaten_by_a_lone_peak():
     )
     cells, patches = cells.expand(4000, -1, -1, -1), patches.expand(4000, -1, -1, -1)
     click = policy.head.mode(context[:1], cells[:1], patches[:1])
-    assert (bin_of(click) // 16).tolist() == [[5, 4]]
+    assert (bin_of(click) // 14).tolist() == [[5, 4]]
     for temperature, share in ((1.0, 0.4 / 1.01), (0.5, 0.4**2 / (0.4**2 + 0.61**2))):
         u = torch.rand(4000, 3, generator=torch.Generator().manual_seed(1))
-        cell = bin_of(policy.head.sample(context, cells, patches, temperature, u)) // 16
+        cell = bin_of(policy.head.sample(context, cells, patches, temperature, u)) // 14
         assert float((cell == torch.tensor([20, 15])).all(1).float().mean()) == pytest.approx(share, abs=0.03)
 
 

@@ -142,7 +142,7 @@ def test_it_learns(tmp_path, head, frames):
     on_button = (modes[:, 0] >= 260) & (modes[:, 1] < 50)
     assert (on_button == held.button).mean() > 0.9
     # Areas in bins: all of the screen, the button, and where squares can be.
-    screen, button, squares = np.array([448 * 336, 155 * 30, 280 * 236]) * ((6 / 7) ** 2 if head == "pointer" else 1 / 16)
+    screen, button, squares = np.array([448 * 336, 155 * 30, 280 * 236]) * ((3 / 4) ** 2 if head == "pointer" else 1 / 16)
     blind = np.log(squares) * (~held.button).mean() + np.log(button) * held.button.mean()
     assert nll.mean() < (blind if head == "pointer" else np.log(screen))
 

@@ -58,7 +58,7 @@ def rollout(
         if not active:
             return sorted(finished, key=lambda job: job.number)
         screens = torch.from_numpy(np.stack([pool.rows[row].observe() for row in active]))
-        uniforms = torch.from_numpy(np.stack([generators[row].random(3) for row in active]).astype(np.float32))
+        uniforms = torch.from_numpy(np.stack([generators[row].random(2) for row in active]).astype(np.float32))
         clicks = policy.act(memory, torch.tensor(active), screens, torch.from_numpy(last[active]), temperature, uniforms).cpu().numpy()
         for row, (x, y) in zip(active, clicks.tolist()):
             pool.rows[row].step(x, y)

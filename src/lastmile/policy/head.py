@@ -11,27 +11,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastmile.policy.encoder import pixels
-from lastmile.policy.sizes import CELL, PLACE_CELLS, Size
+from lastmile.policy.sizes import CELL, Size
 from lastmile.screen import HEIGHT, WIDTH
 
-SUB = 16
-"""Bins across a cell, each way. A bin is 7/6 logical px wide and so holds one or two whole pixels."""
+SUB = 2 * CELL
+"""Bins across a cell, each way: two to a pixel of the small screen. A bin is 4/3 logical px wide and so holds one or two whole pixels."""
+AROUND = 3
+"""Pixels beyond the cell that the choice of the place inside it sees."""
 
 
 def bin_of(click: Tensor) -> Tensor:
-    """Logical px -> pointer bin, along either axis: floor(6/7 click). The cell is bin // 16, the bin inside it bin % 16."""
-    return click * 6 // 7
+    """Logical px -> pointer bin, along either axis: floor(3/4 click). The cell is bin // 14, the bin inside it bin % 14."""
+    return click * 3 // 4
 
 
 def click_of(bins: Tensor) -> Tensor:
-    """Pointer bin -> the whole logical px in it that is nearest to its centre: ceil(7/6 bin). `bin_of` undoes it."""
-    return (bins * 7 + 5) // 6
+    """Pointer bin -> the whole logical px in it that is nearest to its centre: ceil(4/3 bin). `bin_of` undoes it."""
+    return (bins * 4 + 2) // 3
 
 
 class PointerHead(nn.Module):
-    """Choose a cell of the grid by its features, then one of 16 x 16 places inside it.
+    """Choose a cell of the grid by its features, then one of 14 x 14 places inside it.
 
-    The place depends on the chosen cell's feature, the context vector and the pixels of the 3 x 3 cells around it.
+    The place is chosen from a map: small convolutions over the pixels of the cell and 3 px around it, to which the chosen cell's feature and
+    the context vector say what is looked for; what is learned about a spot at one place of a cell so holds at all places.
 
     Clicks inside a button are jittered and so spread over several cells, while a placement lies in one: the most likely *cell* would
     favour placements. So with p the probabilities of the cells and m the mass of the 3 x 3 cells around each, the mode is the most likely
@@ -41,20 +44,21 @@ class PointerHead(nn.Module):
 
     def __init__(self, size: Size, rows: int, columns: int) -> None:
         super().__init__()
-        if (rows, columns) != (HEIGHT * 6 // 7 // SUB, WIDTH * 6 // 7 // SUB):
+        if (rows, columns) != (HEIGHT * 3 // 4 // SUB, WIDTH * 3 // 4 // SUB):
             raise ValueError(f"the pointer head needs a grid of 18 x 24 cells, got {rows} x {columns}")
         self.rows, self.columns = rows, columns
         self.cell_key = nn.Linear(size.fine, size.fine)
         self.cell_query = nn.Linear(size.width, size.fine)
         self.cell_score = nn.Linear(size.fine, 1)
         self.cell_prior = nn.Linear(size.width, rows * columns)
-        hidden = 2 * size.fine
-        self.place_cell = nn.Linear(size.fine, hidden)
-        self.place_context = nn.Linear(size.width, hidden)
-        self.place_pixels = nn.Linear(PLACE_CELLS * CELL * CELL * 3, hidden)
-        self.place = nn.Linear(hidden, 2 * SUB)
-        nn.init.zeros_(self.cell_prior.weight)
-        nn.init.zeros_(self.place.weight)
+        self.place_near = nn.Conv2d(3, size.place, 5)
+        self.place_far = nn.Conv2d(size.place, size.place, 3)
+        self.place_cell = nn.Linear(size.fine, size.place)
+        self.place_context = nn.Linear(size.width, size.place)
+        self.place = nn.Conv2d(size.place, 4, 1)
+        self.place_prior = nn.Linear(size.fine, SUB * SUB)
+        for layer in (self.cell_prior, self.place, self.place_prior):
+            nn.init.zeros_(layer.weight)
 
     def cell_logits(self, context: Tensor, cells: Tensor) -> Tensor:
         """context: (N, D). cells: (N, rows, columns, C). Returns (N, rows * columns)."""
@@ -62,24 +66,29 @@ class PointerHead(nn.Module):
         return self.cell_score(joint).flatten(1) + self.cell_prior(context)
 
     def place_logits(self, context: Tensor, cells: Tensor, patches: Tensor, cell: Tensor) -> Tensor:
-        """Logits of the bin inside the chosen `cell`, (N,): (N, 2, 16), x first."""
-        index = torch.arange(len(cell), device=cell.device)
+        """Logits of the bins inside the chosen `cell`, (N,): (N, 14 * 14), row by row."""
+        n, index = len(cell), torch.arange(len(cell), device=cell.device)
         row, column = cell // self.columns, cell % self.columns
         # Past the edge of the screen the nearest cell is repeated.
         near = torch.arange(-1, 2, device=cell.device)
         rows = (row[:, None] + near).clamp(0, self.rows - 1)[:, :, None]  # (N, 3, 1)
         columns = (column[:, None] + near).clamp(0, self.columns - 1)[:, None]  # (N, 1, 3)
-        around = pixels(patches[index[:, None, None], rows, columns].flatten(1))  # (N, 9 * 147)
-        hidden = self.place_cell(cells[index, row, column]) + self.place_context(context) + self.place_pixels(around)
-        return self.place(F.relu(hidden)).view(-1, 2, SUB)
+        around = patches[index[:, None, None], rows, columns].view(n, 3, 3, CELL, CELL, 3)  # rows, columns of cells, then of pixels
+        around = around.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, 3 * CELL, 3 * CELL)
+        inner = slice(CELL - AROUND, 2 * CELL + AROUND)
+        seen = self.place_far(F.relu(self.place_near(pixels(around[:, :, inner, inner]))))  # (N, P, 7, 7)
+        feature = cells[index, row, column]
+        wanted = self.place_cell(feature) + self.place_context(context)  # (N, P)
+        quarters = self.place(F.relu(seen + wanted[:, :, None, None]))  # (N, 4, 7, 7): the four bins of each pixel
+        return F.pixel_shuffle(quarters, 2).flatten(1) + self.place_prior(feature)
 
     def loss(self, context: Tensor, cells: Tensor, patches: Tensor, clicks: Tensor) -> Tensor:
         """clicks: (N, 2) logical px. Returns (N,) nats."""
         bins = bin_of(clicks.long())
         cell = bins[:, 1] // SUB * self.columns + bins[:, 0] // SUB
-        place = self.place_logits(context, cells, patches, cell).float()
-        inside = F.cross_entropy(place.flatten(0, 1), (bins % SUB).flatten(), reduction="none").view(-1, 2).sum(1)
-        return F.cross_entropy(self.cell_logits(context, cells).float(), cell, reduction="none") + inside
+        inside = bins[:, 1] % SUB * SUB + bins[:, 0] % SUB
+        place = F.cross_entropy(self.place_logits(context, cells, patches, cell).float(), inside, reduction="none")
+        return F.cross_entropy(self.cell_logits(context, cells).float(), cell, reduction="none") + place
 
     def mode(self, context: Tensor, cells: Tensor, patches: Tensor) -> Tensor:
         """(N, 2) clicks in logical px."""
@@ -91,22 +100,24 @@ class PointerHead(nn.Module):
         return self._click(cell, self.place_logits(context, cells, patches, cell).argmax(-1))
 
     def sample(self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
-        """(N, 2) clicks in logical px. uniforms: (N, 3) in [0, 1), for the cell, x and y."""
+        """(N, 2) clicks in logical px. uniforms: (N, 2) in [0, 1), for the cell and the place in it."""
         p = self.cell_logits(context, cells).double().softmax(-1)
         # m is divided by its largest value so that no power underflows everywhere.
         m = self._mass(p)
         weights = p * (m / m.amax(-1, keepdim=True)) ** (1 / temperature - 1)
         cell = draw(weights, uniforms[:, 0])
         place = (self.place_logits(context, cells, patches, cell).double() / temperature).softmax(-1)
-        inside = torch.stack([draw(place[:, 0], uniforms[:, 1]), draw(place[:, 1], uniforms[:, 2])], 1)
-        return self._click(cell, inside)
+        return self._click(cell, draw(place, uniforms[:, 1]))
 
     def _mass(self, p: Tensor) -> Tensor:
         """(N, cells) probabilities -> (N, cells) sums over the 3 x 3 cells around each; beyond the edge is nothing."""
         return F.avg_pool2d(p.view(-1, 1, self.rows, self.columns), 3, stride=1, padding=1).flatten(1) * 9
 
     def _click(self, cell: Tensor, inside: Tensor) -> Tensor:
-        return click_of(torch.stack([cell % self.columns, cell // self.columns], 1) * SUB + inside)
+        """cell, inside: (N,) -> (N, 2) logical px."""
+        x = cell % self.columns * SUB + inside % SUB
+        y = cell // self.columns * SUB + inside // SUB
+        return click_of(torch.stack([x, y], 1))
 
 
 class BinsHead(nn.Module):
@@ -130,9 +141,9 @@ class BinsHead(nn.Module):
         return self._click(self.x(context).argmax(-1), self.y(context).argmax(-1))
 
     def sample(self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
-        """(N, 2) clicks in logical px. uniforms: (N, 3) in [0, 1); the first is not used."""
+        """(N, 2) clicks in logical px. uniforms: (N, 2) in [0, 1), for x and y."""
         x, y = ((linear(context).double() / temperature).softmax(-1) for linear in (self.x, self.y))
-        return self._click(draw(x, uniforms[:, 1]), draw(y, uniforms[:, 2]))
+        return self._click(draw(x, uniforms[:, 0]), draw(y, uniforms[:, 1]))
 
     def _click(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.stack([x, y], 1) * self.PX + self.PX // 2

@@ -144,7 +144,7 @@ class Policy(nn.Module):
         """One step of B rollouts: the next clicks, (B, 2) int64 logical px. The memory takes in the screens.
 
         rows: (B,) which rows of the memory these are, no row twice. screens: (B, 126, 168, 3) uint8. previous: (B, 2).
-        Without a temperature the mode; else a sample, from uniforms (B, 3) in [0, 1).
+        Without a temperature the mode; else a sample, from uniforms (B, 2) in [0, 1).
         """
         rows, screens, previous = (value.to(self.device) for value in (rows, screens, previous))
         frames = self.encode(screens, previous)
@@ -205,7 +205,7 @@ class Policy(nn.Module):
 
     def config(self) -> dict:
         """What config.json holds."""
-        bins = [WIDTH * 6 // 7, HEIGHT * 6 // 7] if self.settings.head == "pointer" else [WIDTH // BinsHead.PX, HEIGHT // BinsHead.PX]
+        bins = [WIDTH * 3 // 4, HEIGHT * 3 // 4] if self.settings.head == "pointer" else [WIDTH // BinsHead.PX, HEIGHT // BinsHead.PX]
         return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), "screen": list(self.encoder.screen), "bins": bins}
 
     @classmethod

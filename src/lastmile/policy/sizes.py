@@ -9,8 +9,6 @@ from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH
 
 CELL = 7
 """Side of a grid cell in pixels of the small screen; 18 2/3 logical px."""
-PLACE_CELLS = 9
-"""Cells around a chosen cell (3 x 3) whose pixels the place head sees."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +17,7 @@ class Size:
 
     fine, fine_blocks: channels and residual blocks on the full grid (18 x 24). coarse, coarse_blocks: the same on the grid merged two by two
     (9 x 12). squeeze: channels of a coarse cell that go into the frame vector. width, layers, heads: the causal transformer.
+    place: channels of the map from which the place inside a cell is chosen.
     """
 
     fine: int
@@ -29,13 +28,14 @@ class Size:
     width: int
     layers: int
     heads: int
+    place: int
 
 
 SIZES = {
-    "xs": Size(fine=32, fine_blocks=1, coarse=48, coarse_blocks=1, squeeze=8, width=96, layers=2, heads=4),
-    "s": Size(fine=48, fine_blocks=1, coarse=96, coarse_blocks=1, squeeze=12, width=160, layers=3, heads=4),
-    "m": Size(fine=64, fine_blocks=2, coarse=128, coarse_blocks=2, squeeze=16, width=256, layers=4, heads=8),
-    "l": Size(fine=96, fine_blocks=2, coarse=192, coarse_blocks=3, squeeze=16, width=512, layers=5, heads=8),
+    "xs": Size(fine=32, fine_blocks=1, coarse=48, coarse_blocks=1, squeeze=8, width=96, layers=2, heads=4, place=16),
+    "s": Size(fine=48, fine_blocks=1, coarse=96, coarse_blocks=1, squeeze=12, width=160, layers=3, heads=4, place=24),
+    "m": Size(fine=64, fine_blocks=2, coarse=128, coarse_blocks=2, squeeze=16, width=256, layers=4, heads=8, place=32),
+    "l": Size(fine=96, fine_blocks=2, coarse=192, coarse_blocks=3, squeeze=16, width=512, layers=5, heads=8, place=48),
 }
 """About 0.4, 1.7, 5 and 20 million parameters."""
 
@@ -75,5 +75,5 @@ def _head(settings: PolicySettings, size: Size, cells: int) -> int:
     if settings.head == "bins":
         return size.width * (112 + 84)
     choose = cells * size.fine * (size.fine + 1) + size.width * (size.fine + cells)
-    hidden = 2 * size.fine
-    return choose + hidden * (size.fine + size.width + PLACE_CELLS * CELL * CELL * 3 + 32)
+    place = 81 * 75 * size.place + 49 * size.place * (9 * size.place + 4)
+    return choose + place + (size.fine + size.width) * size.place + size.fine * 4 * CELL * CELL
