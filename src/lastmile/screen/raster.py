@@ -14,7 +14,7 @@ import numpy as np
 from lastmile.screen import text
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES, Theme
-from lastmile.screen.widgets import CANVAS, HEIGHT, WIDTH, Color, Mark, Rect, Screen, Widget
+from lastmile.screen.widgets import CANVAS, HEIGHT, WIDTH, Button, Color, Mark, Rect, Screen, Widget
 
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _ONE = 1 << _SHIFT
@@ -116,7 +116,7 @@ def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
 @lru_cache(maxsize=512)
 def _chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
     """Everything but the canvas content, (336, 448, 3) uint8; read only."""
-    frame = _buttons(title, widgets, groups, look).copy()
+    frame = _buttons(title, widgets, groups, look)
     theme, place = THEMES[look.theme], LAYOUTS[look.layout].status_bar
     if place.width == WIDTH:
         x = place.x + 12
@@ -137,8 +137,16 @@ def _small_chrome(*parts) -> np.ndarray:
     return small
 
 
-@lru_cache(maxsize=512)
 def _buttons(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
+    """Everything but canvas and status, a new array."""
+    frame = _panels(title, groups, look).copy()
+    for button, (x, y, width, height) in widgets:
+        frame[y : y + height, x : x + width] = _button(button, width, height, look.theme)
+    return frame
+
+
+@lru_cache(maxsize=128)
+def _panels(title: str, groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
     theme, layout = THEMES[look.theme], LAYOUTS[look.layout]
     frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     frame[:] = theme.background
@@ -159,13 +167,16 @@ def _buttons(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, R
     for name, rect in groups:
         if rect.height:
             text.put(frame, text.fit(name, rect.width, 9), rect.x + 1, rect.y, theme.muted, 9)
-    for widget in widgets:
-        _button(frame, widget, theme)
+    frame.flags.writeable = False
     return frame
 
 
-def _button(frame: np.ndarray, widget: Widget, theme: Theme) -> None:
-    button, rect = widget
+@lru_cache(maxsize=4096)
+def _button(button: Button, width: int, height: int, theme_name: str) -> np.ndarray:
+    """A button on the panel, (height, width, 3) uint8; read only."""
+    theme, rect = THEMES[theme_name], Rect(0, 0, width, height)
+    frame = np.empty((height, width, 3), np.uint8)
+    frame[:] = theme.panel
     if not button.enabled:
         fill, ink = theme.disabled, theme.disabled_text
     elif button.active:
@@ -192,6 +203,8 @@ def _button(frame: np.ndarray, widget: Widget, theme: Theme) -> None:
         color = button.color if button.enabled else tuple((c + d) // 2 for c, d in zip(button.color, theme.disabled))
         cv2.circle(frame, ((left + 4) * _ONE, (rect.y + rect.height // 2) * _ONE), 4 * _ONE, color, -1, cv2.LINE_AA, _SHIFT)
     text.put(frame, label, left + swatch, rect.y + (rect.height - coverage.shape[0]) // 2, ink, size)
+    frame.flags.writeable = False
+    return frame
 
 
 def _box(frame: np.ndarray, rect: Rect, fill: Color, border: Color, theme: Theme, width: int) -> None:
