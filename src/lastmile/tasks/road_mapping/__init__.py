@@ -1,0 +1,75 @@
+"""Road mapping: trace the roads of an aerial map as a graph."""
+
+from __future__ import annotations
+
+from lastmile.tasks.road_mapping.annotator import RoadMappingAnnotator
+from lastmile.tasks.road_mapping.graph import AT, Edits, Link, Node, measures, nodes, verdicts
+from lastmile.tasks.road_mapping.interface import RoadMappingInterface, State
+from lastmile.tasks.road_mapping.world import DIFFICULTIES, PAN, RoadMappingWorld, make_world
+from lastmile.tasks.task import RIGHT, Mistake, Score, Task
+
+ENOUGH = 0.85
+"""Smallest score of a success."""
+
+
+class RoadMapping(Task):
+    """Road network construction.
+
+    **What it is.** An aerial map shows a few connected roads between fields, woods and houses. They are to be traced as a graph: nodes at
+    ends, bends and junctions, links along the roads. A stream and a field track are not roads; trees hide parts of some.
+
+    **What is seen.** A window of 256 x 256 px of the map (512 px wide in `full` worlds, 384 px in `short` ones), with nodes and links; the
+    selected node is ringed in red. A small key at the lower right and the status bar tell where the window stands. `Check` tints the roads
+    that have no links yet.
+
+    **What can be done.** `Up`, `Down`, `Left`, `Right` pan by half a window. With `Node`, a click on the canvas places a node that is
+    linked to the selected one and becomes the selected one; a click on a node selects it. With `Link`, a click on a node links the selected
+    one to it. `Check` turns the tint on and off (nothing is placed in it). `Undo` takes the last node or link back, `Done` finishes.
+
+    **When it ends.** With `Done`.
+
+    **How it is scored.** The mean of length precision (share of the links' length within 6 px of a road) and length recall (share of the
+    roads' length within 6 px of a link), times the F1 of the junctions (nodes with three or more links, one to one within 8 px). Success:
+    at least 0.85.
+
+    **Mistakes.** slip: a node beside the road or the junction. confusion: a node on the stream or the field track, or a link between the
+    wrong nodes or over what is mapped. lapse: a step left out, so that the link runs off the road or over a junction: a bend or junction
+    passed over, or a branch begun without selecting its junction. A missed branch is no edit and counts in recall and junctions only.
+
+    **Sources.** Length precision and recall within a buffer: correctness and completeness of Wiedemann et al., Empirical Evaluation
+    Techniques in Computer Vision 1998. Junctions: Citraro et al., ECCV 2020; after TOPO, Biagioni and Eriksson, Transportation Research
+    Record 2012.
+    """
+
+    name = "road_mapping"
+    version = 1
+    difficulties = DIFFICULTIES
+    interface = RoadMappingInterface
+    annotator = RoadMappingAnnotator
+    mistake_rate = 0.22
+
+    def make_world(self, rng, difficulty):
+        return make_world(rng, difficulty)
+
+    def judge(self, world: RoadMappingWorld, earlier: Edits, edit: Node | Link) -> str:
+        return verdicts(world, (*earlier, edit))[-1]
+
+    def mistakes(self, world: RoadMappingWorld, state: State) -> tuple[Mistake, ...]:
+        return tuple(Mistake(i, verdict) for i, verdict in enumerate(verdicts(world, state.edits)) if verdict != RIGHT)
+
+    def target(self, world: RoadMappingWorld, state: State, u: float, v: float) -> tuple[float, float]:
+        x, y = u + state.x * PAN, v + state.y * PAN
+        places = world.nodes if state.mode == "node" else nodes(state.edits)
+        close = min(places, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2, default=None)
+        if state.check or close is None or (close[0] - x) ** 2 + (close[1] - y) ** 2 > AT**2:
+            return -1.0, -1.0
+        return float(close[0]) - state.x * PAN, float(close[1]) - state.y * PAN
+
+    def score(self, world: RoadMappingWorld, state: State) -> Score:
+        precision, recall, junctions = measures(world, state.edits)
+        score = (precision + recall) / 2 * junctions
+        details = {"precision": precision, "recall": recall, "junctions": junctions, "coverage": recall}
+        return Score(score, bool(state.done and score >= ENOUGH), details)
+
+
+TASK = RoadMapping()

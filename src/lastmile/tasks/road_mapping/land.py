@@ -1,0 +1,143 @@
+"""What a map shows besides its roads: fields, woods, a stream, a field track, houses, trees and cars."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lastmile.tasks.road_mapping.network import Network
+
+_BITS, _ONE = 4, 16  # sub-pixel bits of OpenCV's drawing functions
+_FIELDS = ((104, 128, 72), (126, 142, 84), (148, 146, 98), (92, 118, 70), (136, 126, 92), (114, 138, 92))
+_CASING, _ASPHALT, _LINE = (96, 94, 90), (186, 184, 180), (214, 212, 206)
+_STREAM, _TRACK = (74, 104, 122), (158, 138, 104)
+_ROOFS = ((158, 92, 74), (140, 76, 64), (120, 116, 116), (172, 150, 128))
+_CARS = ((190, 40, 40), (40, 60, 150), (240, 240, 240), (40, 40, 44))
+
+
+def render(rng: np.random.Generator, side: int, network: Network, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The map, (side, side, 3) uint8, and points along stream and field track that lie off the roads, (d, 2)."""
+    image = _fields(rng, side)
+    stream, track = _stream(rng, side), _track(rng, side)
+    _line(image, stream, (92, 116, 84), 8)
+    _line(image, stream, _STREAM, 5)
+    _line(image, track, _TRACK, 3)
+    gray = rng.standard_normal((side, side), dtype=np.float32)
+    grain = cv2.GaussianBlur(gray, (0, 0), 1.0) * 14 + gray * 3
+    crowns = _woods(rng, side, samples)
+    for road in network.roads:
+        _line(image, road, _CASING, 12)
+    for road in network.roads:
+        _line(image, road, _ASPHALT, 9)
+    for road in network.roads:
+        _line(image, road, _LINE, 1)
+    _houses(rng, image, samples)
+    _cars(rng, image, network)
+    _trees(rng, image, np.concatenate([crowns, _roadside(rng, network)]))
+    image = cv2.add(image, cv2.merge([np.clip(grain, -40, 40).astype(np.int16)] * 3), dtype=cv2.CV_8U)
+    image.flags.writeable = False
+    decoys = np.concatenate([stream, track])
+    decoys = decoys[((decoys >= 0) & (decoys < side)).all(1)]
+    return image, decoys[cKDTree(samples).query(decoys)[0] > 14]
+
+
+def _line(image: np.ndarray, path: np.ndarray, color: tuple[int, int, int], width: int) -> None:
+    cv2.polylines(image, [(path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)], False, color, width, cv2.LINE_AA, _BITS)
+
+
+def _fields(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A patchwork of fields: each point has the color of the nearest of some seeds; some are ploughed in furrows."""
+    seeds = rng.uniform(0, side, (18, 2))
+    small = side // 4
+    y, x = np.mgrid[0:small, 0:small].astype(np.float32) * 4
+    slant = np.float32(rng.uniform(-0.5, 0.5))
+    u, v = x + slant * y, y - slant * x
+    at = np.stack([seeds[:, 0] + slant * seeds[:, 1], seeds[:, 1] - slant * seeds[:, 0]], 1).astype(np.float32)
+    best, nearest = np.full_like(u, np.inf), np.zeros(u.shape, np.uint8)
+    for k, (a, b) in enumerate(at):
+        gap = np.maximum(np.abs(u - a), np.abs(v - b))
+        nearest[gap < best] = k
+        best = np.minimum(best, gap)
+    index = cv2.medianBlur(cv2.resize(nearest, (side, side), interpolation=cv2.INTER_NEAREST), 5)
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(seeds), 0] = np.array(_FIELDS)[rng.integers(0, len(_FIELDS), len(seeds))] + rng.integers(-8, 9, (len(seeds), 1))
+    image = cv2.LUT(cv2.merge([index] * 3), table)
+    turn = rng.uniform(0, np.pi)
+    rows = np.arange(side, dtype=np.float32)
+    furrows = np.float32(5) * np.sin(np.float32(1.1) * (rows[None] * np.float32(np.cos(turn)) + rows[:, None] * np.float32(np.sin(turn))))
+    furrows[index % 3 > 0] = 0
+    return cv2.add(image, cv2.merge([furrows.astype(np.int16)] * 3), dtype=cv2.CV_8U)
+
+
+def _stream(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A winding stream across the map, points 3 px apart or less."""
+    t = np.arange(-0.05, 1.05, 2.0 / side)
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.25, 0.25)
+    bend = 0.05 * np.sin(2 * np.pi * (2.2 * t + rng.uniform())) + 0.03 * np.sin(2 * np.pi * (5 * t + rng.uniform())) + offset
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    return side * (0.5 + 1.3 * (t[:, None] - 0.5) * along + bend[:, None] * across)
+
+
+def _track(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A straight field track, narrower and browner than a road."""
+    start, angle = rng.uniform(0.2, 0.8, 2) * side, rng.uniform(0, 2 * np.pi)
+    return start + np.arange(0, rng.uniform(0.4, 0.6) * side, 2.5)[:, None] * np.array([np.cos(angle), np.sin(angle)])
+
+
+def _woods(rng: np.random.Generator, side: int, samples: np.ndarray) -> np.ndarray:
+    """Tree crowns (x, y, radius) in a few woods, kept off the roads."""
+    middles = rng.uniform(0, side, (6, 2))
+    spread = rng.uniform(12, 30, (6, 1, 2))
+    places = (middles[:, None] + rng.normal(0, 1, (6, 26, 2)) * spread).reshape(-1, 2)
+    places = places[cKDTree(samples).query(places)[0] > 16]
+    return np.concatenate([places, rng.uniform(4, 7.5, (len(places), 1))], 1)
+
+
+def _roadside(rng: np.random.Generator, network: Network) -> np.ndarray:
+    """Tree crowns (x, y, radius) along roads, a few of them over the road."""
+    crowns = []
+    for path in network.paths:
+        p, q = path[0], path[-1]
+        way = (q - p) / np.hypot(*(q - p))
+        for _ in range(int(rng.integers(0, 4))):
+            off = rng.choice([-1, 1]) * (rng.uniform(3, 6) if rng.random() < 0.4 else rng.uniform(11, 15))
+            x, y = p + (q - p) * rng.uniform(0.25, 0.75) + off * np.array([-way[1], way[0]])
+            crowns.append((x, y, rng.uniform(4.5, 7)))
+    return np.array(crowns).reshape(-1, 3)
+
+
+def _trees(rng: np.random.Generator, image: np.ndarray, crowns: np.ndarray) -> None:
+    """Crowns with a shadow to the lower right and light on the upper left."""
+    tones = rng.integers(-10, 11, len(crowns)).tolist()
+    crowns = crowns.tolist()
+    for x, y, radius in crowns:
+        cv2.circle(image, (round((x + 2) * _ONE), round((y + 2) * _ONE)), round(radius * _ONE), (42, 54, 38), -1, cv2.LINE_AA, _BITS)
+    for (x, y, radius), tone in zip(crowns, tones):
+        at = (round(x * _ONE), round(y * _ONE))
+        cv2.circle(image, at, round(radius * _ONE), (58 + tone, 88 + tone, 50 + tone), -1, cv2.LINE_AA, _BITS)
+        light = (round((x - 1.5) * _ONE), round((y - 1.5) * _ONE))
+        cv2.circle(image, light, round(0.55 * radius * _ONE), (76 + tone, 108 + tone, 62 + tone), -1, cv2.LINE_AA, _BITS)
+
+
+def _houses(rng: np.random.Generator, image: np.ndarray, samples: np.ndarray) -> None:
+    """Houses beside roads, with shadows, none on a road."""
+    for _ in range(26):
+        x, y = samples[int(rng.integers(len(samples)))] + rng.choice([-1, 1], 2) * rng.uniform(14, 26, 2)
+        if ((samples - (x, y)) ** 2).sum(1).min() < 19**2:
+            continue
+        size, angle = rng.uniform(7, 15, 2), rng.uniform(0, 90)
+        for shift, color in ((2, (52, 56, 46)), (0, _ROOFS[int(rng.integers(len(_ROOFS)))])):
+            corners = cv2.boxPoints(((x + shift, y + shift), size.tolist(), angle))
+            cv2.fillPoly(image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS)
+
+
+def _cars(rng: np.random.Generator, image: np.ndarray, network: Network) -> None:
+    for path in network.paths:
+        if rng.random() < 0.35:
+            p, q = path[0], path[-1]
+            angle = np.degrees(np.arctan2(*(q - p)[::-1]))
+            at = p + (q - p) * rng.uniform(0.3, 0.7)
+            corners = cv2.boxPoints((at.tolist(), (5.5, 3.0), angle))
+            color = _CARS[int(rng.integers(len(_CARS)))]
+            cv2.fillPoly(image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS)
