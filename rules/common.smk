@@ -152,9 +152,8 @@ def study_code(wildcards):
 
 def study_spec(wildcards):
     """The settings that a study's table depends on; which trainings there are is in its inputs."""
-    kept = SETTINGS.model_dump(
-        mode="json", include={"seed", "worlds", "evaluation", "probes"}
-    )
+    read = {"seed": True, "worlds": True, "evaluation": {"resamples", "recovery_steps"}}
+    kept = SETTINGS.model_dump(mode="json", include=read)
     return as_json({**kept, "tasks": TASKS})
 
 

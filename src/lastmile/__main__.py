@@ -32,8 +32,13 @@ def trajectories(args: argparse.Namespace) -> None:
     from lastmile.progress import Progress
 
     spec = dict(args.spec)
+    if "episodes" not in spec:
+        raise ValueError("spec: 'episodes' is missing")
     episodes = spec.pop("episodes")
-    source = trajectory.Source(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()})
+    try:
+        source = trajectory.Source(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()})
+    except TypeError as error:
+        raise ValueError(f"spec: {error}") from None
     with Progress(f"trajectories {source.task} {source.split}", None, "steps") as progress:
         trajectory.write(args.out, source, episodes, progress)
 

@@ -34,7 +34,7 @@ def check(name: str, worlds: int = 100, style: str = "typical", start: str = "st
 
     start: "start", or "random": from the state after 0 to 60 random valid clicks (`Done` left out).
     Returns success (share), score (mean), steps (mean, shortest, longest), shares of actions and phases, mistakes per placement by the verdict
-    of `judge` and by kind, share of mistakes repaired, and the correction rate (undos per placement).
+    of `judge` and by kind, mistakes made and left, share of mistakes repaired, and the correction rate (undos per placement).
     Raises ValueError for an unknown task, style, start or difficulty, or a number of worlds below 1.
     """
     if worlds < 1:
@@ -98,6 +98,7 @@ def check(name: str, worlds: int = 100, style: str = "typical", start: str = "st
         "phases": {phase: count / total_phases for phase, count in sorted(phases.items())},
         "mistakes_per_placement": 1 - verdicts["right"] / placements if placements else 0.0,
         "verdicts": dict(sorted(verdicts.items())),
+        "mistakes": {"made": made, "left": left},
         "repaired": 1 - left / made if made else 1.0,
         "correction_rate": actions["undo"] / actions["place"] if actions["place"] else 0.0,
     }  # fmt: skip

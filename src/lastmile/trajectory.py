@@ -151,7 +151,10 @@ def write(path: str | Path, source: Source, episodes: int, progress: Any = None)
     """Record episodes 0 to `episodes` - 1 and write both tables, `path` and `episodes_path(path)`, whole or not at all.
 
     All splits but `train` carry the annotator's second answers. progress: called with the number of steps after each episode.
+    Raises ValueError for fewer than one episode.
     """
+    if episodes < 1:
+        raise ValueError(f"episodes: expected at least 1, got {episodes}")
     steps: dict[str, list] = {name: [] for name in STEPS.names}
     table: dict[str, list] = {name: [] for name in EPISODES.names}
     for number in range(episodes):

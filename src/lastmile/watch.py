@@ -30,6 +30,8 @@ def watch(
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
         raise ValueError(f"{out}: expected a file that ends in {' or '.join(FORMATS)}")
+    if not fps > 0:
+        raise ValueError(f"fps: expected more than 0, got {fps}")
     look.check()
     get_task(task).difficulty(difficulty)
     source = Source(task, "test", seed, difficulty, style, (look.layout,), (look.theme,))
@@ -58,7 +60,7 @@ def watch(
         if out.suffix.lower() == ".gif":
             imageio.imwrite(temporary, np.stack(frames), extension=".gif", duration=1000 / fps, loop=0)
         else:
-            imageio.imwrite(temporary, np.stack(frames), extension=".mp4", fps=fps, codec="libx264", macro_block_size=16, output_params=["-crf", "20"])
+            imageio.imwrite(temporary, np.stack(frames), extension=".mp4", fps=fps, codec="libx264", macro_block_size=16, output_params=["-crf", "20", "-f", "mp4"])
     return len(job.clicks)
 
 

@@ -20,6 +20,11 @@ SKILL_COLORS = {
 }  # fmt: skip
 """Colors of skills (Okabe and Ito's palette, safe for color-blind readers)."""
 WHO_COLORS = {"policy": "#0072b2", "annotator": "#e69f00"}
+KIND_COLORS = {
+    "navigate": "#b8c0cc", "look": "#56b4e9", "mode": "#f0e442", "place": "#009e73", "decide": "#a0522d", "undo": "#cc79a7", "done": "#22262e",
+    "invalid": "#d55e00",
+}  # fmt: skip
+"""Colors of kinds of actions, from the same palette."""
 OF_COLORS = {"policy": "#0072b2", "random network": "#b8c0cc", "screen": "#8d99ab", "metadata": "#5b6577"}
 SAVE = {
     "png": {"dpi": 200, "metadata": {"Software": None}},

@@ -9,11 +9,14 @@ from lastmile.config import Settings, task_list
 from lastmile.screen import Look, draw
 from lastmile.studies.claims import Claim
 from lastmile.tasks import get_task
-from lastmile.trajectory import Source, record
+from lastmile.trajectory import Episode, Source, record
 
 READS = ()
-SCREENS = 5
+SCREENS = 4
 """Screens shown of each episode."""
+STORY = ("explore", "annotate", "correct", "verify")
+"""Phases that an episode should go through to be shown: the first one that does is taken, of EPISODES."""
+EPISODES = 20
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -33,24 +36,34 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
 
 
 def moments(phases: list[str], kinds: list[str]) -> list[int]:
-    """Steps to show: the first, placements or other acts spread over the work, and one of checking or correcting if there is one; sorted."""
+    """Steps to show: the first, an annotation half way, the last correction (or a late annotation), and one of checking; sorted."""
     last = len(phases) - 1
-    acts = [i for i, kind in enumerate(kinds) if kind in ("place", "decide")] or list(range(len(kinds)))
-    wanted = [0] + [acts[int(q * (len(acts) - 1))] for q in (0.2, 0.55, 0.9)]
-    checking = [i for i, phase in enumerate(phases) if phase == "verify" and i > wanted[-1]]
-    wanted.append(checking[min(1, len(checking) - 1)] if checking else last)
-    chosen = sorted(set(wanted))
-    spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in chosen]
-    while len(chosen) < SCREENS and spare:
-        chosen.append(spare.pop(len(spare) // 2))
-    return sorted(chosen)[:SCREENS]
+    acts = [i for i, kind in enumerate(kinds) if kind in ("place", "decide") and phases[i] == "annotate"] or list(range(len(kinds)))
+    repairs = [i for i, phase in enumerate(phases) if phase == "correct"]
+    undone = [i for i in repairs if kinds[i] == "undo"] or repairs
+    checks = [i for i, phase in enumerate(phases) if phase == "verify" and i > acts[-1]]
+    wanted = {0, acts[len(acts) // 2], undone[-1] if undone else acts[-1], min(checks[0] + 1, last) if checks else last}
+    spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in wanted]
+    while len(wanted) < SCREENS and spare:
+        wanted.add(spare.pop(len(spare) // 2))
+    return sorted(wanted)
+
+
+def story(source: Source) -> tuple[int, Episode]:
+    """The first episode that goes through all phases of STORY, or else the first one, with its number."""
+    for number in range(EPISODES):
+        episode = record(source, number)
+        if set(STORY) <= set(episode.columns["phase"]):
+            return number, episode
+    return 0, record(source, 0)
 
 
 def _rows(settings: Settings) -> list[dict]:
     rows = []
     for name in task_list(settings):
         source = Source(name, "test", settings.seed, settings.worlds.difficulty, settings.worlds.style)
-        episode, task, world = record(source, 0), get_task(name), source.world(0)
+        number, episode = story(source)
+        task, world = get_task(name), source.world(number)
         interface, look = task.interface(world), Look()
         columns = episode.columns
         chosen, state = set(moments(columns["phase"], columns["kind"])), interface.start()

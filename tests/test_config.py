@@ -1,0 +1,115 @@
+"""Settings: presets load, everything else is refused by name."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from lastmile.config import ConfigError, Settings, canonical, load, parse, schema
+
+
+def test_the_default_and_every_preset_load(root):
+    default = load(root / "config.yaml")
+    presets = sorted((root / "workflow" / "presets").glob("*.yaml"))
+    loaded = [load(root / "config.yaml", preset) for preset in presets]
+    assert default.name == "desk"
+    assert [settings.name for settings in loaded] == [preset.stem for preset in presets] and presets
+
+
+def test_the_default_explains_every_setting(root):
+    """config.yaml spells out every key there is, so that nothing has to be looked up elsewhere."""
+    assert canonical_keys(yaml.safe_load((root / "config.yaml").read_text())) == canonical_keys(Settings().model_dump())
+
+
+def canonical_keys(values: dict, prefix: str = "") -> set[str]:
+    return {k for name, value in values.items() for k in (canonical_keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name})}
+
+
+def test_overlays_merge_mappings_and_replace_lists(tmp_path):
+    base, over = tmp_path / "base.yaml", tmp_path / "over.yaml"
+    base.write_text("tasks: [colored_dots, object_exploration]\nepisodes: {train: 7, test: 9}\n")
+    over.write_text("tasks: [object_exploration]\nepisodes: {train: 8}\n")
+    settings = load(base, over)
+    assert settings.tasks == ("object_exploration",)
+    assert (settings.episodes.train, settings.episodes.test) == (8, 9)
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"episode": {}}, ["'episode'", "did you mean 'episodes'?"]),
+        ({"policy": {"siz": "s"}}, ["'policy.siz'", "did you mean 'size'?"]),
+        ({"zzz": 1}, ["'zzz'", "known: name, seed"]),
+        ({"tasks": ["colored_dot"]}, ["'tasks'", "'colored_dot'", "did you mean 'colored_dots'?"]),
+        ({"tasks": ["colored_dots", "colored_dots"]}, ["'tasks'", "twice"]),
+        ({"tasks": "colored_dots"}, ["'tasks'", "'colored_dots'"]),
+        ({"worlds": {"style": "hastyy"}}, ["'worlds.style'", "did you mean 'hasty'?"]),
+        ({"worlds": {"difficulty": "hard"}}, ["'worlds.difficulty'", "'hard'", "short, full"]),
+        ({"worlds": {"layouts": ["rigth"]}}, ["'worlds.layouts'", "did you mean 'right'?"]),
+        ({"worlds": {"layouts": []}}, ["'worlds.layouts'"]),
+        ({"worlds": {"themes": ["neon"]}}, ["'worlds.themes'", "'neon'", "dark, light, retro"]),
+        ({"policy": {"size": "xl"}}, ["'policy.size'", "'xl'"]),
+        ({"episodes": {"train": -1}}, ["'episodes.train'", "-1"]),
+        ({"episodes": {"test": 2.5}}, ["'episodes.test'", "2.5"]),
+        ({"episodes": 3}, ["'episodes'", "3"]),
+        ({"training": {"seeds": [1, 1]}}, ["'training.seeds'", "distinct"]),
+        ({"training": {"seeds": [-1]}}, ["'training.seeds'", "-1"]),
+        ({"training": {"learning_rate": float("inf")}}, ["'training.learning_rate'", "inf"]),
+        ({"evaluation": {"temperature": 0}}, ["'evaluation.temperature'", "0"]),
+        ({"probes": {"train_share": 1}}, ["'probes.train_share'", "1"]),
+        ({"name": "../elsewhere"}, ["'name'", "../elsewhere"]),
+        ({"seed": None}, ["'seed'", "None"]),
+        ([1], ["mapping", "list"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(values, words):
+    with pytest.raises(ConfigError) as error:
+        parse(values, "some.yaml")
+    message = str(error.value)
+    assert message.startswith("some.yaml: ") and "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_every_bad_key_gets_a_line():
+    with pytest.raises(ConfigError) as error:
+        parse({"sed": 1, "episodes": {"train": 0}})
+    assert "'sed'" in str(error.value) and "'episodes.train'" in str(error.value)
+
+
+@pytest.mark.parametrize("content, words", [("a: [1, 2", "not valid YAML"), ("- 1\n- 2\n", "expected a mapping"), ("\xff\xfe", "not valid YAML"), (None, "cannot be read")])
+def test_files_that_cannot_be_read_are_named(tmp_path, content, words):
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=words) as error:
+        load(path)
+    assert str(path) in str(error.value)
+
+
+def test_the_published_schema_is_that_of_the_code(root):
+    assert (root / "workflow" / "schemas" / "settings.schema.json").read_text() == schema()
+
+
+def test_canonical_does_not_depend_on_order():
+    items = list(Settings().model_dump(mode="json").items())
+    random.Random(0).shuffle(items)
+    assert parse(dict(items)).canonical() == Settings().canonical()
+    assert canonical({"b": (1, 2), "a": 1}) == canonical({"a": 1, "b": [1, 2]}) == '{"a":1,"b":[1,2]}'
+
+
+def test_settings_stay_few():
+    def leaves(model: type[BaseModel]) -> int:
+        kinds = [item.annotation for item in model.model_fields.values()]
+        return sum(leaves(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else 1 for kind in kinds)
+
+    assert leaves(Settings) <= 45
+
+
+def test_parsing_imports_no_torch(root):
+    code = f"import sys; from lastmile import config; config.load({str(root / 'config.yaml')!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

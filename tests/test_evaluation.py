@@ -1,0 +1,189 @@
+"""Measuring policies with stand-ins whose results are known: the annotator itself, and players that do one thing only."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lastmile.annotator import click, make_annotator
+from lastmile.evaluation import recovery, rollout, skills
+from lastmile.probing.activations import sample
+from lastmile.screen import draw_small
+from lastmile.screen.widgets import KINDS
+from lastmile.tasks import get_task
+from lastmile.tokens import TokenStore
+from lastmile.trajectory import RIGHT, Source, read, write
+
+
+@pytest.fixture(scope="module")
+def measured(recorded):
+    clicks = {"itself": recorded.steps[["x", "y"]].to_numpy(), "ceiling": skills.ceiling(recorded), "floor": skills.floor(recorded)}
+    clicks["nowhere"] = np.zeros_like(clicks["itself"])
+    return skills.measure(recorded, clicks)
+
+
+def share(table, predictor: str, skill: str) -> float:
+    part = table[(table["predictor"] == predictor) & (table["skill"] == skill)]
+    return part["hits"].sum() / part["total"].sum()
+
+
+@pytest.mark.parametrize("skill", ["valid", "action", "button", "placement@10", "decision", "undo", "done", "look"])
+def test_the_annotator_agrees_with_itself(measured, skill):
+    assert share(measured, "itself", skill) == 1
+    assert share(measured, "ceiling", skill) <= 1
+
+
+def test_skills_are_ordered_as_they_must_be(measured):
+    for predictor in ("itself", "ceiling", "floor"):
+        within = [share(measured, predictor, f"placement@{k}") for k in skills.RADII]
+        assert within == sorted(within)
+        assert share(measured, predictor, "valid") >= share(measured, predictor, "action")
+    assert share(measured, "ceiling", "action") > 0.8 and share(measured, "ceiling", "placement@5") > 0.7
+    assert share(measured, "ceiling", "button") > share(measured, "floor", "button")
+
+
+def test_the_floor_is_one_click_that_is_often_valid(measured, recorded):
+    assert len(np.unique(skills.floor(recorded), axis=0)) == 1
+    assert 0 < share(measured, "floor", "valid") <= 1
+    assert share(measured, "floor", "done") == 0
+
+
+def test_a_click_on_nothing_is_right_in_nothing(measured):
+    nowhere = measured[(measured["predictor"] == "nowhere")]
+    assert nowhere["hits"].sum() == 0 and nowhere["total"].sum() > 0
+
+
+def test_steps_are_counted_by_episode(measured, recorded):
+    part = measured[measured["predictor"] == "itself"].pivot(index="skill", columns="episode", values="total")
+    assert part.loc["valid"].tolist() == recorded.episodes["steps"].tolist()
+    assert part.loc["done"].tolist() == [1] * len(recorded.episodes)
+    placed = recorded.steps[(recorded.steps["kind"] == "place") & (recorded.steps["mistake"] == "")]
+    assert part.loc["placement@5"].sum() == len(placed)
+
+
+def test_the_wrong_number_of_clicks_is_refused(recorded):
+    with pytest.raises(ValueError, match="predictor 'short' has 3 clicks"):
+        skills.measure(recorded, {"short": np.zeros((3, 2), int)})
+
+
+def test_the_training_split_has_no_ceiling(tmp_path):
+    write(tmp_path / "train.parquet", Source("colored_dots", "train", 0), 1)
+    with pytest.raises(ValueError, match="was not asked again"):
+        skills.ceiling(read(tmp_path / "train.parquet"))
+
+
+def test_predictions_are_teacher_forced(policy, token_file):
+    store = TokenStore(token_file)
+    clicks, nats = skills.predictions(policy, store)
+    assert clicks.shape == (store.frames, 2) and nats.shape == (store.frames,) and (nats > 0).all()
+    assert (clicks >= 0).all() and (clicks < [448, 336]).all()
+    a, b = store.starts[1:3]
+    alone = policy.predict_episode(store.screens(a, b), store.clicks[a:b])
+    assert np.array_equal(clicks[a:b], alone[0]) and np.allclose(nats[a:b], alone[1], atol=1e-5)
+
+
+def test_the_annotators_table_is_what_was_recorded(recorded):
+    table = rollout.annotator_table(recorded)
+    assert np.allclose(table["score"], recorded.episodes["score"]) and table["success"].tolist() == recorded.episodes["success"].tolist()
+    assert table["steps"].tolist() == recorded.episodes["steps"].tolist() and table["finished"].all()
+    assert (table[list(KINDS)].sum(axis=1) == table["steps"]).all()
+    verdicts = recorded.steps.assign(verdict=recorded.steps["verdict"].astype(str)).groupby("episode")["verdict"]
+    assert table["placements"].tolist() == verdicts.agg(lambda v: (v != "").sum()).tolist()
+    assert table["mistakes"].tolist() == verdicts.agg(lambda v: (~v.isin(["", RIGHT])).sum()).tolist()
+    assert (table["left"] == 0)[table["success"]].all()
+
+
+@pytest.fixture(scope="module", params=["colored_dots", "object_exploration"])
+def cases(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cases") / "test.parquet"
+    write(path, Source(request.param, "test", 0), 3)
+    trajectories = read(path)
+    return trajectories, recovery.injections(trajectories, 6, 4)
+
+
+def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
+    trajectories, found = cases
+    task = get_task(trajectories.source.task)
+    assert len(found) == 6 and len({(c.episode, c.kind) for c in found}) == 6
+    for case in found:
+        standing = task.mistakes(case.world, case.wrong)
+        assert [m.index for m in standing] == [len(case.wrong.edits) - 1] and not task.mistakes(case.world, case.right)
+        assert recovery._stands(trajectories, case, case.wrong) and not recovery._stands(trajectories, case, case.right)
+        assert not case.wrong.done and not case.right.done
+        assert len(case.screens) == len(case.wrong_clicks) == len(case.right_clicks) <= 4
+        assert np.array_equal(case.wrong_clicks[:-1], case.right_clicks[:-1])
+        assert np.array_equal(case.right_clicks[-1], trajectories.clicks(case.episode)[case.step])
+
+
+def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases):
+    trajectories, found = cases
+    replay = trajectories.open(found[0].episode)
+    states = [state for state, _, _ in replay.states()]
+    assert np.array_equal(found[0].screens[-1], draw_small(replay.interface.screen(states[found[0].step], replay.look)))
+
+
+def test_the_oracle_repairs_every_injection(cases):
+    trajectories, found = cases
+    task = get_task(trajectories.source.task)
+    for case in found:
+        rng, interface, state = np.random.default_rng(0), task.interface(case.world), case.wrong
+        annotator = make_annotator(task, case.world, interface, "oracle", rng)
+        steps, repaired = 0, -1
+        while not state.done and steps < 500:
+            x, y = click(annotator.next(state), interface.screen(state, case.look), rng)
+            state, steps = interface.apply(state, interface.hit(state, x, y, case.look)), steps + 1
+            if repaired < 0 and not recovery._stands(trajectories, case, state):
+                repaired = steps
+        assert repaired > 0 and task.score(case.world, state).success
+
+
+def player(x: int, y: int):
+    """A policy that always clicks one point."""
+    return SimpleNamespace(
+        settings=SimpleNamespace(window=4),
+        begin=lambda rows: SimpleNamespace(reset=lambda rows: None),
+        act=lambda memory, rows, screens, previous, *more: torch.tensor([[x, y]] * len(screens)),
+    )
+
+
+def button(cases, name: str) -> tuple[int, int]:
+    replay = cases[0].open(0)
+    rect = replay.interface.screen(replay.interface.start(), replay.look).widget(name).rect
+    return rect.x + 2, rect.y + 2
+
+
+def test_who_undoes_repairs_at_once(cases):
+    table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, 0.4, 0)
+    wrong, control = table[table["condition"] == "mistake"], table[table["condition"] == "control"]
+    assert len(wrong) == len(control) == 6
+    assert wrong["repaired"].all() and (wrong["delay"] == 1).all() and wrong["undone"].all()
+    assert not control["repaired"].any() and (control["delay"] == -1).all()
+
+
+@pytest.mark.parametrize("where", ["nothing", "done"])
+def test_who_does_nothing_repairs_nothing(cases, where):
+    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, 0.4, 0)
+    assert not table["repaired"].any() and not table["undone"].any() and (table["delay"] == -1).all()
+
+
+def test_closed_loop_is_cut_off_and_counts(recorded):
+    table = rollout.closed_loop(player(0, 0), recorded, 0.4, 2, 0)
+    limit = int(2 * np.median(recorded.episodes["steps"]))
+    assert table["episode"].tolist() == [0, 1, 2, 3]
+    assert (table["steps"] == limit).all() and (table["invalid"] == limit).all()
+    assert not table["finished"].any() and not table["success"].any() and (table["score"] == 0).all()
+
+
+def test_probed_frames_are_whole_episodes_with_their_labels(policy, token_file, recorded):
+    store, ends = TokenStore(token_file), recorded.starts
+    inputs = sample(policy, store, recorded, int(ends[1]) + 1)
+    assert len(inputs.episode) == ends[2] and all(len(values) == ends[2] for values in inputs.features.values())
+    kinds = recorded.steps["kind"].tolist()
+    expected = [len(KINDS) if step == 0 else KINDS.index(kinds[i - 1]) for i, step in enumerate(recorded.steps["step"][: ends[2]])]
+    assert inputs.last_action.tolist() == expected
+    layers = [name for name in inputs.features if name not in ("screen", "metadata") and not name.startswith("random:")]
+    assert layers and all(f"random:{name}" in inputs.features for name in layers)
+    assert len(sample(policy, store, recorded, 10**6).episode) == store.frames

@@ -1,0 +1,75 @@
+"""Figures: table in, picture out, the same bytes each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lastmile.config import parse
+from lastmile.figures import FORMATS, figure_names, get_figure, render
+from lastmile.studies import get_study, study_names
+
+SETTINGS = parse({"tasks": ["colored_dots", "object_exploration"], "evaluation": {"resamples": 100}})
+
+
+@pytest.fixture(scope="module")
+def tables(evaluations, tmp_path_factory):
+    """The folder with the table of every study, as the workflow writes it."""
+    folder = tmp_path_factory.mktemp("tables")
+    second = {name: pd.concat([rows, rows.assign(task="object_exploration")]) for name, rows in evaluations.items()}
+    for name in study_names():
+        study = get_study(name)
+        study.table(second, SETTINGS).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        if hasattr(study, "sheet"):
+            Image.fromarray(study.sheet(SETTINGS)).save(folder / f"{name}_screens.png")
+    return folder
+
+
+def test_every_study_has_a_figure():
+    assert set(figure_names()) == set(study_names())
+
+
+@pytest.mark.parametrize("name", figure_names())
+def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(tables, tmp_path, name):
+    made = render(name, tables / f"{name}.csv", tmp_path / "one" / name)
+    again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
+    assert [path.name for path in made] == [f"{name}.{form}" for form in (*FORMATS, "rst")]
+    assert sorted((tmp_path / "one").iterdir()) == sorted(made)
+    assert [path.read_bytes() for path in made] == [path.read_bytes() for path in again]
+    png, svg, pdf, caption = made
+    assert min(Image.open(png).size) >= 400 and len(Image.open(png).convert("L").getcolors()) > 10
+    assert b"<svg" in svg.read_bytes()[:1000] and pdf.read_bytes().startswith(b"%PDF-")
+    text = caption.read_text()
+    assert text.startswith("**") and "Colored dots" in text and "Object exploration" in text and "nan" not in text
+
+
+def test_captions_tell_the_numbers_of_their_table(tables):
+    table = pd.read_csv(tables / "mistakes.csv")
+    score = table[(table["who"] == "policy") & (table["measure"] == "score")]["value"].mean()
+    assert f"score {score:.2f}" in get_figure("mistakes").caption(table)
+
+
+@pytest.mark.parametrize("name", figure_names())
+@pytest.mark.parametrize("content, words", [(None, "not a readable CSV"), ("", "not a readable CSV"), ("task,value\n", "has no rows")])
+def test_a_missing_or_empty_table_is_named(tmp_path, name, content, words):
+    table = tmp_path / "in" / f"{name}.csv"
+    if content is not None:
+        table.parent.mkdir()
+        table.write_text(content)
+    with pytest.raises(ValueError, match=words) as error:
+        render(name, table, tmp_path / "out" / name)
+    assert str(table) in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_an_unknown_figure_is_named():
+    with pytest.raises(ValueError, match="unknown figure 'nothing' .*emergence"):
+        get_figure("nothing")
+
+
+def test_figures_do_without_torch():
+    code = "import sys, lastmile.figures as f; [f.get_figure(n) for n in f.figure_names()]; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,180 @@
+"""Tokens: screens come back pixel by pixel, labels as recorded, and damaged files are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from lastmile import tokens
+from lastmile.annotator import PHASES
+from lastmile.screen import draw_small
+from lastmile.tasks import get_task
+from lastmile.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
+
+
+@pytest.fixture(scope="module")
+def frames(recorded) -> np.ndarray:
+    """Every screen of the recording, freshly drawn."""
+    replays = [recorded.open(number) for number in range(len(recorded.episodes))]
+    return np.stack([draw_small(r.interface.screen(state, r.look)) for r in replays for state, _, _ in r.states()])
+
+
+@pytest.fixture
+def copied(token_file, tmp_path):
+    return shutil.copy(token_file, tmp_path / "test.tokens")
+
+
+@given(st.integers(1, CHUNK), st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([1, 2, 256]))
+@settings(max_examples=25)
+def test_frames_come_back(count, seed, changes, values):
+    """Frames that differ from the one before in a few places, of few or many colors."""
+    rng = np.random.default_rng(seed)
+    frame = rng.integers(0, values, (126, 168, 3)).astype(np.uint8)
+    made = []
+    for _ in range(count):
+        made.append(frame.copy())
+        for y, x in rng.integers(0, 126, (changes, 2)):
+            frame[y, x : x + 40] = rng.integers(0, values, 3)
+    stacked = np.stack(made)
+    pieces, index = unpack(pack(stacked))
+    assert np.array_equal(gather(pieces, index), stacked)
+    assert len(np.unique(pieces, axis=0)) == len(pieces)
+
+
+def test_rows_with_one_hash_are_told_apart(monkeypatch):
+    monkeypatch.setattr(tokens, "_weights", lambda: np.zeros(16, np.uint64))  # all rows get the hash 0
+    stacked = np.random.default_rng(0).integers(0, 256, (3, 126, 168, 3), dtype=np.uint8)
+    assert np.array_equal(gather(*unpack(pack(stacked))), stacked)
+
+
+@pytest.mark.parametrize("count", [0, CHUNK + 1])
+def test_a_chunk_has_its_limits(count):
+    with pytest.raises(ValueError, match=f"1 to {CHUNK} frames, got {count}"):
+        pack(np.zeros((count, 126, 168, 3), np.uint8))
+
+
+def test_any_range_of_screens_is_what_is_drawn(token_file, frames):
+    store, rng = TokenStore(token_file), np.random.default_rng(0)
+    borders = [int(b) for b in store._chunk_frames]
+    assert len(borders) - 1 >= len(store) and max(np.diff(borders)) <= CHUNK
+    ranges = [(0, len(frames))] + [(max(0, b + i), min(len(frames), b + j)) for b in borders for i, j in ((-1, 0), (-1, 1), (0, 1), (-3, 20))]
+    ranges += [tuple(sorted(rng.choice(len(frames) + 1, 2, replace=False).tolist())) for _ in range(20)]
+    for start, stop in ranges:
+        if start < stop:
+            assert np.array_equal(store.screens(start, stop), frames[start:stop]), (start, stop)
+
+
+@pytest.mark.parametrize("start, stop", [(-1, 2), (3, 3), (5, 4), (0, 10**6)])
+def test_screens_that_are_not_there(token_file, start, stop):
+    with pytest.raises(IndexError, match="test.tokens"):
+        TokenStore(token_file).screens(start, stop)
+
+
+def test_labels_are_those_of_the_trajectory(token_file, recorded):
+    store, steps = TokenStore(token_file), recorded.steps
+    assert (store.task, store.split, store.frames, len(store)) == ("colored_dots", "test", len(steps), 4)
+    assert np.array_equal(store.starts, recorded.starts)
+    assert np.array_equal(store.clicks, steps[["x", "y"]].to_numpy())
+    assert [PHASES[p] for p in store.phase] == list(steps["phase"])
+    assert np.array_equal(store.position, steps["position"].to_numpy(np.float32))
+    assert np.array_equal(store.open_mistakes, steps["open_mistakes"].to_numpy())
+
+
+def test_a_frame_takes_little_room(token_file, recorded):
+    assert token_file.stat().st_size / len(recorded.steps) <= 3000
+
+
+def test_writing_again_gives_the_same_bytes(token_file, recorded, tmp_path):
+    tokens.write(tmp_path / "again.tokens", recorded)
+    assert (tmp_path / "again.tokens").read_bytes() == token_file.read_bytes()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TokenError, match="none.tokens: no such file"):
+        TokenStore(tmp_path / "none.tokens")
+
+
+@pytest.mark.parametrize("share", [0, 1e-5, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_named(copied, share):
+    whole = copied.read_bytes()
+    copied.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(TokenError, match="test.tokens"):
+        TokenStore(copied)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"PAR1" * 50, bytes(500)])
+def test_somebody_elses_file_is_named(tmp_path, content):
+    (tmp_path / "x.tokens").write_bytes(content)
+    with pytest.raises(TokenError, match="x.tokens: not a readable token file"):
+        TokenStore(tmp_path / "x.tokens")
+
+
+def test_somebody_elses_safetensors_are_named(tmp_path):
+    save_file({"a": np.zeros(3)}, tmp_path / "x.tokens")
+    with pytest.raises(TokenError, match="x.tokens: not a lastmile token file"):
+        TokenStore(tmp_path / "x.tokens")
+
+
+def test_another_version_of_the_task_is_refused(copied, monkeypatch):
+    monkeypatch.setattr(type(get_task("colored_dots")), "version", 99)
+    with pytest.raises(TokenError, match="test.tokens: made for version .* 99"):
+        TokenStore(copied)
+
+
+def rewrite(path, metadata=(), **tensors):
+    """Write a token file again with some of its parts changed; None leaves a part out."""
+    with safe_open(path, "numpy") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118 (no mapping)
+        meta = json.loads(file.metadata()["lastmile"]) | dict(metadata)
+    save_file({name: values for name, values in kept.items() if values is not None}, path, {"lastmile": json.dumps(meta)})
+
+
+@pytest.mark.parametrize("meta, words", [({"format": "lastmile.tokens/0"}, "lastmile.tokens/0"), ({"task": "colored_cats"}, "colored_cats")])
+def test_another_format_or_an_unknown_task_is_refused(copied, meta, words):
+    rewrite(copied, meta)
+    with pytest.raises(TokenError, match=f"test.tokens: .*{words}"):
+        TokenStore(copied)
+
+
+@pytest.mark.parametrize("part", ["clicks", "starts", "chunk_frames", "blob_offsets", "blobs", "phase"])
+def test_a_missing_part_is_refused(copied, part):
+    rewrite(copied, **{part: None})
+    with pytest.raises(TokenError, match="test.tokens: a part is missing"):
+        TokenStore(copied)
+
+
+@pytest.mark.parametrize("part", ["starts", "chunk_frames", "blob_offsets"])
+def test_borders_out_of_order_are_refused(copied, part):
+    borders = getattr(TokenStore(copied), {"starts": "starts", "chunk_frames": "_chunk_frames", "blob_offsets": "_offsets"}[part]).copy()
+    borders[1] = borders[2] + 1
+    rewrite(copied, **{part: borders})
+    with pytest.raises(TokenError, match="test.tokens: its parts do not belong together"):
+        TokenStore(copied)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_a_flipped_bit_is_noticed_or_harmless(token_file, frames, tmp_path_factory, data):
+    """Each chunk carries a checksum: either it is refused, or (in the parts of its head that say nothing) the screens are the same."""
+    store = TokenStore(token_file)
+    number = data.draw(st.integers(0, len(store._offsets) - 2))
+    a, b = store._offsets[number : number + 2].tolist()
+    blobs = np.frombuffer(store._blobs[0:].tobytes(), np.uint8).copy()
+    blobs[data.draw(st.one_of(st.integers(a, a + 16), st.integers(a, b - 1)))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("flipped") / "flipped.tokens"
+    shutil.copy(token_file, path)
+    rewrite(path, blobs=blobs)
+    begin, end = store._chunk_frames[number : number + 2].tolist()
+    try:
+        screens = TokenStore(path).screens(begin, end)
+    except TokenError as error:
+        assert f"flipped.tokens: chunk {number} is damaged" in str(error)
+    else:
+        assert np.array_equal(screens, frames[begin:end])
