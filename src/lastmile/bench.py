@@ -57,7 +57,7 @@ def bench(task: str = "colored_dots", size: str = "s", chromium: bool = True, tr
         result["token_read_frames_per_s"] = rate(lambda: sum(len(store.screens(s, s + 20)) for s in (next(index) for _ in range(50))))
         result["bytes_per_frame"] = store.path.stat().st_size / store.frames
         if training:
-            from lastmile.policy.benchmark import bench_policy
+            from lastmile.evaluation.speed import bench_policy
 
             result |= bench_policy(store, size, task) | {"threads": threads}
     return result
