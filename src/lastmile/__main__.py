@@ -236,6 +236,14 @@ def schema(args: argparse.Namespace) -> None:
         print(make(), end="")
 
 
+def docs(args: argparse.Namespace) -> None:
+    """The pages about the tasks: docs/tasks.md, a picture of an episode of each, and one of all."""
+    from lastmile.docs import write
+
+    for path in write(Path(args.out)):
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
 def _tasks(name: str) -> tuple[str, ...]:
     from lastmile.tasks import get_task, task_names
 
@@ -325,6 +333,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", metavar="FILE")
     one = verb(schema)
     one.add_argument("--out")
+    one = verb(docs)
+    one.add_argument("--out", default="docs", help="folder of the pages")
     return top
 
 

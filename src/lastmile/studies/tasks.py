@@ -36,13 +36,13 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
 
 
 def moments(phases: list[str], kinds: list[str]) -> list[int]:
-    """Steps to show: the first, an annotation half way, the last correction (or a late annotation), and one of checking; sorted."""
+    """Steps to show: the first, an annotation half way, the last correction (or a late annotation), and what is seen in checking; sorted."""
     last = len(phases) - 1
     acts = [i for i, kind in enumerate(kinds) if kind in ("place", "decide") and phases[i] == "annotate"] or list(range(len(kinds)))
     repairs = [i for i, phase in enumerate(phases) if phase == "correct"]
     undone = [i for i in repairs if kinds[i] == "undo"] or repairs
-    checks = [i for i, phase in enumerate(phases) if phase == "verify" and i > acts[-1]]
-    wanted = {0, acts[len(acts) // 2], undone[-1] if undone else acts[-1], min(checks[0] + 1, last) if checks else last}
+    seen = [i for i in range(acts[-1] + 1, last + 1) if phases[i - 1] == "verify" and phases[i] in ("verify", "finish")]
+    wanted = {0, acts[len(acts) // 2], undone[-1] if undone else acts[-1], seen[0] if seen else last}
     spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in wanted]
     while len(wanted) < SCREENS and spare:
         wanted.add(spare.pop(len(spare) // 2))
