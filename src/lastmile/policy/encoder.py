@@ -32,7 +32,8 @@ class ConvEncoder(nn.Module):
 
     A stem of one matrix product for each 7 x 7 pixel cell, residual blocks on the grid of cells, then on the grid merged two by two, whose
     features are added back to the cells they came from. Every cell so sees 5 x 5 cells finely and about 14 x 14 coarsely; what is
-    further away reaches it through the frame vector, which keeps positions: it is a linear map of all coarse cells, not a mean.
+    further away reaches it through the frame vector. That is a linear map of all coarse cells, which keeps positions, plus one of their mean and
+    maximum, which tells what there is wherever it is.
 
     On a CPU nearly all time goes into large 3 x 3 convolutions, which oneDNN runs at the rate of a plain matrix product; depthwise
     convolutions with 1 x 1 products need fewer operations but run at a third of that rate.
@@ -58,6 +59,8 @@ class ConvEncoder(nn.Module):
         flat = self.rows // 2 * (self.columns // 2) * size.squeeze
         self.vector_norm = nn.LayerNorm(flat)
         self.vector = nn.Linear(flat, size.width)
+        self.anywhere_norm = nn.LayerNorm(2 * size.coarse)
+        self.anywhere = nn.Linear(2 * size.coarse, size.width)
 
     def patches(self, screens: Tensor) -> Tensor:
         """(N, height, width, 3) uint8 -> (N, rows, columns, 7 * 7 * 3) uint8, the pixels of each cell."""
@@ -77,7 +80,8 @@ class ConvEncoder(nn.Module):
         for block in self.coarse:
             z = block(z)
         z = F.relu(z)
-        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1)))  # (N, D)
+        pooled = self.anywhere_norm(torch.cat([z.mean((1, 2)), z.amax((1, 2))], 1))  # (N, 2 K)
+        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(pooled)  # (N, D)
         x = x.reshape(n, half_rows, 2, half_columns, 2, -1) + self.up(z)[:, :, None, :, None]
         return self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from lastmile import files
 from lastmile.config import PolicySettings, canonical
 from lastmile.policy.context import Context
-from lastmile.policy.encoder import ConvEncoder
+from lastmile.policy.encoder import ConvEncoder, pixels
 from lastmile.policy.head import BinsHead, PointerHead
 from lastmile.policy.sizes import SIZES
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
@@ -62,27 +63,45 @@ class Memory(NamedTuple):
 
 
 class PreviousClick(nn.Module):
-    """The last click as part of the token: where it was, and what lies there now. The latter is how a mistake shows."""
+    """The last click as part of the token: where it was, and what lies there now. The latter is how a mistake shows.
+
+    What lies there is seen twice: as the feature of the cell, and as the pixels around the click. These are cut out so that the click is always in
+    their middle: what a marker looks like that missed its target is then learned once, and not anew for every place of the screen.
+    """
 
     FREQUENCIES = 8
+    REACH = 12
+    """Pixels of the small screen cut out on each side of the click."""
 
     def __init__(self, fine: int, width: int) -> None:
         super().__init__()
         self.place = nn.Linear(4 * self.FREQUENCIES, width)
         self.found = nn.Linear(fine, width)
+        self.near = nn.Conv2d(3, 24, 5, stride=2)
+        self.far = nn.Conv2d(24, 48, 3, stride=2)
+        self.looked = nn.Linear(48 * 4 * 4, width)
         self.start = nn.Parameter(0.02 * torch.randn(width))
         self.register_buffer("octaves", torch.pi * 2.0 ** torch.arange(self.FREQUENCIES), persistent=False)
 
-    def forward(self, cells: Tensor, previous: Tensor) -> Tensor:
-        """cells: (N, rows, columns, C). previous: (N, 2) logical px, negative before the first click. Returns (N, D)."""
+    def forward(self, cells: Tensor, screens: Tensor, previous: Tensor) -> Tensor:
+        """cells: (N, rows, columns, C). screens: (N, 126, 168, 3) uint8. previous: (N, 2) logical px, negative before the first click. Returns
+        (N, D)."""
         rows, columns = cells.shape[1:3]
         first = previous[:, :1] < 0  # (N, 1)
         at = previous.clamp_min(0)
+        index = torch.arange(len(at), device=at.device)
         x, y = at[:, 0], at[:, 1]
         angles = (at.float() / at.new_tensor([WIDTH, HEIGHT]).float())[:, :, None] * self.octaves  # (N, 2, F)
         where = self.place(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
-        found = self.found(cells[torch.arange(len(at), device=at.device), y * rows // HEIGHT, x * columns // WIDTH])
-        return torch.where(first, self.start, where + found)
+        found = self.found(cells[index, y * rows // HEIGHT, x * columns // WIDTH])
+        height, width = screens.shape[1:3]
+        reach = torch.arange(-self.REACH, self.REACH, device=at.device)
+        # Past the edge of the screen its last pixel is repeated.
+        down = ((y * height // HEIGHT)[:, None] + reach).clamp(0, height - 1)[:, :, None]  # (N, 24, 1)
+        across = ((x * width // WIDTH)[:, None] + reach).clamp(0, width - 1)[:, None]  # (N, 1, 24)
+        around = pixels(screens[index[:, None, None], down, across]).permute(0, 3, 1, 2)  # (N, 3, 24, 24)
+        looked = self.looked(F.relu(self.far(F.relu(self.near(around)))).flatten(1))
+        return torch.where(first, self.start, where + found + looked)
 
 
 class Policy(nn.Module):
@@ -109,7 +128,7 @@ class Policy(nn.Module):
         """screens: (N, 126, 168, 3) uint8. previous: (N, 2), the click before each screen."""
         patches = self.encoder.patches(screens)
         cells, vectors = self.encoder(patches)
-        return Frames(cells, patches, vectors, vectors + self.previous(cells, previous.long()))
+        return Frames(cells, patches, vectors, vectors + self.previous(cells, screens, previous.long()))
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Negative log-likelihood of every click, (B, T) nats, 0 where the mask is off.

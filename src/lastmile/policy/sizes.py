@@ -58,12 +58,13 @@ def flops_per_frame(settings: PolicySettings) -> int:
     coarse = cells // 4
     encoder = cells * CELL * CELL * 3 * size.fine + size.fine_blocks * 2 * cells * 9 * size.fine**2
     encoder += coarse * 4 * size.fine * size.coarse + size.coarse_blocks * 2 * coarse * 9 * size.coarse**2
-    encoder += coarse * size.coarse * (size.fine + size.squeeze) + coarse * size.squeeze * size.width
+    encoder += coarse * size.coarse * (size.fine + size.squeeze) + (coarse * size.squeeze + 2 * size.coarse) * size.width
     return 2 * (encoder + _token(size) + _context(size, settings.window) + _head(settings, size, cells))
 
 
 def _token(size: Size) -> int:
-    return (4 * 8 + size.fine) * size.width
+    look = 10 * 10 * 75 * 24 + 4 * 4 * 9 * 24 * 48 + 4 * 4 * 48 * size.width
+    return (4 * 8 + size.fine) * size.width + look
 
 
 def _context(size: Size, window: int) -> int:

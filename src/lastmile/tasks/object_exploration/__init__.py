@@ -33,7 +33,7 @@ class ObjectExploration(Task):
     """
 
     name = "object_exploration"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     interface = ObjectExplorationInterface
     annotator = ObjectExplorationAnnotator

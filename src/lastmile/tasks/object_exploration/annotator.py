@@ -14,7 +14,8 @@ class ObjectExplorationAnnotator(Annotator):
     """Goes round the object ring by ring until two kinds of features have been seen, or all sides; then chooses the class.
 
     The map tells which sides are still to be seen: the present ring first, to the right unless the left is nearer, then the nearest ring,
-    the upper one first. A second kind that comes into sight is brought to the middle before the choice (the hasty do without). Now and
+    the upper one first. Before the choice it looks at what decides once more: the second kind when it comes into sight, else the nearest feature
+    of the only one, is brought to the middle (the hasty do without). Now and
     then a ring that shows one kind only is taken for the whole: then the check goes on with the sides left out, all of them
     or, when hasty and nothing speaks against the choice, most.
     """
@@ -84,12 +85,12 @@ class ObjectExplorationAnnotator(Annotator):
         return self.world.evident(state.seen).bit_count() == 2 or state.seen.bit_count() == self.world.sides
 
     def _centre(self, state: State) -> Intent | None:
-        """The turn that brings the rare kind, when in sight, nearer to the middle; None when there is none."""
-        if self.style.explore < 0.5 or self.world.kinds.bit_count() < 2:
+        """The turn that brings the feature that decides nearer to the middle; None when it is there, or out of sight."""
+        if self.style.explore < 0.5:
             return None
-        angles = self.world.rare_angle
+        angles = self.world.decisive_angle
         now = angles[self.world.side(state.yaw, state.pitch)]
-        if now > FACING:
+        if now > FACING and self.world.kinds.bit_count() == 2:
             return None
         best, turn = min(
             (angles[self.world.side((state.yaw + dx) % YAWS, state.pitch + dy)], turn)
