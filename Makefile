@@ -7,7 +7,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 CORES ?= all
 BIN := .venv/bin
 TORCH_CPU := https://download.pytorch.org/whl/cpu
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: run setup test lint clean
 

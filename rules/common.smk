@@ -82,6 +82,11 @@ def trajectory_spec(wildcards):
     )
 
 
+def train_threads():
+    """An even share of the cores for each training: side by side they are faster than one after the other on all cores."""
+    return max(1, min(4, (workflow.cores or 1) // (len(TASKS) * len(SEEDS))))
+
+
 def train_spec(wildcards):
     return as_json(
         {

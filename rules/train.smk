@@ -15,7 +15,7 @@ rule train:
         f"{RESULTS}/logs/train/{{task}}.seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{task}}.seed{{seed}}.tsv"
-    threads: 2
+    threads: train_threads()
     resources:
         mem_mb=8000,
         runtime=720,
