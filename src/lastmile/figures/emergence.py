@@ -39,7 +39,7 @@ def draw(table: pd.DataFrame, folder: Path):
                 if len(level) and (predictor == "ceiling" or skill == "button"):
                     axis.axhline(level.mean(), color=color, lw=0.7, ls=dash, alpha=0.8)
         axis.set(xscale="log", ylim=(-0.02, 1.02), title=style.title(name))
-        ticks = [t for t in axis.get_xticks() if first <= t <= policy["frames"].max()]
+        ticks = [t for t in (m * 10.0**e for e in range(2, 9) for m in (1, 3)) if first <= t <= policy["frames"].max()]
         axis.set_xlim(first / 2.3, policy["frames"].max() * 1.08)
         axis.set_xticks([first / 2, *ticks], ["0", *(_short(t) for t in ticks)])
         axis.minorticks_off()
