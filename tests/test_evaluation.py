@@ -145,6 +145,7 @@ def player(x: int, y: int):
     return SimpleNamespace(
         settings=SimpleNamespace(window=4),
         begin=lambda rows: SimpleNamespace(reset=lambda rows: None),
+        remember=lambda memory, row, screens, previous: None,
         act=lambda memory, rows, screens, previous, *more: torch.tensor([[x, y]] * len(screens)),
     )
 

@@ -52,8 +52,11 @@ def rollout(
             memory.reset([row])
             last[row] = NOWHERE
             if history and job.number in history:
-                _remember(policy, memory, row, *history[job.number])
-                last[row] = history[job.number][1][-1]
+                seen, clicks = history[job.number]
+                before = np.concatenate([[NOWHERE], clicks[:-1]])
+                window = policy.settings.window
+                policy.remember(memory, row, torch.from_numpy(seen[-window:]), torch.from_numpy(before[-window:]))
+                last[row] = clicks[-1]
         active = pool.active()
         if not active:
             return sorted(finished, key=lambda job: job.number)
@@ -66,15 +69,6 @@ def rollout(
         finished += pool.collect()
         if progress:
             progress(len(active))
-
-
-def _remember(policy: Policy, memory, row: int, screens: np.ndarray, clicks: np.ndarray) -> None:
-    """Fill a row of the memory with screens that lie before a job's first state."""
-    rows = torch.tensor([row])
-    before = np.concatenate([[NOWHERE], clicks[:-1]])
-    window = policy.settings.window
-    for screen, previous in list(zip(screens, before))[-window:]:
-        policy.act(memory, rows, torch.from_numpy(screen[None]), torch.from_numpy(previous[None].astype(np.int64)))
 
 
 def jobs(source: Source, trajectories: Trajectories, max_factor: int) -> list[Job]:

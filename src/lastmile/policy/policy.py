@@ -151,6 +151,13 @@ class Policy(nn.Module):
         return Memory(tokens, torch.zeros(rows, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
+    def remember(self, memory: Memory, row: int, screens: Tensor, previous: Tensor) -> None:
+        """Let one rollout take in screens (n, 126, 168, 3) uint8, oldest first, with the clicks before them, (n, 2), without acting on them."""
+        index = torch.tensor([row], device=self.device)
+        for token in self.encode(screens.to(self.device), previous.to(self.device)).tokens:
+            memory.append(index, token[None])
+
+    @torch.inference_mode()
     def act(
         self,
         memory: Memory,
