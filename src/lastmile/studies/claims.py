@@ -33,6 +33,11 @@ class Claim:
     unit: str
     published: str = ""
 
+    @classmethod
+    def of(cls, estimate: Estimate, **fields: str) -> Claim:
+        """The claim that the estimate's quantity is above 0, with its verdict."""
+        return cls(value=estimate.value, low=estimate.low, high=estimate.high, verdict=verdict(estimate), **fields)
+
 
 def verdict(estimate: Estimate, null: float = 0.0) -> str:
     """`shown` if the whole interval lies above `null`, `contradicted` if it lies below, else `not shown`."""

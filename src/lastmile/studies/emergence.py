@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings
-from lastmile.evaluation.statistics import Estimate, interval, ratio, resamples
-from lastmile.studies.claims import Claim, verdict
+from lastmile.evaluation.statistics import interval, ratio, resamples
+from lastmile.studies.claims import Claim
 
 READS = ("skills",)
 STAGES = {"mechanics": ("valid", "button"), "placement": ("placement@5",), "decisions": ("decision",)}
@@ -77,17 +77,16 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
             if earlier not in halves or later not in halves or ((earlier, later) == ("mechanics", "decisions") and "placement" in halves):
                 continue
             difference = (halves[later] - halves[earlier]) / np.log(2)
-            estimate: Estimate = interval(difference[0], difference[1:])
+            estimate = interval(difference[0], difference[1:])
             episodes, seeds = skills["episode"].nunique(), skills["seed"].nunique()
             found.append(
-                Claim(
+                Claim.of(
+                    estimate,
                     claim=f"order: {earlier} before {later}",
                     statement=f"{earlier.capitalize()} come before {later}" if earlier == "mechanics" else f"{earlier.capitalize()} comes before {later}",
                     task=str(task),
                     statistic="log2 of the ratio of frames to half of the final gain",
-                    value=estimate.value, low=estimate.low, high=estimate.high,
                     rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) lies above 0, contradicted if below.",
-                    verdict=verdict(estimate),
                     unit=f"episode ({episodes} held-out, {seeds} training seed{'s' if seeds > 1 else ''})",
                     published="skills emerge in this order",
                 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from lastmile.config import Settings
-from lastmile.evaluation.statistics import Estimate, interval, mean, ratio, ratio_samples, wilson
-from lastmile.studies.claims import Claim, verdict
+from lastmile.evaluation.statistics import interval, mean, ratio, ratio_samples, wilson
+from lastmile.studies.claims import Claim
 
 READS = ("closed_loop", "recovery")
 OUTCOMES = ("success", "score", "finished", "coverage", "steps")
@@ -50,16 +50,15 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         base = annotator.groupby("episode")[["mistakes", "placements"]].sum().loc[per_world.index]
         value = base["mistakes"].sum() / base["placements"].sum() - per_world["mistakes"].sum() / max(1, per_world["placements"].sum())
         samples = ratio_samples(base["mistakes"], base["placements"], count) - ratio_samples(per_world["mistakes"], per_world["placements"], count)
-        estimate: Estimate = interval(value, samples)
+        estimate = interval(value, samples)
         found.append(
-            Claim(
+            Claim.of(
+                estimate,
                 claim="fewer mistakes than the data",
                 statement="The policy makes fewer mistakes than its training data",
                 task=str(task),
                 statistic="mistakes per placement, annotator minus policy",
-                value=estimate.value, low=estimate.low, high=estimate.high,
                 rule="Shown if the interval of the paired difference lies above 0, contradicted if below.",
-                verdict=verdict(estimate),
                 unit=f"episode ({len(per_world)} worlds, the same for both)",
                 published="fewer mistakes than the training data",
             )
@@ -73,14 +72,13 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         samples = ratio_samples(repaired, injected, count) - ratio_samples(undone, controls, count)
         estimate = interval(value, samples)
         found.append(
-            Claim(
+            Claim.of(
+                estimate,
                 claim="correction retained",
                 statement="The policy corrects a mistake that is put in front of it",
                 task=str(task),
                 statistic=f"share repaired within {settings.evaluation.recovery_steps} steps minus share of undos where nothing is wrong",
-                value=estimate.value, low=estimate.low, high=estimate.high,
                 rule="Shown if the interval of the difference lies above 0, contradicted if below.",
-                verdict=verdict(estimate),
                 unit=f"episode ({len(wide)} with {int(injected.sum())} injected mistakes and as many controls)",
                 published="injected mistakes are corrected",
             )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lastmile.config import Settings
 from lastmile.evaluation.statistics import Estimate, interval, ratio, ratio_samples
-from lastmile.studies.claims import Claim, verdict
+from lastmile.studies.claims import Claim
 
 READS = ("probes",)
 WHAT = {
@@ -59,15 +59,14 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         estimate = interval(sign * (value(last) - value(best)), samples)
         statement, unit, published = WHAT[target]
         found.append(
-            Claim(
+            Claim.of(
+                estimate,
                 claim=f"{target} readable",
                 statement=f"{statement} beyond every baseline",
                 task=str(task),
                 statistic=f"{unit} of the last layer ({last}) minus that of the best baseline ({best})",
-                value=estimate.value, low=estimate.low, high=estimate.high,
                 rule="Shown if the interval of the paired difference lies above 0, contradicted if below; the layer is the last one, the baseline the "
                 "strongest of random network, raw screen and metadata.",
-                verdict=verdict(estimate),
                 unit=f"episode ({len(sums[last])} for testing)",
                 published=published,
             )
