@@ -87,5 +87,8 @@ class ConvEncoder(nn.Module):
 
 
 def pixels(values: Tensor) -> Tensor:
-    """uint8 -> float32 about 0 for a dark theme's background, so that what differs between screens is not small beside what is on all."""
-    return values.float().sub_(48).mul_(1 / 64)
+    """uint8 -> float about 0 for a dark theme's background, so that what differs between screens is not small beside what is on all.
+
+    Under autocast the values are of its type at once: bfloat16 holds all of them exactly."""
+    kind = values.device.type
+    return values.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32).sub_(48).mul_(1 / 64)

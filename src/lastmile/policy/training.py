@@ -366,7 +366,7 @@ def fit(module: PolicyModule, keeper: Keeper, batches: Batches) -> None:
         trainer = pl.Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=1,
-            precision="bf16-mixed" if gpu else "32-true",
+            precision="bf16-mixed" if gpu or fast_bfloat16() else "32-true",
             max_steps=batches.last - batches.first,
             max_epochs=-1,
             logger=False,
@@ -385,6 +385,12 @@ def fit(module: PolicyModule, keeper: Keeper, batches: Batches) -> None:
         say(f"stopped by signal {keeper.signal} after step {module.done}/{len(keeper.seen)}; start again to go on")
         raise KeyboardInterrupt if keeper.signal == signal.SIGINT else SystemExit(128 + keeper.signal)
     module.cpu()
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; elsewhere mixed precision would only be slower."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(supported())
 
 
 def snapshot_steps(seen: np.ndarray, count: int) -> list[int]:
