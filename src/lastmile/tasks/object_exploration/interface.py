@@ -19,9 +19,10 @@ TURNS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 
 
 class Choice(NamedTuple):
-    """A chosen class, by its kinds of features (a key of CLASSES)."""
+    """A chosen class, by its kinds of features (a key of CLASSES), and the sides that had been shown by then."""
 
     kinds: int
+    seen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class ObjectExplorationInterface(task.Interface):
         if button in TURNS:
             yaw, pitch = (state.yaw + TURNS[button][0]) % YAWS, state.pitch + TURNS[button][1]
             return replace(state, yaw=yaw, pitch=pitch, seen=state.seen | 1 << self.world.side(yaw, pitch))
-        return replace(state, edits=(*state.edits, Choice(int(button.removeprefix("class-")))))
+        return replace(state, edits=(*state.edits, Choice(int(button.removeprefix("class-")), state.seen)))
 
 
 @lru_cache(maxsize=64)

@@ -63,9 +63,8 @@ _HIDDEN = 65.0  # the rare features are at least this many degrees off the first
 @dataclass(frozen=True, eq=False)
 class ObjectExplorationWorld:
     """kinds: the kinds of features of the object, a key of CLASSES. yaw: of the first side. directions: (n, 3) of features, feature_kinds: (n,).
-    evidence: (sides,) kinds seen well from each side. decisive_angle: (sides,) angle from each side to the nearest feature of the rare
-    kind, of the only kind where there is no other, degrees. image_*: radius (rows, columns), skin = normal and albedo (rows, columns, 4) over latitude and longitude with
-    `margin` columns repeated at both ends, tint (3,), grain (256, 256, 3)."""
+    evidence: (sides,) kinds seen well from each side. image_*: radius (rows, columns), skin = normal and albedo (rows, columns, 4) over latitude
+    and longitude with `margin` columns repeated at both ends, tint (3,), grain (256, 256, 3)."""
 
     levels: int
     kinds: int
@@ -73,7 +72,6 @@ class ObjectExplorationWorld:
     directions: np.ndarray
     feature_kinds: np.ndarray
     evidence: tuple[int, ...]
-    decisive_angle: tuple[float, ...]
     image_radius: np.ndarray
     image_skin: np.ndarray
     image_tint: np.ndarray
@@ -118,14 +116,13 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ObjectExplor
     sides = np.array([axes(side % YAWS, side // YAWS - levels)[2] for side in range(YAWS * (2 * levels + 1))])
     angles = np.degrees(np.arccos(np.clip(sides @ directions.T, -1, 1)))  # (sides, features)
     evidence = tuple(int(np.bitwise_or.reduce(feature_kinds[row <= FACING], initial=0)) for row in angles)
-    nearest = angles[:, : first or many].min(1)
     radius, skin = _surface(rng, directions, feature_kinds)
     tint = 232 * np.array([1.0, rng.uniform(0.80, 0.95), rng.uniform(0.60, 0.85)], np.float32)
     if rng.random() < 0.4:
         tint = tint[::-1].copy()
     grain = rng.integers(0, 9, (CANVAS, CANVAS), dtype=np.uint8)
     return ObjectExplorationWorld(
-        levels, kinds, yaw, directions, feature_kinds, evidence, tuple(map(float, nearest)), radius, skin, tint, np.repeat(grain[..., None], 3, 2)
+        levels, kinds, yaw, directions, feature_kinds, evidence, radius, skin, tint, np.repeat(grain[..., None], 3, 2)
     )
 
 
