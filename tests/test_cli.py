@@ -74,7 +74,7 @@ def test_somebody_elses_tokens_are_not_trained_on(capsys, tmp_path, token_file):
 
 
 def test_a_training_that_is_not_said_is_not_begun(capsys, tmp_path, token_file):
-    for part, value, words in (("policy", {"siz": "xs"}, "'siz'"), ("training", {"frames": 0}, "'frames'"), ("seeds", [], "'seed' is missing")):
+    for part, value, words in (("policy", {"siz": "xs"}, "'policy.siz'"), ("training", {"frames": 0}, "'training.frames'"), ("seeds", [], "'seed' is missing")):
         spec = json.dumps({"policy": {"size": "xs"}, "training": {"frames": 50}} | ({"seed": 0} if part != "seeds" else {}) | {part: value})
         where = ["--tokens", token_file, "--validation", token_file, "--runs", tmp_path / "runs", "--out", tmp_path / "out"]
         assert words in refused(capsys, tmp_path, "train", "--spec", spec, *where)

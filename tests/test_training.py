@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from hypothesis import strategies as st
 from lastmile.config import PolicySettings, Training
 from lastmile.policy import Policy, PolicyError
 from lastmile.policy import training as module
-from lastmile.policy.training import TrainingError, WindowSampler, load_snapshots, read_batch, snapshot_steps, train
+from lastmile.policy.checkpoints import load_snapshots
+from lastmile.policy.training import TrainingError, snapshot_steps, train
+from lastmile.policy.windows import FirstEpisodes, WindowSampler, mixture_weights, read_batch
 
 TINY = PolicySettings(size="xs", window=4)
 
@@ -107,6 +110,57 @@ def test_sampler_cuts_anew_in_each_epoch():
 def test_nothing_to_sample(starts):
     with pytest.raises(ValueError, match="at least one"):
         WindowSampler(starts, 20, 4, 0)
+
+
+def test_an_even_mixture_is_turns():
+    starts = [np.array([0, 9, 30]), np.array([0, 5]), np.array([0, 40])]
+    plain, even = WindowSampler(starts, 4, 5, 0), WindowSampler(starts, 4, 5, 0, [0.1, 0.1, 0.1])
+    assert [plain.windows(k) for k in range(50)] == [even.windows(k) for k in range(50)]
+    # The weighted turns with equal weights would be the same; so there is one rule.
+    even.weights = [Fraction(1)] * 3
+    assert [even._turn(n) for n in range(99)] == [plain._turn(n) for n in range(99)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=9), st.integers(0, 300))
+def test_a_weighted_mixture_keeps_its_shares(weights, asked_first):
+    starts = [np.array([0, 9])] * len(weights)
+    sampler, other = (WindowSampler(starts, 4, 1, 0, [w / 10 for w in weights]) for _ in range(2))
+    other._turn(asked_first)  # no memory of what was asked before
+    turns = [sampler._turn(n) for n in range(400)]
+    assert turns == [other._turn(n) for n in range(400)]
+    taken = np.zeros(len(weights), int)
+    for n, (store, position) in enumerate(turns, 1):
+        assert position == taken[store]
+        taken[store] += 1
+        assert np.abs(taken - n * np.array(weights) / sum(weights)).max() < 2
+        if n == sum(weights):
+            assert taken.tolist() == weights  # exact after each round
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]])
+def test_weights_that_make_no_mixture(weights):
+    with pytest.raises(ValueError, match="expected 2 numbers above 0"):
+        WindowSampler([np.array([0, 9])] * 2, 4, 1, 0, weights)
+
+
+def test_mixtures_by_task():
+    assert mixture_weights(["a", "b", "a"], {"a": 3, "b": 0.1}) == [Fraction(3, 2), Fraction(1, 10), Fraction(3, 2)]
+    for mixture, words in [
+        ({}, "got none"), ({"a": 1}, "'b' has tokens but no weight"), ({"a": 1, "b": 1, "c": 1}, "no tokens of task 'c'"),
+        ({"a": 0, "b": 1}, "'a' must be a number above 0, got 0"), ({"a": -1, "b": 1}, "above 0"), ({"a": "x", "b": 1}, "above 0"), ({"a": True, "b": 1}, "got True"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            mixture_weights(["a", "b"], mixture)
+
+
+def test_the_first_episodes_of_a_store():
+    toy = Toy([5, 6, 7])
+    part = FirstEpisodes(toy, 2)
+    assert part.starts.tolist() == [0, 5, 11] and len(part.clicks) == 11 and np.array_equal(part.screens(3, 9), toy.images[3:9])
+    for count in (0, 4):
+        with pytest.raises(ValueError, match=f"expected 1 to 3, .* got {count}"):
+            FirstEpisodes(toy, count)
 
 
 def test_batches_know_where_episodes_begin():
@@ -282,15 +336,36 @@ def test_a_store_that_fails_ends_the_training(tmp_path):
         run(tmp_path, stores=[toy])
 
 
-def test_started_from_another_policy(tmp_path):
+def test_started_from_another_policy(tmp_path, capsys):
     out = run(tmp_path / "first")
+    capsys.readouterr()
     run(tmp_path / "second", frames=1, start=out)
-    with pytest.raises(PolicyError, match="cannot start"):
-        train(tmp_path / "x", PolicySettings(size="xs", window=5), Training(frames=1), 0, [Toy([9])], [], {}, tmp_path / "y", start=out)
+    log = capsys.readouterr().err
+    count = len(Policy.load(out).state_dict())
+    assert f"starting from {out}: {count} of {count} weights copied" in log and "new: none" in log
+    one, other = Policy.load(out).state_dict(), Policy.load(tmp_path / "second" / "out").state_dict()
+    assert all((one[name] - other[name]).abs().max() < 0.01 for name in one)  # one step away
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"window": 5}, "window 4, not 5"),
+        ({"size": "s"}, "size xs, not s"),
+        ({"head": "bins"}, r"bins \[336, 252\], not \[112, 84\]"),
+    ],
+)
+def test_a_policy_that_cannot_be_started_from(tmp_path, settings, words):
+    with torch.random.fork_rng():
+        Policy(TINY).save(tmp_path / "start")
+    with pytest.raises(PolicyError, match=f"start: .*{words}"):
+        train(
+            tmp_path / "x", TINY.model_copy(update=settings), Training(frames=1), 0, [Toy([9])], [], {}, tmp_path / "y", start=tmp_path / "start"
+        )
 
 
 def test_a_mixture_of_stores(tmp_path):
-    run(tmp_path, stores=[Toy([9, 3]), Toy([5], 2), Toy([30], 3)])
+    run(tmp_path, stores=[Toy([9, 3]), Toy([5], 2), Toy([30], 3)], mixture=[1, 2, 0.5])
     assert (tmp_path / "out" / "policy.safetensors").is_file()
 
 

@@ -59,15 +59,16 @@ def train(args: argparse.Namespace) -> None:
     from lastmile.policy.runs import run
     from lastmile.tokens import TokenStore
 
-    run(args.spec, [TokenStore(path) for path in args.tokens], [TokenStore(path) for path in args.validation], Path(args.runs), Path(args.out), args.threads)
+    stores, validation = ([TokenStore(path) for path in paths] for paths in (args.tokens, args.validation))
+    run(args.spec, stores, validation, Path(args.runs), Path(args.out), args.threads, Path(args.start) if args.start else None)
 
 
 def skills(args: argparse.Namespace) -> None:
     """Teacher-forced skills of all snapshots of a training, with ceiling and floor."""
     from lastmile.evaluation import skills as measured
+    from lastmile.policy.checkpoints import load_snapshots
     from lastmile.policy.policy import Policy
     from lastmile.policy.runs import initial
-    from lastmile.policy.training import load_snapshots
     from lastmile.progress import Progress
     from lastmile.tokens import TokenStore
     from lastmile.trajectory import read
@@ -293,6 +294,8 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--spec", required=True, type=_spec, help="what to make, as JSON")
         files_of(one, *names, many=("tokens", "validation") if call is train else ())
         one.add_argument("--threads", type=int, default=None)
+        if call is train:
+            one.add_argument("--start", metavar="FOLDER", help="fine-tune the policy in this folder")
     one = verb(study)
     one.add_argument("name")
     one.add_argument("--spec", required=True, type=_spec)

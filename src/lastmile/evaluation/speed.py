@@ -12,7 +12,8 @@ from lastmile.env import Job
 from lastmile.evaluation.rollout import rollout
 from lastmile.policy.policy import Policy
 from lastmile.policy.sizes import flops_per_frame, parameter_count
-from lastmile.policy.training import Batches, PolicyModule, WindowSampler
+from lastmile.policy.training import PolicyModule
+from lastmile.policy.windows import Batches, WindowSampler
 from lastmile.tokens import TokenStore
 from lastmile.trajectory import Source
 

@@ -16,37 +16,46 @@ from pydantic import ValidationError
 
 from lastmile import provenance
 from lastmile.config import PolicySettings, Training, canonical
-from lastmile.policy.policy import Policy
+from lastmile.policy.policy import Policy, PolicyError
 from lastmile.policy.training import train
+from lastmile.policy.windows import FirstEpisodes, mixture_weights
 from lastmile.tokens import TokenStore
+
+KEYS = {"run", "seed", "policy", "training", "episodes", "mixture"}
+"""What a spec may hold; `seed`, `policy` and `training` it must."""
 
 
 def run(
-    spec: dict[str, Any], stores: Sequence[TokenStore], validation: Sequence[TokenStore], runs: Path, out: Path, threads: int | None = None
+    spec: dict[str, Any],
+    stores: Sequence[TokenStore],
+    validation: Sequence[TokenStore],
+    runs: Path,
+    out: Path,
+    threads: int | None = None,
+    start: Path | None = None,
 ) -> None:
-    """Train what `spec` says (policy, training, seed) on these tokens and put policy, snapshots, progress and manifest into `out`.
+    """Train what `spec` says on these tokens and put policy, snapshots, progress and manifest into `out`.
 
-    The key is a hash of the spec, the token files and the code that training depends on.
-    Raises ValueError naming what is missing or wrong in the spec.
+    spec: `policy` and `training`, the settings of these names; `seed`; optional `run`, labels; `episodes`, to train on the first ones of each store
+    alone; `mixture`, a weight for each task in place of even turns. start: folder of a policy to fine-tune.
+    The key is a hash of the spec, the token files, the weights at the start, and the code that training depends on.
+    Raises ValueError naming what is missing or wrong in the spec or the tokens, PolicyError for a start that does not fit.
     """
-    try:
-        settings, training, seed = (
-            PolicySettings.model_validate(spec["policy"]),
-            Training.model_validate(spec["training"]),
-            int(spec["seed"]),
-        )
-    except KeyError as error:
-        raise ValueError(f"spec: {error} is missing") from None
-    except ValidationError as error:
-        item = error.errors()[0]
-        raise ValueError(f"spec: '{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}") from None
+    settings, training, seed = parse_spec(spec)
+    check_stores(stores, validation)
+    parts: Sequence[Any] = stores if spec.get("episodes") is None else [FirstEpisodes(store, spec["episodes"]) for store in stores]
+    weights = None if spec.get("mixture") is None else mixture_weights([store.task for store in stores], spec["mixture"])
     inputs: dict[str, str | Path] = {f"{store.task}/{store.path.name}": store.path for store in (*stores, *validation)}
+    if start is not None:
+        inputs["start"] = Path(start) / "policy.safetensors"
+        if not inputs["start"].is_file():
+            raise PolicyError(f"{inputs['start']}: no such file; expected the weights of a policy to start from")
     digests = {name: provenance.file_digest(path) for name, path in sorted(inputs.items())}
     whole = {**spec, "data": digests, "code": provenance.fingerprint("lastmile.policy.training")}
     key = hashlib.blake2b(canonical(whole).encode(), digest_size=8).hexdigest()
     started = time.monotonic()
     with device_slot(runs) as device:
-        train(runs / key, settings, training, seed, stores, validation, whole, out, threads)
+        train(runs / key, settings, training, seed, parts, validation, whole, out, threads, start, weights)
     outputs = [out / name for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
     provenance.write_manifest(
         out / "manifest.json",
@@ -57,6 +66,43 @@ def run(
         threads=torch.get_num_threads(),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def parse_spec(spec: dict[str, Any]) -> tuple[PolicySettings, Training, int]:
+    """Settings of policy and training, and the seed. Raises ValueError naming the key that is missing, unknown, or of another kind."""
+    if unknown := sorted(spec.keys() - KEYS):
+        raise ValueError(f"spec: unknown key '{unknown[0]}' (known: {', '.join(sorted(KEYS))})")
+    for name, kinds in (("seed", int), ("policy", dict), ("training", dict)):
+        if name not in spec:
+            raise ValueError(f"spec: '{name}' is missing")
+        if not isinstance(spec[name], kinds):
+            raise ValueError(f"spec: '{name}' must be of type {kinds.__name__}, got {spec[name]!r}")
+    if spec.get("mixture") is not None and not isinstance(spec["mixture"], dict):
+        raise ValueError(f"spec: 'mixture' must give a weight for each task, got {spec['mixture']!r}")
+    if spec.get("episodes") is not None and type(spec["episodes"]) is not int:
+        raise ValueError(f"spec: 'episodes' must be a whole number, got {spec['episodes']!r}")
+    found = []
+    for name, kind in (("policy", PolicySettings), ("training", Training)):
+        try:
+            found.append(kind.model_validate(spec[name]))
+        except ValidationError as error:
+            item = error.errors()[0]
+            raise ValueError(f"spec: '{name}.{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}") from None
+    return found[0], found[1], spec["seed"]
+
+
+def check_stores(stores: Sequence[TokenStore], validation: Sequence[TokenStore]) -> None:
+    """Raises ValueError, naming the file, for tokens of the wrong split, and for two files that cannot be told apart."""
+    seen: dict[str, Path] = {}
+    for wanted, group in (("train", stores), ("validation", validation)):
+        for store in group:
+            if store.split != wanted:
+                option = "--tokens" if wanted == "train" else "--validation"
+                raise ValueError(f"{store.path}: holds the split '{store.split}' of {store.task}; {option} expects '{wanted}'")
+            name = f"{store.task}/{store.path.name}"
+            if name in seen:
+                raise ValueError(f"{store.path}: tokens of {store.task} were given already as {seen[name]}")
+            seen[name] = store.path
 
 
 def initial(settings: PolicySettings, seed: int) -> Policy:

@@ -1,0 +1,146 @@
+"""What a training keeps: its checkpoint, to go on from; snapshots of the policy along the way; the results at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from lastmile import files
+from lastmile.config import canonical
+from lastmile.policy.policy import Policy, PolicyError, restore, weights
+
+if TYPE_CHECKING:
+    from lastmile.policy.training import PolicyModule
+
+
+def start_from(policy: Policy, folder: str | Path) -> None:
+    """Fine-tuning: give `policy` the weights of the policy in `folder` that have the same name and shape, and say what is copied and what is new.
+
+    Raises PolicyError naming the folder and what differs: screen, bins, size, encoder, window.
+    """
+    other = Policy.load(folder)
+    mine, theirs = policy.config(), other.config()
+    differ = [f"{key} {theirs[key]}, not {mine[key]}" for key in ("screen", "bins") if mine[key] != theirs[key]]
+    for key in ("size", "encoder", "window"):
+        wanted, there = getattr(policy.settings, key), getattr(other.settings, key)
+        if wanted != there:
+            differ.append(f"{key} {there}, not {wanted}")
+    if differ:
+        raise PolicyError(f"{folder}: this policy cannot be started from; it has {'; '.join(differ)}")
+    own, given = policy.state_dict(), other.state_dict()
+    copied = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    policy.load_state_dict({**own, **copied})
+    new, unused = sorted(own.keys() - copied.keys()), sorted(given.keys() - copied.keys())
+    say(
+        f"starting from {folder}: {len(copied)} of {len(own)} weights copied ({sum(v.numel() for v in copied.values()):,} numbers); "
+        f"new: {', '.join(new) or 'none'}" + (f"; left behind: {', '.join(unused)}" if unused else "")
+    )
+
+
+def resume(folder: Path, module: PolicyModule, spec: str, snapshots: list[int], steps: list[int]) -> None:
+    """Take up the work in `folder` if there is any for this spec, else clear the folder of it and say why."""
+    path = folder / "last.ckpt"
+    problem = None
+    if path.exists():
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            missing = [
+                frames for frames, step in zip(snapshots, steps) if step <= state["done"] and not snapshot_path(folder, frames).is_file()
+            ]
+            if state["spec"] != spec:
+                problem = "it belongs to other settings, data or code"
+            elif missing:
+                problem = f"the snapshot after {missing[0]} frames is missing"
+            else:
+                restore(module.policy, state["policy"], path)
+                module.done, module.losses, module.resumed = state["done"], list(state["losses"]), state["optimizer"]
+                keep_progress(folder / "progress.jsonl", module.done)
+                say(f"going on after step {module.done}/{module.steps}")
+                return
+        except Exception as error:  # torch.load raises whatever the damage makes it stumble over
+            problem = f"it cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        say(f"{path}: {problem}; starting from the beginning")
+    for old in (path, folder / "progress.jsonl", *folder.glob("snapshot-*.safetensors")):
+        old.unlink(missing_ok=True)
+
+
+def keep_progress(path: Path, done: int) -> None:
+    """Drop the lines of progress after step `done`, and a torn last one."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= done:
+            kept.append(line + "\n")
+    files.write_text(path, "".join(kept))
+
+
+def snapshot_path(folder: Path, frames: int) -> Path:
+    return folder / f"snapshot-{frames:012d}.safetensors"
+
+
+def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
+    with files.writing(snapshot_path(folder, frames)) as temporary:
+        save_file(weights(policy), temporary)
+
+
+def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
+    """Frames seen and the policy then, in order, from a snapshots.safetensors file.
+
+    Raises PolicyError naming the file when it is missing, truncated or foreign.
+    """
+    try:
+        with safe_open(str(path), "pt") as handle:
+            meta = json.loads((handle.metadata() or {})["lastmile"])
+            config, counts = meta["config"], meta["frames"]
+            for frames in counts:
+                policy = Policy.from_config(config, path)
+                prefix = f"{frames}/"
+                restore(policy, {name[len(prefix) :]: handle.get_tensor(name) for name in handle.keys() if name.startswith(prefix)}, path)
+                yield frames, policy.eval()
+    except (SafetensorError, OSError) as error:
+        raise PolicyError(f"{path}: not a readable safetensors file ({error})") from None
+    except (KeyError, json.JSONDecodeError):
+        raise PolicyError(f"{path}: not a file of snapshots (no such metadata)") from None
+
+
+def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -> None:
+    """Put the results into out_dir: first all are written beside it, then each is moved into place."""
+    beside = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.part")
+    try:
+        policy.save(beside)
+        merged = {}
+        for frames in snapshots:
+            merged.update({f"{frames}/{name}": value for name, value in load_file(snapshot_path(run_dir, frames)).items()})
+        with files.writing(beside / "snapshots.safetensors") as temporary:
+            # One entry only: safetensors writes several in random order.
+            save_file(merged, temporary, metadata={"lastmile": canonical({"config": policy.config(), "frames": snapshots})})
+        rows = [json.loads(line) for line in (run_dir / "progress.jsonl").read_text(encoding="utf-8").splitlines()]
+        with files.writing(beside / "progress.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+            columns = ["step", "frames", "loss", "learning_rate", "validation_loss"]
+            table = csv.DictWriter(handle, columns, extrasaction="ignore", lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for path in sorted(beside.iterdir()):
+            os.replace(path, out_dir / path.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def say(line: str) -> None:
+    """A line of the log."""
+    print(line, file=sys.stderr, flush=True)
