@@ -70,13 +70,13 @@ def run(
 
 def parse_spec(spec: dict[str, Any]) -> tuple[PolicySettings, Training, int]:
     """Settings of policy and training, and the seed. Raises ValueError naming the key that is missing, unknown, or of another kind."""
-    if unknown := sorted(spec.keys() - KEYS):
-        raise ValueError(f"spec: unknown key '{unknown[0]}' (known: {', '.join(sorted(KEYS))})")
     for name, kinds in (("seed", int), ("policy", dict), ("training", dict)):
         if name not in spec:
             raise ValueError(f"spec: '{name}' is missing")
         if not isinstance(spec[name], kinds):
             raise ValueError(f"spec: '{name}' must be of type {kinds.__name__}, got {spec[name]!r}")
+    if unknown := sorted(spec.keys() - KEYS):
+        raise ValueError(f"spec: unknown key '{unknown[0]}' (known: {', '.join(sorted(KEYS))})")
     if spec.get("mixture") is not None and not isinstance(spec["mixture"], dict):
         raise ValueError(f"spec: 'mixture' must give a weight for each task, got {spec['mixture']!r}")
     if spec.get("episodes") is not None and type(spec["episodes"]) is not int:
