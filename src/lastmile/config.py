@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-SIZES = ("xs", "s", "m", "l")
+SIZES = ("xs", "s", "m", "l", "paper")
 SPLITS = ("train", "validation", "test")
 
 
@@ -48,8 +48,11 @@ class Episodes(Closed):
 class PolicySettings(Closed):
     """The policy. `size` sets all widths and depths."""
 
-    size: Literal["xs", "s", "m", "l"] = Field("s", description="The one dial for widths and depths.")
-    encoder: Literal["conv"] = Field("conv", description="From screens to features: `conv`, from scratch.")
+    size: Literal["xs", "s", "m", "l", "paper"] = Field("s", description="The one dial for widths and depths; `paper` is the published transformer.")
+    encoder: Literal["conv", "vit", "dinov2"] = Field("conv", description="From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published.")
+    backbone: Literal["small", "base", "large"] = Field("base", description="Size of DINOv2, where that is the encoder.")
+    weights: str = Field("pretrained", min_length=1, description="What DINOv2 begins with: `pretrained`, `random`, a folder, or a name on the Hugging Face hub.")
+    context: Literal["frame", "patch"] = Field("frame", description="Tokens of the transformer: one a frame, or all patches of all frames, as published.")
     head: Literal["pointer", "bins"] = Field("pointer", description="`pointer` chooses a grid cell, then the place inside it; `bins` has softmaxes over x and y, as published.")
     window: int = Field(20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones.")
 

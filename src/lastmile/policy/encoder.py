@@ -41,6 +41,8 @@ class ConvEncoder(nn.Module):
     screen: (height, width) of the small screen in px. Raises ValueError if it cannot be cut into an even number of 7 px cells each way.
     """
 
+    cell = CELL
+
     def __init__(self, size: Size, screen: tuple[int, int]) -> None:
         super().__init__()
         height, width = screen
@@ -48,6 +50,7 @@ class ConvEncoder(nn.Module):
             raise ValueError(f"screen: the encoder needs a height and width divisible by {2 * CELL} px, got {height} x {width}")
         self.screen = (height, width)
         self.rows, self.columns = height // CELL, width // CELL
+        self.channels = size.fine
         self.stem = nn.Linear(CELL * CELL * 3, size.fine)
         self.position = nn.Parameter(0.02 * torch.randn(self.rows, self.columns, size.fine))
         self.fine = nn.ModuleList(Block(size.fine) for _ in range(size.fine_blocks))
@@ -64,10 +67,7 @@ class ConvEncoder(nn.Module):
 
     def patches(self, screens: Tensor) -> Tensor:
         """(N, height, width, 3) uint8 -> (N, rows, columns, 7 * 7 * 3) uint8, the pixels of each cell."""
-        if tuple(screens.shape[1:]) != (*self.screen, 3):
-            raise ValueError(f"screens: expected (frames, {self.screen[0]}, {self.screen[1]}, 3), got {tuple(screens.shape)}")
-        x = screens.reshape(-1, self.rows, CELL, self.columns, CELL, 3).permute(0, 1, 3, 2, 4, 5)
-        return x.reshape(-1, self.rows, self.columns, CELL * CELL * 3)
+        return cut(screens, self.screen, CELL)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Patches -> features of the cells (N, rows, columns, C) and frame vectors (N, D)."""
@@ -92,3 +92,15 @@ def pixels(values: Tensor) -> Tensor:
     Under autocast the values are of its type at once: bfloat16 holds all of them exactly."""
     kind = values.device.type
     return values.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32).sub_(48).mul_(1 / 64)
+
+
+def cut(screens: Tensor, screen: tuple[int, int], side: int) -> Tensor:
+    """(N, height, width, 3) uint8 -> (N, rows, columns, side * side * 3) uint8, the pixels of each square cell.
+
+    Raises ValueError for screens of another size than `screen`.
+    """
+    height, width = screen
+    if tuple(screens.shape[1:]) != (height, width, 3):
+        raise ValueError(f"screens: expected (frames, {height}, {width}, 3), got {tuple(screens.shape)}")
+    x = screens.reshape(-1, height // side, side, width // side, side, 3).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(-1, height // side, width // side, side * side * 3)

@@ -11,17 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastmile.policy.encoder import pixels
-from lastmile.policy.sizes import CELL, Size
+from lastmile.policy.sizes import Size
 from lastmile.screen import HEIGHT, WIDTH
 
-SUB = 2 * CELL
-"""Bins across a cell, each way: two to a pixel of the small screen. A bin is 4/3 logical px wide and so holds one or two whole pixels."""
 AROUND = 3
 """Pixels beyond the cell that the choice of the place inside it sees."""
 
 
 def bin_of(click: Tensor) -> Tensor:
-    """Logical px -> pointer bin, along either axis: floor(3/4 click). The cell is bin // 14, the bin inside it bin % 14."""
+    """Logical px -> pointer bin, along either axis: floor(3/4 click). There are two to a pixel of the small screen; a bin is 4/3 logical px wide and
+    so holds one or two whole pixels."""
     return click * 3 // 4
 
 
@@ -31,7 +30,7 @@ def click_of(bins: Tensor) -> Tensor:
 
 
 class PointerHead(nn.Module):
-    """Choose a cell of the grid by its features, then one of 14 x 14 places inside it.
+    """Choose a cell of the grid by its features, then one of the places inside it: 14 x 14 in a cell of 7 px, 28 x 28 in one of 14 px.
 
     The place is chosen from a map: small convolutions over the pixels of the cell and 3 px around it, to which the chosen cell's feature and
     the context vector say what is looked for; what is learned about a spot at one place of a cell so holds at all places.
@@ -42,21 +41,22 @@ class PointerHead(nn.Module):
     for a lone peak, and a spread-out region counts as one mode whose inside keeps its shape.
     """
 
-    def __init__(self, size: Size, rows: int, columns: int) -> None:
+    def __init__(self, size: Size, rows: int, columns: int, cell: int, channels: int) -> None:
         super().__init__()
-        if (rows, columns) != (HEIGHT * 3 // 4 // SUB, WIDTH * 3 // 4 // SUB):
-            raise ValueError(f"the pointer head needs a grid of 18 x 24 cells, got {rows} x {columns}")
+        self.cell, self.sub = cell, 2 * cell  # px of the small screen, and bins, across a cell
+        if (rows * self.sub, columns * self.sub) != (HEIGHT * 3 // 4, WIDTH * 3 // 4):
+            raise ValueError(f"the pointer head needs cells that cover the screen of {HEIGHT} x {WIDTH} px, got {rows} x {columns} of {cell} px")
         self.rows, self.columns = rows, columns
-        self.cell_key = nn.Linear(size.fine, size.fine)
-        self.cell_query = nn.Linear(size.width, size.fine)
-        self.cell_score = nn.Linear(size.fine, 1)
+        self.cell_key = nn.Linear(channels, channels)
+        self.cell_query = nn.Linear(size.width, channels)
+        self.cell_score = nn.Linear(channels, 1)
         self.cell_prior = nn.Linear(size.width, rows * columns)
         self.place_near = nn.Conv2d(3, size.place, 5)
         self.place_far = nn.Conv2d(size.place, size.place, 3)
-        self.place_cell = nn.Linear(size.fine, size.place)
+        self.place_cell = nn.Linear(channels, size.place)
         self.place_context = nn.Linear(size.width, size.place)
         self.place = nn.Conv2d(size.place, 4, 1)
-        self.place_prior = nn.Linear(size.fine, SUB * SUB)
+        self.place_prior = nn.Linear(channels, self.sub * self.sub)
         for layer in (self.cell_prior, self.place, self.place_prior):
             nn.init.zeros_(layer.weight)
 
@@ -66,27 +66,27 @@ class PointerHead(nn.Module):
         return self.cell_score(joint).flatten(1) + self.cell_prior(context)
 
     def place_logits(self, context: Tensor, cells: Tensor, patches: Tensor, cell: Tensor) -> Tensor:
-        """Logits of the bins inside the chosen `cell`, (N,): (N, 14 * 14), row by row."""
+        """Logits of the bins inside the chosen `cell`, (N,): (N, sub * sub), row by row."""
         n, index = len(cell), torch.arange(len(cell), device=cell.device)
         row, column = cell // self.columns, cell % self.columns
         # Past the edge of the screen the nearest cell is repeated.
         near = torch.arange(-1, 2, device=cell.device)
         rows = (row[:, None] + near).clamp(0, self.rows - 1)[:, :, None]  # (N, 3, 1)
         columns = (column[:, None] + near).clamp(0, self.columns - 1)[:, None]  # (N, 1, 3)
-        around = patches[index[:, None, None], rows, columns].view(n, 3, 3, CELL, CELL, 3)  # rows, columns of cells, then of pixels
-        around = around.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, 3 * CELL, 3 * CELL)
-        inner = slice(CELL - AROUND, 2 * CELL + AROUND)
-        seen = self.place_far(F.relu(self.place_near(pixels(around[:, :, inner, inner]))))  # (N, P, 7, 7)
+        around = patches[index[:, None, None], rows, columns].view(n, 3, 3, self.cell, self.cell, 3)  # rows, columns of cells, then of pixels
+        around = around.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, 3 * self.cell, 3 * self.cell)
+        inner = slice(self.cell - AROUND, 2 * self.cell + AROUND)
+        seen = self.place_far(F.relu(self.place_near(pixels(around[:, :, inner, inner]))))  # (N, P, cell, cell)
         feature = cells[index, row, column]
         wanted = self.place_cell(feature) + self.place_context(context)  # (N, P)
-        quarters = self.place(F.relu(seen + wanted[:, :, None, None]))  # (N, 4, 7, 7): the four bins of each pixel
+        quarters = self.place(F.relu(seen + wanted[:, :, None, None]))  # (N, 4, cell, cell): the four bins of each pixel
         return F.pixel_shuffle(quarters, 2).flatten(1) + self.place_prior(feature)
 
     def loss(self, context: Tensor, cells: Tensor, patches: Tensor, clicks: Tensor) -> Tensor:
         """clicks: (N, 2) logical px. Returns (N,) nats."""
         bins = bin_of(clicks.long())
-        cell = bins[:, 1] // SUB * self.columns + bins[:, 0] // SUB
-        inside = bins[:, 1] % SUB * SUB + bins[:, 0] % SUB
+        cell = bins[:, 1] // self.sub * self.columns + bins[:, 0] // self.sub
+        inside = bins[:, 1] % self.sub * self.sub + bins[:, 0] % self.sub
         place = F.cross_entropy(self.place_logits(context, cells, patches, cell).float(), inside, reduction="none")
         return F.cross_entropy(self.cell_logits(context, cells).float(), cell, reduction="none") + place
 
@@ -115,8 +115,8 @@ class PointerHead(nn.Module):
 
     def _click(self, cell: Tensor, inside: Tensor) -> Tensor:
         """cell, inside: (N,) -> (N, 2) logical px."""
-        x = cell % self.columns * SUB + inside % SUB
-        y = cell // self.columns * SUB + inside // SUB
+        x = cell % self.columns * self.sub + inside % self.sub
+        y = cell // self.columns * self.sub + inside // self.sub
         return click_of(torch.stack([x, y], 1))
 
 

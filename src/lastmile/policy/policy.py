@@ -19,12 +19,15 @@ from lastmile.config import PolicySettings, canonical
 from lastmile.policy.context import Context
 from lastmile.policy.encoder import ConvEncoder, pixels
 from lastmile.policy.head import BinsHead, PointerHead
-from lastmile.policy.sizes import SIZES
+from lastmile.policy.sizes import PATCH, SIZES
+from lastmile.policy.vit import Dinov2Encoder, ViTEncoder
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 
 FORMAT = "lastmile.policy/1"
 CHUNK = 64
 """Frames worked on at a time where a whole episode is given."""
+TOGETHER = 512
+"""Tokens of new frames, about, whose windows pass the transformer together there."""
 NOWHERE = (-1, -1)
 """The click before the first one."""
 
@@ -34,7 +37,8 @@ class PolicyError(ValueError):
 
 
 class Frames(NamedTuple):
-    """What the encoder makes of N frames: cells (N, rows, columns, C), patches (N, rows, columns, 147) uint8, vectors and tokens (N, D)."""
+    """What the encoder makes of N frames: cells (N, rows, columns, C), patches (N, rows, columns, pixels of a cell) uint8, vectors (N, D), tokens
+    (N, P, D), the last of which stands for the frame."""
 
     cells: Tensor
     patches: Tensor
@@ -43,7 +47,7 @@ class Frames(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """The tokens of the last frames of some rollouts. tokens: (rows, window, D), from position 0 on; lengths: (rows,) how many there are."""
+    """The tokens of the last frames of some rollouts. tokens: (rows, window, P, D), from position 0 on; lengths: (rows,), how many frames there are."""
 
     tokens: Tensor
     lengths: Tensor
@@ -53,7 +57,7 @@ class Memory(NamedTuple):
         self.lengths[rows] = 0
 
     def append(self, rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Add one token, (B, D), to each of B rows; a full row drops its oldest. Returns their windows (B, window, D) and lengths (B,)."""
+        """Add a frame's tokens, (B, P, D), to each of B rows; a full row drops its oldest. Returns windows (B, window, P, D) and lengths (B,)."""
         window = self.tokens.shape[1]
         full = rows[self.lengths[rows] == window]
         self.tokens[full, :-1] = self.tokens[full, 1:]
@@ -104,31 +108,73 @@ class PreviousClick(nn.Module):
         return torch.where(first, self.start, where + found + looked)
 
 
+class PatchTokens(nn.Module):
+    """The cells of a frame as tokens of the transformer, one for each 14 x 14 px: (N, rows, columns, C) -> (N, P, D). Smaller cells are merged."""
+
+    def __init__(self, rows: int, columns: int, cell: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.merged = PATCH // cell
+        self.project = nn.Linear(self.merged**2 * channels, width)
+        self.position = nn.Parameter(0.02 * torch.randn(rows // self.merged * (columns // self.merged), width))
+
+    def forward(self, cells: Tensor) -> Tensor:
+        n, rows, columns, channels = cells.shape
+        k = self.merged
+        x = cells.reshape(n, rows // k, k, columns // k, k, channels).permute(0, 1, 3, 2, 4, 5)
+        return self.project(x.reshape(n, -1, k * k * channels)) + self.position
+
+
 class Policy(nn.Module):
     """Predicts the next click from the last `settings.window` screens and the last click.
 
     Screens are (126, 168, 3) uint8, clicks (x, y) in logical px, 0 <= x < 448, 0 <= y < 336; the click before an episode's first is (-1, -1).
     Each frame is encoded once. Without a click head that sees the frame (`bins`) the frame vector is all there is.
+
+    With one token a frame (context `frame`) that token is the frame vector with the last click. In the context `patch`, as published, the transformer
+    sees the screens alone, without the last click: a token for each 14 x 14 px of each frame, and one more, the frame vector, which is read out.
+    A pretrained encoder begins with random weights; `begin_weights` fetches the others.
     """
 
     def __init__(self, settings: PolicySettings, screen: tuple[int, int] = (SMALL_HEIGHT, SMALL_WIDTH)) -> None:
         super().__init__()
         size = SIZES[settings.size]
         self.settings, self.size = settings, size
-        self.encoder = ConvEncoder(size, screen)
-        self.previous = PreviousClick(size.fine, size.width)
+        if settings.encoder == "conv":
+            self.encoder = ConvEncoder(size, screen)
+        elif settings.encoder == "vit":
+            self.encoder = ViTEncoder(size, screen)
+        else:
+            self.encoder = Dinov2Encoder(size, screen, settings.backbone)
+        of_cells = (self.encoder.rows, self.encoder.columns, self.encoder.cell, self.encoder.channels)
+        if settings.context == "frame":
+            self.previous = PreviousClick(self.encoder.channels, size.width)
+        else:
+            self.tokens = PatchTokens(*of_cells, size.width)
         self.context = Context(size)
-        self.head = PointerHead(size, self.encoder.rows, self.encoder.columns) if settings.head == "pointer" else BinsHead(size)
+        self.head = PointerHead(size, *of_cells) if settings.head == "pointer" else BinsHead(size)
 
     @property
     def device(self) -> torch.device:
-        return self.encoder.position.device
+        return next(self.parameters()).device
+
+    @property
+    def tokens_per_frame(self) -> int:
+        return 1 if self.settings.context == "frame" else len(self.tokens.position) + 1
+
+    def begin_weights(self) -> None:
+        """Fetch what the settings say that the encoder begins with. Raises WeightsError if it cannot be had."""
+        if self.settings.encoder == "dinov2" and self.settings.weights != "random":
+            self.encoder.load_pretrained(self.settings.weights)
 
     def encode(self, screens: Tensor, previous: Tensor) -> Frames:
         """screens: (N, 126, 168, 3) uint8. previous: (N, 2), the click before each screen."""
         patches = self.encoder.patches(screens)
         cells, vectors = self.encoder(patches)
-        return Frames(cells, patches, vectors, vectors + self.previous(cells, screens, previous.long()))
+        if self.settings.context == "frame":
+            tokens = (vectors + self.previous(cells, screens, previous.long()))[:, None]
+        else:
+            tokens = torch.cat([self.tokens(cells), vectors[:, None]], 1)
+        return Frames(cells, patches, vectors, tokens)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Negative log-likelihood of every click, (B, T) nats, 0 where the mask is off.
@@ -140,14 +186,14 @@ class Policy(nn.Module):
         real = mask.flatten().nonzero()[:, 0]  # padding is not worth encoding
         screens, previous, clicks = (batch[name].flatten(0, 1)[real] for name in ("screens", "previous", "clicks"))
         frames = self.encode(screens, previous)
-        tokens = frames.tokens.new_zeros(b * t, self.size.width).index_copy(0, real, frames.tokens)
-        context = self.context(tokens.view(b, t, -1)).flatten(0, 1)[real]
+        tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, real, frames.tokens)
+        context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[real]
         nll = self.head.loss(context, frames.cells, frames.patches, clicks)
         return nll.new_zeros(b * t).index_copy(0, real, nll).view(b, t)
 
     def begin(self, rows: int) -> Memory:
         """The memory of `rows` rollouts that have seen nothing yet."""
-        tokens = torch.zeros(rows, self.settings.window, self.size.width, device=self.device)
+        tokens = torch.zeros(rows, self.settings.window, self.tokens_per_frame, self.size.width, device=self.device)
         return Memory(tokens, torch.zeros(rows, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
@@ -195,11 +241,11 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def activations(self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor) -> dict[str, np.ndarray]:
-        """Activations at every step of an episode, (n, D) float32 by name: `encoder` (frame vector), `token` (with the previous click), `layer1`
-        and so on (residual stream of the transformer at the newest frame)."""
+        """Activations at every step of an episode, (n, D) float32 by name: `encoder` (frame vector), `token` (what of it enters the
+        transformer, with the previous click if that is an input), `layer1` and so on (residual stream of the transformer at the newest frame)."""
         found: dict[str, list[Tensor]] = {}
         for frames, _, layers, _ in self._teach(screens, clicks):
-            named = {"encoder": frames.vectors, "token": frames.tokens, **{f"layer{i}": x for i, x in enumerate(layers, 1)}}
+            named = {"encoder": frames.vectors, "token": frames.tokens[:, -1], **{f"layer{i}": x for i, x in enumerate(layers, 1)}}
             for name, values in named.items():
                 found.setdefault(name, []).append(values.float().cpu())
         return {name: torch.cat(values).numpy() for name, values in found.items()}
@@ -210,7 +256,8 @@ class Policy(nn.Module):
         if len(screens) != len(clicks) or not len(clicks):
             raise ValueError(f"an episode needs as many clicks as screens, at least one; got {len(clicks)} and {len(screens)}")
         previous = torch.cat([torch.tensor([NOWHERE]), clicks[:-1]])
-        window, past = self.settings.window, torch.zeros(0, self.size.width, device=self.device)
+        window, past = self.settings.window, torch.zeros(0, self.tokens_per_frame, self.size.width, device=self.device)
+        together = max(1, TOGETHER // self.tokens_per_frame)
         for start in range(0, len(clicks), CHUNK):
             part = slice(start, start + CHUNK)
             frames = self.encode(screens[part].to(self.device), previous[part].to(self.device))
@@ -219,8 +266,9 @@ class Policy(nn.Module):
             first = (steps - window + 1).clamp_min(0)
             # Places past the newest token hold some other one; the causal mask hides them.
             index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
-            context, layers = self.context.last(tokens[index], steps - first + 1)
-            yield frames, context, layers, clicks[part].to(self.device)
+            parts = [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together))]
+            layers = [torch.cat(each) for each in zip(*(outputs for _, outputs in parts))]
+            yield frames, torch.cat([context for context, _ in parts]), layers, clicks[part].to(self.device)
             past = tokens[len(tokens) - min(window - 1, len(tokens)) :]
 
     def save(self, folder: str | Path) -> None:

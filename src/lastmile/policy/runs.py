@@ -106,10 +106,12 @@ def check_stores(stores: Sequence[TokenStore], validation: Sequence[TokenStore])
 
 
 def initial(settings: PolicySettings, seed: int) -> Policy:
-    """The policy as it is before training with that seed."""
+    """The policy as it is before training with that seed. Raises WeightsError if pretrained weights cannot be had."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Policy(settings).eval()
+        policy = Policy(settings)
+    policy.begin_weights()
+    return policy.eval()
 
 
 @contextmanager

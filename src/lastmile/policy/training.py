@@ -196,7 +196,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = Policy(settings)
-    if start is not None:
+    if start is None:
+        policy.begin_weights()
+    else:
         start_from(policy, start)
     module = PolicyModule(policy, training, len(seen))
     wanted = canonical(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lastmile.annotator import Annotator, Intent
-from lastmile.tasks.object_exploration.interface import TURNS, State
+from lastmile.tasks.object_exploration.interface import State
 from lastmile.tasks.object_exploration.world import CLASSES, YAWS
 from lastmile.tasks.task import RIGHT, Mistake
 
