@@ -227,6 +227,19 @@ def bench(args: argparse.Namespace) -> None:
         files.write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
+def sizes(args: argparse.Namespace) -> None:
+    """Parameters, FLOPs a frame and training speed of the sizes and kinds of policies."""
+    from lastmile.evaluation.speed import size_table, sizes_page
+
+    _threads(args)
+    table = size_table(args.seconds)
+    print(sizes_page(table), end="")
+    if args.out:
+        files.write_text(args.out, sizes_page(table))
+    if args.json:
+        files.write_text(args.json, json.dumps(table, indent=2) + "\n")
+
+
 def schema(args: argparse.Namespace) -> None:
     """The JSON schema of the settings."""
     from lastmile.config import schema as make
@@ -334,6 +347,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--no-chromium", action="store_true")
     one.add_argument("--no-training", action="store_true")
     one.add_argument("--json", metavar="FILE")
+    one = verb(sizes)
+    one.add_argument("--out", metavar="FILE", help="the page for the documentation, as Markdown")
+    one.add_argument("--json", metavar="FILE")
+    one.add_argument("--threads", type=int, default=None)
+    one.add_argument("--seconds", type=float, default=4.0, help="to measure each for, at least")
     one = verb(schema)
     one.add_argument("--out")
     one = verb(docs)

@@ -61,13 +61,23 @@ class Training(Closed):
     """How a policy is trained."""
 
     frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
-    batch: int = Field(4, ge=1, description="Windows a step.")
+    batch: int = Field(4, ge=1, description="Windows a step, on all devices together.")
+    accumulate: int = Field(1, ge=1, description="Parts in which a device takes its windows of a step, one after the other: less memory, same result.")
+    devices: int = Field(1, ge=1, description="GPUs (without any, processes on the CPU) that share the windows of a step.")
+    precision: Literal["auto", "32", "bf16", "fp16"] = Field("auto", description="Numbers of the training: `32`, or mixed with `bf16` or `fp16`; `auto` is bf16 where the hardware multiplies it.")
+    compile: bool = Field(False, description="Compile encoder and transformer with torch.compile.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.")
+    encoder_rate: float = Field(1.0, gt=0, description="Learning rate of the encoder as a share of the others'; 0.1 as published.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
     warmup: float = Field(0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     snapshots: int = Field(8, ge=1, description="Policies kept along the training at log-spaced numbers of frames, the last one included.")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training for each seed.")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision(cls, value: Any) -> Any:
+        return "32" if value == 32 and not isinstance(value, bool) else value  # YAML reads 32 as a number
 
     @field_validator("seeds")
     @classmethod

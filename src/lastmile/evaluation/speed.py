@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -12,8 +14,10 @@ from lastmile.env import Job
 from lastmile.evaluation.rollout import rollout
 from lastmile.policy.policy import Policy
 from lastmile.policy.sizes import flops_per_frame, parameter_count
-from lastmile.policy.training import PolicyModule
+from lastmile.policy.training import PolicyModule, precision
+from lastmile.policy.vit import WeightsError
 from lastmile.policy.windows import Batches, WindowSampler
+from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 from lastmile.tokens import TokenStore
 from lastmile.trajectory import Source
 
@@ -75,3 +79,88 @@ def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float]:
         "train_wait_share": batches.waited / (batches.waited + spent),
         "rollout_steps_per_s": statistics.median(speeds),
     }
+
+
+VARIANTS = (
+    *({"size": size} for size in ("xs", "s", "m", "l")),
+    {"size": "s", "head": "bins"},
+    {"size": "s", "context": "patch"},
+    {"size": "s", "encoder": "vit"},
+    {"size": "s", "encoder": "vit", "context": "patch", "head": "bins"},
+    {"size": "m", "encoder": "vit", "context": "patch", "head": "bins"},
+    {"size": "s", "encoder": "dinov2", "backbone": "small"},
+    {"size": "paper", "encoder": "dinov2", "backbone": "small", "context": "patch", "head": "bins"},
+    {"size": "paper", "encoder": "dinov2", "context": "patch", "head": "bins"},
+)
+"""What the table of sizes tells of; what is not named is as in the default settings."""
+
+
+def size_table(seconds: float = 4.0, variants: Sequence[dict[str, str]] = VARIANTS) -> dict[str, Any]:
+    """Parameters, FLOPs and training speed of each variant, measured here, with what it was measured on.
+
+    Frames a second: forward, backward, clipping and AdamW on made-up full windows in memory, in the precision that a training uses here; median of
+    the steps that fit into `seconds`, after one to warm up.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = precision("auto", device.type) == "bf16-mixed"
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    rows = []
+    for variant in variants:
+        settings = PolicySettings(**variant, weights="random")
+        try:
+            speed = _training_rate(settings, device, half, seconds)
+        except WeightsError:  # without transformers there is no dinov2
+            continue
+        rows.append(
+            {"variant": variant, "parameters": parameter_count(settings), "flops_per_frame": flops_per_frame(settings), "train_frames_per_s": speed}
+        )
+    return {"device": name, "precision": "bfloat16, mixed" if half else "float32", "window": settings.window, "rows": rows}
+
+
+def _training_rate(settings: PolicySettings, device: torch.device, half: bool, seconds: float) -> float:
+    torch.manual_seed(0)
+    windows = Training().batch if settings.context == "frame" else 1
+    module = PolicyModule(Policy(settings).to(device), Training(), 10_000)
+    optimizer = module.configure_optimizers()
+    shape = (windows, settings.window)
+    batch = {
+        "screens": torch.randint(0, 256, (*shape, SMALL_HEIGHT, SMALL_WIDTH, 3), dtype=torch.uint8),
+        "clicks": torch.stack([torch.randint(0, WIDTH, shape), torch.randint(0, HEIGHT, shape)], -1),
+        "previous": torch.stack([torch.randint(0, WIDTH, shape), torch.randint(0, HEIGHT, shape)], -1),
+        "mask": torch.ones(shape, dtype=torch.bool),
+    }
+    batch = {name: value.to(device) for name, value in batch.items()}
+    times, began = [], time.perf_counter()
+    while len(times) < 2 or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = module.policy.loss(batch).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.policy.parameters(), 1.0)
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return windows * settings.window / statistics.median(times[1:])
+
+
+def sizes_page(table: dict[str, Any]) -> str:
+    """The table as a page of the documentation."""
+    lines = [
+        "# Sizes", "",
+        "Written by `python -m lastmile sizes --out docs/sizes.md`; run it again on the machine that you want to know about.", "",
+        f"FLOPs are those of matrix products and convolutions of one forward pass (two for a multiply-add), for each frame of a full window of {table['window']}; a",
+        "training step costs about three times as much. Frames a second are those of training (forward, backward, clipping, AdamW), measured on",
+        f"{table['device']}, {table['precision']}. `frame`: one token a frame; `patch`: 109 tokens a frame, as published. The last line is the published model.",
+        "", "| size | encoder | context | head | million parameters | million FLOPs a frame | frames/s |", "| --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for row in table["rows"]:
+        settings = PolicySettings(**row["variant"])
+        encoder = f"dinov2 {settings.backbone}" if settings.encoder == "dinov2" else settings.encoder
+        speed = row["train_frames_per_s"]
+        lines.append(
+            f"| {settings.size} | {encoder} | {settings.context} | {settings.head} | {row['parameters'] / 1e6:.1f} | "
+            f"{row['flops_per_frame'] / 1e6:,.0f} | {f'{speed:,.0f}' if speed >= 10 else f'{speed:.2g}'} |"
+        )
+    return "\n".join(lines) + "\n"

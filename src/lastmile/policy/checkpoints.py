@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import glob
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,8 @@ def start_from(policy: Policy, folder: str | Path) -> None:
 def resume(folder: Path, module: PolicyModule, spec: str, snapshots: list[int], steps: list[int]) -> None:
     """Take up the work in `folder` if there is any for this spec, else clear the folder of it and say why."""
     path = folder / "last.ckpt"
+    for torn in folder.glob(".*.part"):  # a kill while a file was written
+        torn.unlink(missing_ok=True)
     problem = None
     if path.exists():
         try:
@@ -63,6 +68,7 @@ def resume(folder: Path, module: PolicyModule, spec: str, snapshots: list[int], 
                 problem = f"the snapshot after {missing[0]} frames is missing"
             else:
                 restore(module.policy, state["policy"], path)
+                module.scaling = state["scaling"]
                 module.done, module.losses, module.resumed = state["done"], list(state["losses"]), state["optimizer"]
                 keep_progress(folder / "progress.jsonl", module.done)
                 say(f"going on after step {module.done}/{module.steps}")
@@ -120,6 +126,8 @@ def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
 def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -> None:
     """Put the results into out_dir: first all are written beside it, then each is moved into place."""
     beside = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.part")
+    for torn in out_dir.parent.glob(f".{glob.escape(out_dir.name)}.*.part"):  # a kill while results were written
+        shutil.rmtree(torn, ignore_errors=True)
     try:
         policy.save(beside)
         merged = {}
@@ -141,6 +149,27 @@ def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def rank() -> int:
+    """Number of this process among those of one training: Lightning starts one for each further device, and tells it so."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Work in the folder of a run that no other training works in at the same time; waits for one that does. A lock ends with its process."""
+    if rank():
+        yield  # the first process of this training holds the lock
+        return
+    with open(folder / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(f"{folder}: another training works here; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def say(line: str) -> None:
-    """A line of the log."""
-    print(line, file=sys.stderr, flush=True)
+    """A line of the log, said once by each training."""
+    if rank() == 0:
+        print(line, file=sys.stderr, flush=True)

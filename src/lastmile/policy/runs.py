@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import platform
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import ValidationError
 
-from lastmile import provenance
+from lastmile import files, provenance
 from lastmile.config import PolicySettings, Training, canonical
+from lastmile.policy.checkpoints import rank, say
 from lastmile.policy.policy import Policy, PolicyError
 from lastmile.policy.training import train
 from lastmile.policy.windows import FirstEpisodes, mixture_weights
 from lastmile.tokens import TokenStore
 
+SLOTS = "LASTMILE_GPUS"
+"""Environment variable in which a training's further processes find the numbers of its GPUs."""
+WAIT_SECONDS = 1.0
 KEYS = {"run", "seed", "policy", "training", "episodes", "mixture"}
 """What a spec may hold; `seed`, `policy` and `training` it must."""
 
@@ -50,12 +57,19 @@ def run(
         inputs["start"] = Path(start) / "policy.safetensors"
         if not inputs["start"].is_file():
             raise PolicyError(f"{inputs['start']}: no such file; expected the weights of a policy to start from")
+    if settings.encoder == "dinov2" and (weights_file := Path(settings.weights) / "model.safetensors").is_file():
+        inputs["backbone"] = weights_file
     digests = {name: provenance.file_digest(path) for name, path in sorted(inputs.items())}
     whole = {**spec, "data": digests, "code": provenance.fingerprint("lastmile.policy.training")}
     key = hashlib.blake2b(canonical(whole).encode(), digest_size=8).hexdigest()
+    if rank() == 0:
+        say_why(runs, key, whole)
     started = time.monotonic()
-    with device_slot(runs) as device:
-        train(runs / key, settings, training, seed, parts, validation, whole, out, threads, start, weights)
+    with device_slot(runs, training.devices) as gpus:
+        train(runs / key, settings, training, seed, parts, validation, whole, out, threads, start, weights, gpus)
+        device = torch.cuda.get_device_name(gpus[0]) if gpus else "cpu"
+    if rank():
+        return
     outputs = [out / name for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
     provenance.write_manifest(
         out / "manifest.json",
@@ -66,6 +80,36 @@ def run(
         threads=torch.get_num_threads(),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def say_why(runs: Path, key: str, spec: dict[str, Any]) -> None:
+    """Keep in the folder of a run what it is. Where the run is new and one with the same labels is there, say what has changed since."""
+    path = runs / key / "spec.json"
+    if path.exists():
+        return
+    labelled = []
+    for other in runs.glob("*/spec.json"):
+        try:
+            read = json.loads(other.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if spec.get("run") and read.get("run") == spec["run"]:
+            labelled.append((other.stat().st_mtime_ns, other, read))
+    if labelled:
+        _, other, read = max(labelled, key=lambda item: item[0])
+        mine, theirs = flat(spec), flat(read)
+        changed = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+        said = [f"{name} {theirs.get(name)} -> {mine.get(name)}" if not name.startswith(("data.", "code")) else name for name in changed]
+        say(f"starting from the beginning and not from {other.parent}, since this has changed: {'; '.join(said)}")
+    files.write_text(path, canonical(spec))
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found.update(flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": item})
+    return found
 
 
 def parse_spec(spec: dict[str, Any]) -> tuple[PolicySettings, Training, int]:
@@ -115,29 +159,55 @@ def initial(settings: PolicySettings, seed: int) -> Policy:
 
 
 @contextmanager
-def device_slot(folder: Path) -> Iterator[str]:
-    """One GPU of its own for the time of a training; waits while all are taken. Without GPUs, the CPU at once.
+def device_slot(folder: Path, wanted: int = 1) -> Iterator[list[int]]:
+    """GPUs of its own for the time of a training: their numbers among those that torch sees. Without GPUs an empty list, at once.
 
-    Slots are locked files in `folder`, so that trainings started side by side share the devices of a machine one by one.
+    A GPU's slot is a locked file in `folder`, named after the device itself and not its number, which depends on CUDA_VISIBLE_DEVICES (SLURM sets
+    it for each job): so trainings side by side share the devices of a machine. A lock ends with its process, however that ends. Waits while too
+    few are free, without holding any, so that two trainings that want several cannot block each other.
+    Raises ValueError if there are fewer devices than wanted.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        yield "cpu"
+        yield []
+        return
+    if wanted > count:
+        raise ValueError(f"training.devices: {wanted} GPUs wanted, but there are {count}")
+    if given := os.environ.get(SLOTS):  # a further process of a training that holds them already
+        yield [int(number) for number in given.split(",")]
         return
     folder.mkdir(parents=True, exist_ok=True)
+    said = False
     while True:
+        held: dict[int, IO[str]] = {}
         for number in range(count):
-            handle = open(folder / f".gpu{number}.lock", "w")  # noqa: SIM115 (held for the whole training)
+            handle = open(folder / f".{device_name(number)}.lock", "a")  # noqa: SIM115 (held for the whole training)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held[number] = handle
             except OSError:
                 handle.close()
-                continue
-            try:
-                handle.write(str(os.getpid()))
-                torch.cuda.set_device(number)
-                yield torch.cuda.get_device_name(number)
-            finally:
+            if len(held) == wanted:
+                break
+        try:
+            if len(held) == wanted:
+                os.environ[SLOTS] = ",".join(map(str, held))
+                yield list(held)
+                return
+        finally:
+            os.environ.pop(SLOTS, None)
+            for handle in held.values():
                 handle.close()
-            return
-        time.sleep(2.0)
+        if not said:
+            say(f"waiting for {wanted} of {count} GPUs to become free")
+            said = True
+        time.sleep(WAIT_SECONDS * (1 + random.random()))
+
+
+def device_name(number: int) -> str:
+    """A name that the device has whatever CUDA_VISIBLE_DEVICES says."""
+    uuid = getattr(torch.cuda.get_device_properties(number), "uuid", None)
+    if uuid is not None:
+        return f"gpu-{uuid}"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f"gpu-{platform.node()}-{visible.split(',')[number].strip() if visible else number}"

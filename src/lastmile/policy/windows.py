@@ -46,6 +46,7 @@ class FirstEpisodes:
         if not 1 <= count <= there:
             raise ValueError(f"episodes: expected 1 to {there}, as many as {getattr(store, 'path', 'the store')} has, got {count}")
         self.store, self.starts = store, store.starts[: count + 1]
+        self.path = getattr(store, "path", None)
         self.clicks = store.clicks[: int(self.starts[-1])]
 
     def screens(self, start: int, stop: int) -> np.ndarray:
@@ -178,13 +179,42 @@ def _begins(store: Store, frame: int) -> bool:
 
 
 class Batches:
-    """The batches of steps `first` to `last` - 1, read ahead by a thread. `waited` counts the seconds in which the model waited for them."""
+    """The batches of steps `first` to `last` - 1, read ahead by a thread. `waited` counts the seconds in which the model waited for them.
 
-    def __init__(self, stores: Sequence[Store], sampler: WindowSampler, first: int, last: int) -> None:
+    The windows of a step are divided among `devices`, of which this is number `rank`, and on each into `parts`, given one after the other. To what
+    `read_batch` gives is added `frames`, those of the whole step. Raises ValueError if a step has fewer windows than parts on all devices.
+    """
+
+    def __init__(
+        self, stores: Sequence[Store], sampler: WindowSampler, first: int, last: int, rank: int = 0, devices: int = 1, parts: int = 1
+    ) -> None:
+        if sampler.batch < devices * parts:
+            raise ValueError(
+                f"training.batch: {sampler.batch} windows a step cannot be divided among {devices} devices (training.devices) with {parts} parts each "
+                "(training.accumulate)"
+            )
         self.stores, self.sampler, self.first, self.last = stores, sampler, first, last
+        self.rank, self.devices, self.parts = rank, devices, parts
         self.waited = 0.0
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+    def part(self, step: int, part: int) -> list[Window]:
+        """The windows of one part of a step on this device."""
+        windows, number, of = self.sampler.windows(step), self.rank * self.parts + part, self.devices * self.parts
+        return windows[number * len(windows) // of : (number + 1) * len(windows) // of]
+
+    def describe(self, step: int, part: int | None = None, rows: Sequence[int] | None = None) -> str:
+        """The windows of a step, or some rows of a part of it, in words: which frames of which episode of which file."""
+        windows = self.sampler.windows(step) if part is None else self.part(step, part)
+        said = []
+        for row in range(len(windows)) if rows is None else rows:
+            number, start, length = windows[row]
+            store = self.stores[number]
+            episode = int(np.searchsorted(store.starts, start, "right")) - 1
+            begin = start - int(store.starts[episode])
+            said.append(f"{getattr(store, 'path', None) or f'store {number}'}, episode {episode}, frames {begin} to {begin + length - 1}")
+        return "; ".join(said)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         ready: queue.Queue = queue.Queue(PREFETCH)
         stop = threading.Event()
 
@@ -200,15 +230,17 @@ class Batches:
         def read() -> None:
             try:
                 for step in range(self.first, self.last):
-                    if not put(read_batch(self.stores, self.sampler.windows(step), self.sampler.window)):
-                        return
+                    frames = sum(window.length for window in self.sampler.windows(step))
+                    for part in range(self.parts):
+                        if not put({**read_batch(self.stores, self.part(step, part), self.sampler.window), "frames": frames}):
+                            return
             except BaseException as error:  # handed to the training, which fails with it
                 put(error)
 
         thread = threading.Thread(target=read, name="batches", daemon=True)
         thread.start()
         try:
-            for _ in range(self.first, self.last):
+            for _ in range((self.last - self.first) * self.parts):
                 asked = time.perf_counter()
                 item = ready.get()
                 self.waited += time.perf_counter() - asked
