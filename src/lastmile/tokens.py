@@ -39,9 +39,8 @@ def pack(frames: np.ndarray, level: int = 3) -> bytes:
     """Compress up to 64 frames, (n, 126, 168, 3) uint8."""
     if not 1 <= len(frames) <= CHUNK:
         raise ValueError(f"a chunk holds 1 to {CHUNK} frames, got {len(frames)}")
-    rows = np.ascontiguousarray(frames).reshape(-1, _BYTES)
+    rows = np.ascontiguousarray(frames).reshape(len(frames), _PER_FRAME, _BYTES)
     pieces, index = _distinct(rows)
-    index = index.astype(np.uint16).reshape(len(frames), _PER_FRAME)
     # Green keeps its value, red and blue become differences to it: gray noise then costs one channel and not three.
     pixels = pieces.reshape(-1, _BYTES // 3, 3)
     planes = np.stack([pixels[..., 1], pixels[..., 0] - pixels[..., 1], pixels[..., 2] - pixels[..., 1]])
@@ -83,19 +82,27 @@ def _weights() -> np.ndarray:
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows and, for each row, which one it is. Rows are told apart by a 64-bit hash, then compared."""
-    padded = np.zeros((len(rows), len(_weights()) * 8), np.uint8)
-    padded[:, :_BYTES] = rows
-    words = padded.view(np.uint64)
-    mixed = words * _weights()
+    """Distinct pieces, and for each piece of each frame which one it is, (n, pieces a frame) uint16.
+
+    rows: (n, pieces a frame, bytes). Only pieces that are not what they were in the frame before are looked at; they are told apart by a 64-bit
+    hash, then compared.
+    """
+    fresh = np.ones(rows.shape[:2], bool)
+    words = rows.view(np.uint16)
+    np.any(words[1:] != words[:-1], axis=2, out=fresh[1:])
+    new = rows[fresh]
+    padded = np.zeros((len(new), len(_weights()) * 8), np.uint8)
+    padded[:, :_BYTES] = new
+    mixed = padded.view(np.uint64) * _weights()
     code = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
-    _, first, index = np.unique(code, return_index=True, return_inverse=True)
-    index = index.reshape(-1)
-    pieces = rows[first]
-    if not np.array_equal(pieces[index], rows):  # two rows with one hash: hardly ever, but then exactly
-        pieces, index = np.unique(rows, axis=0, return_inverse=True)
-        index = index.reshape(-1)
-    return pieces, index
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    pieces = new[first]
+    if not np.array_equal(pieces[which], new):  # two pieces with one hash: hardly ever, but then exactly
+        pieces, which = np.unique(new, axis=0, return_inverse=True)
+    index = np.zeros(fresh.shape, np.uint16)
+    index[fresh] = which.reshape(-1)
+    since = np.maximum.accumulate(np.where(fresh, np.arange(len(rows))[:, None], 0), axis=0)
+    return pieces, np.take_along_axis(index, since, axis=0)
 
 
 def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:

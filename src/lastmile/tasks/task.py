@@ -68,6 +68,7 @@ class Interface(ABC):
 
     def __init__(self, world: Any) -> None:
         self.world = world
+        self._shown: tuple[State | None, Look | None, Screen | None] = (None, None, None)
 
     # What a task says
 
@@ -148,7 +149,14 @@ class Interface(ABC):
         return self.place(state, u, v)
 
     def screen(self, state: State, look: Look = Look()) -> Screen:  # noqa: B008 (an immutable value)
-        """What is seen and can be clicked in a state. Cheap: pixels are drawn only by `lastmile.screen.draw`."""
+        """What is seen and can be clicked in a state. Cheap: pixels are drawn only by `lastmile.screen.draw`. The last one is kept."""
+        if self._shown[0] is state and self._shown[1] == look:
+            return self._shown[2]
+        screen = self._screen(state, look)
+        self._shown = (state, look, screen)
+        return screen
+
+    def _screen(self, state: State, look: Look) -> Screen:
         groups = self.controls(state)
         frame, rects = LAYOUTS[look.layout], places(shape(groups), look.layout)
         buttons = [button for group in groups for button in group.buttons]

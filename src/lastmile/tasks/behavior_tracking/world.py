@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,13 +35,20 @@ _EDGE, _SUBSTEPS, _DRAWS = 34.0, 4, 96
 @dataclass(frozen=True, eq=False)
 class BehaviorTrackingWorld:
     """points: (frames, animals, 2, 2) front and back of each animal, canvas coordinates. center: (frames, animals, 2). crossing: (frames,)
-    whether two animals are close. species: index into SPECIES. image_frames: (frames, 256, 256, 3) uint8."""
+    whether two animals are close. species: index into SPECIES. image_poses: heading and bend of each animal, radians, and the way that it
+    has gone, px, (frames, animals) each. image_rng: random numbers for the picture."""
 
     points: np.ndarray
     center: np.ndarray
     crossing: np.ndarray
     species: int
-    image_frames: np.ndarray
+    image_poses: tuple[np.ndarray, np.ndarray, np.ndarray]
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_frames(self) -> np.ndarray:
+        """(frames, 256, 256, 3) uint8, drawn when first asked for."""
+        return paint(copy.deepcopy(self.image_rng), SPECIES[self.species], self.center, *self.image_poses)
 
     @property
     def frames(self) -> int:
@@ -74,8 +83,8 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> BehaviorTrac
         if len(good):
             break
     i = int(good[0])
-    image_frames = paint(rng, SPECIES[species], center[i], heading[i], bend[i], moved[i])
-    return BehaviorTrackingWorld(points[i], center[i], _crossing(center[i : i + 1])[0], species, image_frames)
+    poses = heading[i], bend[i], moved[i]
+    return BehaviorTrackingWorld(points[i], center[i], _crossing(center[i : i + 1])[0], species, poses, rng)
 
 
 def _walk(rng: np.random.Generator, frames: int, animals: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -38,8 +40,8 @@ _TILE, _DISC = 64, 24.0
 class CellLineageWorld:
     """Cells are numbered, the founders first. parent, birth, end: (n,) parent (-1 for founders), first frame, and frame after the last.
     children: (n, 2) daughters, the left one in the frame of birth first, -1 without. xy, axes: (frames, n, 2) centers and semi-axes, 0
-    where a cell is not. angle: (frames, n) of the first axis, radians. debris: (frames, m, 2) centers. image_frames: (frames, 256, 256, 3)
-    uint8. image_cells: (frames, 256, 256) int8, the cell that a point belongs to, or -1; drawn from the geometry.
+    where a cell is not. angle: (frames, n) of the first axis, radians. debris: (frames, m, 2) centers. image_bright: (frames, n) brightness.
+    image_rng: random numbers for the picture.
     """
 
     frames: int
@@ -52,8 +54,19 @@ class CellLineageWorld:
     axes: np.ndarray
     angle: np.ndarray
     debris: np.ndarray
-    image_frames: np.ndarray
-    image_cells: np.ndarray
+    image_bright: np.ndarray
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_frames(self) -> np.ndarray:
+        """(frames, 256, 256, 3) uint8, drawn when first asked for."""
+        rng = copy.deepcopy(self.image_rng)
+        return _render(rng, self.frames, self.birth, self.end, self.xy, self.axes, self.angle, self.image_bright, self.debris)
+
+    @cached_property
+    def image_cells(self) -> np.ndarray:
+        """(frames, 256, 256) int8, the cell that a point belongs to, or -1."""
+        return _cells(self.frames, self.birth, self.end, self.xy, self.axes, self.angle)
 
     def at(self, t: int, u: float, v: float) -> int:
         """The cell that a point of a frame belongs to, or -1."""
@@ -88,9 +101,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> CellLineageW
         if len(pair):
             children[k] = pair[np.argsort(xy[birth[pair[0]], pair, 0], kind="stable")]
     axes, angle, bright = _shapes(rng, frames, parent, birth, end, children, heading)
-    image_frames = _render(rng, frames, birth, end, xy, axes, angle, bright, debris)
-    image_cells = _cells(frames, birth, end, xy, axes, angle)
-    return CellLineageWorld(frames, founders, parent, birth, end, children, xy, axes, angle, debris, image_frames, image_cells)
+    return CellLineageWorld(frames, founders, parent, birth, end, children, xy, axes, angle, debris, bright, rng)
 
 
 def _family(rng: np.random.Generator, frames: int, founders: int, divisions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -41,15 +42,31 @@ _BITS, _ONE = 4, 16  # sub-pixel bits of OpenCV's drawing functions
 @dataclass(frozen=True, eq=False)
 class ChannelAlignmentWorld:
     """a, b: (n, 2) landmarks in reading order, and their partners in B. decoys_a, decoys_b: (2, 2) large cells of one channel only. field:
-    (33, 33, 2) points of B that belong to the points of `GRID` in A. image_a, image_b: (256, 256, 3) uint8."""
+    (33, 33, 2) points of B that belong to the points of `GRID` in A. image_back: (33, 33, 2) points of A that belong to the points of `GRID`
+    in B. image_rng: random numbers for the picture."""
 
     a: np.ndarray
     b: np.ndarray
     decoys_a: np.ndarray
     decoys_b: np.ndarray
     field: np.ndarray
-    image_a: np.ndarray
-    image_b: np.ndarray
+    image_back: np.ndarray
+    image_rng: np.random.Generator
+
+    @property
+    def image_a(self) -> np.ndarray:
+        """(256, 256, 3) uint8"""
+        return self._images[0]
+
+    @property
+    def image_b(self) -> np.ndarray:
+        """(256, 256, 3) uint8"""
+        return self._images[1]
+
+    @cached_property
+    def _images(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both channels, drawn when first asked for."""
+        return _render(copy.deepcopy(self.image_rng), self.a, self.b, self.decoys_a, self.decoys_b, self.image_back)
 
     def near(self, u: float, v: float) -> int:
         """The landmark within RADIUS of a point of A (there is at most one), or -1."""
@@ -151,8 +168,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ChannelAlign
         elastic *= 0.97
     decoys_a = _apart(rng, a)
     decoys_b = _apart(rng, np.concatenate([b, _at(field, decoys_a)]))
-    image_a, image_b = _render(rng, a, b, decoys_a, decoys_b, back)
-    return ChannelAlignmentWorld(a, b, decoys_a, decoys_b, field, image_a, image_b)
+    return ChannelAlignmentWorld(a, b, decoys_a, decoys_b, field, back, rng)
 
 
 def _landmarks(rng: np.random.Generator, rows: tuple[int, ...]) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
@@ -35,15 +37,23 @@ _SIGMA, _DEPTH, _HALF = 4.6, 1.0, 18
 
 @dataclass(frozen=True, eq=False)
 class ColoredDotsWorld:
-    """xy: (n, 2) canvas positions in hue order. z: (n,) slices. colors: (n, 3) uint8. image_slices: (slices, 256, 256, 3) uint8.
-    image_mip: (256, 256, 3) uint8."""
+    """xy: (n, 2) canvas positions in hue order. z: (n,) slices. colors: (n, 3) uint8. image_rng: random numbers for the picture."""
 
     slices: int
     xy: np.ndarray
     z: np.ndarray
     colors: np.ndarray
-    image_slices: np.ndarray
-    image_mip: np.ndarray
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_slices(self) -> np.ndarray:
+        """(slices, 256, 256, 3) uint8, drawn when first asked for."""
+        return _render(copy.deepcopy(self.image_rng), self.slices, self.xy, self.z, self.colors)
+
+    @cached_property
+    def image_mip(self) -> np.ndarray:
+        """(256, 256, 3) uint8, the maximum of all slices."""
+        return self.image_slices.max(0)
 
     def near(self, u: float, v: float) -> int:
         """The dot within RADIUS of a point of the projection (there is at most one), or -1."""
@@ -75,10 +85,8 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ColoredDotsW
     count = int(rng.integers(difficulty.dots[0], difficulty.dots[1] + 1))
     xy = _chain(rng, count)
     z = _depths(rng, count, slices, difficulty.swings)
-    hues = np.linspace(0.66, 0.0, count)
-    colors = np.array([colorsys.hsv_to_rgb(hue, 0.9, 1.0) for hue in hues])
-    image_slices, image_mip = _render(rng, slices, xy, z, colors)
-    return ColoredDotsWorld(slices, xy, z, (colors * 255).astype(np.uint8), image_slices, image_mip)
+    colors = np.array([colorsys.hsv_to_rgb(hue, 0.9, 1.0) for hue in np.linspace(0.66, 0.0, count)])
+    return ColoredDotsWorld(slices, xy, z, (colors * 255).astype(np.uint8), rng)
 
 
 # Strokes of letters in a unit square, y down; the chain follows them smoothly.
@@ -151,8 +159,8 @@ def _depths(rng: np.random.Generator, count: int, slices: int, swings: tuple[flo
     return np.clip(np.round(wave * (slices - 1) + rng.normal(0, 0.3, count)), 0, slices - 1).astype(np.int64)
 
 
-def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slices and projection: Gaussian spots that dim and widen out of focus, an uneven dark background, camera noise."""
+def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """The slices: Gaussian spots that dim and widen out of focus, an uneven dark background, camera noise."""
     ground = 16 + 5 * np.sin(np.linspace(0, np.pi, CANVAS))[None, :] * np.sin(np.linspace(0, np.pi, CANVAS))[:, None]
     noise = rng.standard_normal((slices, CANVAS, CANVAS), dtype=np.float32)
     gray = (noise * 6 + ground.astype(np.float32)).clip(0, 255).astype(np.uint8)
@@ -161,11 +169,12 @@ def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray
     for (x, y), depth, color, bright in zip(xy, z, colors, brightness):
         cx, cy = int(round(x)), int(round(y))
         x0, x1, y0, y1 = max(cx - _HALF, 0), min(cx + _HALF + 1, CANVAS), max(cy - _HALF, 0), min(cy + _HALF + 1, CANVAS)
-        squared = ((np.arange(y0, y1) - y) ** 2)[:, None] + ((np.arange(x0, x1) - x) ** 2)[None, :]
+        down, across = ((np.arange(y0, y1) - y) ** 2)[:, None], ((np.arange(x0, x1) - x) ** 2)[None]
         for level in range(max(depth - 3, 0), min(depth + 4, slices)):
             off = (level - depth) / _DEPTH
             wide = _SIGMA**2 * (1 + 0.35 * off * off)
-            spot = 225 * bright * np.exp(-squared / (2 * wide)) * np.exp(-0.5 * off * off)
+            light = 225 / 255 * bright * np.exp(-0.5 * off * off)
+            spot = (light * np.exp(-down / (2 * wide)) * np.exp(-across / (2 * wide))).astype(np.float32)
             part = image[level, y0:y1, x0:x1]
-            part[:] = np.minimum(part + spot[..., None] * color, 255).astype(np.uint8)
-    return image, image.max(0)
+            cv2.add(part, cv2.merge([spot * shade for shade in color.tolist()]), dst=part, dtype=cv2.CV_8U)
+    return image

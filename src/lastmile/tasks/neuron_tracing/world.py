@@ -5,8 +5,9 @@ All is made on a grid of half the canvas' resolution (1 half px = 2 logical px) 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -43,24 +44,42 @@ _DEEP, _LARGE = 2.8, 42  # smallest radius (half px) and area (half px squared) 
 _NOISE = CANVAS + 32
 
 
+class Tissue(NamedTuple):
+    """What the picture is made of. depth: (slices, 128, 128) distance to the nearest membrane, half px. seeds: (slices, cells, 7, 2) middle lines
+    of the cells. maps: (slices, 128, 128, 2) the deformation. drift: (slices, 2) of the whole tissue."""
+
+    depth: np.ndarray
+    seeds: np.ndarray
+    maps: np.ndarray
+    drift: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronTracingWorld:
     """labels: (slices, 128, 128) uint8, the cell at each half px. target: its label. center: (slices, 2) float32, a point deep inside the
-    target, canvas coordinates. image_slices: (slices, 128, 128) uint8. image_noise: (288, 288) int8, grain of the detector."""
+    target, canvas coordinates. image_tissue: what the picture is made of. image_rng: random numbers for it."""
 
     slices: int
     target: int
     center: np.ndarray
     labels: np.ndarray
-    image_slices: np.ndarray
-    image_noise: np.ndarray
+    image_tissue: Tissue
+    image_rng: np.random.Generator
+
+    @cached_property
+    def _images(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slices, (slices, 128, 128) uint8, and grain of the detector, (288, 288) int8, drawn when first asked for."""
+        rng = copy.deepcopy(self.image_rng)
+        slices = _render(rng, self.labels, *self.image_tissue)
+        return slices, (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
 
     def picture(self, z: int) -> np.ndarray:
         """A slice as it is shown, (256, 256, 3) uint8."""
-        soft = cv2.GaussianBlur(self.image_slices[z], (3, 3), 0.55)
+        slices, noise = self._images
+        soft = cv2.GaussianBlur(slices[z], (3, 3), 0.55)
         large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
         x, y = z * 13 % 32, z * 7 % 32
-        return cv2.cvtColor(cv2.add(large, self.image_noise[y : y + CANVAS, x : x + CANVAS], dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+        return cv2.cvtColor(cv2.add(large, noise[y : y + CANVAS, x : x + CANVAS], dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
 
     def point(self, z: int) -> tuple[float, float]:
         """A point deep inside the target's cross-section."""
@@ -153,9 +172,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> NeuronTracin
         if found is not None:
             break
     target, center = found
-    image = _render(rng, labels, depth, seeds, maps, drift)
-    noise = (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
-    return NeuronTracingWorld(slices, target, center, labels, image, noise)
+    return NeuronTracingWorld(slices, target, center, labels, Tissue(depth, seeds, maps, drift), rng)
 
 
 def _waves(rng: np.random.Generator, slices: int, count: int, size: tuple[float, float], period: tuple[float, float]) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -46,6 +47,14 @@ class Overlap(NamedTuple):
     recall: float
 
 
+class Images(NamedTuple):
+    """Bands as they are shown and their ratios to the background, (bands, 128, 128) uint8 each, and the grain of the detector, (256, 256) int8."""
+
+    bands: np.ndarray
+    ratios: np.ndarray
+    grain: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Difficulty:
     """bands: smallest and largest number."""
@@ -70,7 +79,7 @@ _POINTS = 240
 class PlumeFindingWorld:
     """best: the band with the strongest absorption. outline: (240, 2) the plume's border, evenly spaced, clockwise as seen, canvas coordinates.
     top: share of the outline at its topmost point. shadows: (shadows, 72, 2) borders of cloud shadows. mask: (256, 256) uint8, 1 in the
-    plume. image_bands, image_ratios: (bands, 128, 128) uint8. image_grain: (256, 256) int8."""
+    plume. image_rng: random numbers for the picture."""
 
     bands: int
     best: int
@@ -78,17 +87,23 @@ class PlumeFindingWorld:
     top: float
     shadows: np.ndarray
     mask: np.ndarray
-    image_bands: np.ndarray
-    image_ratios: np.ndarray
-    image_grain: np.ndarray
+    image_rng: np.random.Generator
+
+    @cached_property
+    def images(self) -> Images:
+        """What there is to see, made when first asked for."""
+        rng = copy.deepcopy(self.image_rng)
+        cube = _cube(rng, self.bands, self.best, self.mask, self.shadows)
+        grain = (6 * rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)).clip(-30, 30).astype(np.int8)
+        return Images(_shown(cube), _ratios(cube), grain)
 
     def picture(self, band: int, ratio: bool) -> np.ndarray:
         """A band (gray) or its ratio to the background (colors) as it is shown, (256, 256, 3) uint8."""
-        half = (self.image_ratios if ratio else self.image_bands)[band]
+        half = (self.images.ratios if ratio else self.images.bands)[band]
         whole = cv2.resize(half, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
         if ratio:
             return cv2.LUT(cv2.cvtColor(whole, cv2.COLOR_GRAY2RGB), _HEAT)
-        return cv2.cvtColor(cv2.add(whole, self.image_grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+        return cv2.cvtColor(cv2.add(whole, self.images.grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
 
     def at(self, share: float) -> tuple[float, float]:
         """The point of the outline at a share of its length."""
@@ -173,9 +188,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> PlumeFinding
     shadows = _shadows(rng, outline)
     mask = np.zeros((CANVAS, CANVAS), np.uint8)
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
-    cube = _cube(rng, bands, best, mask, shadows)
-    grain = (6 * rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)).clip(-30, 30).astype(np.int8)
-    return PlumeFindingWorld(bands, best, outline, top, shadows, mask, _shown(cube), _ratios(cube), grain)
+    return PlumeFindingWorld(bands, best, outline, top, shadows, mask, rng)
 
 
 def _even(points: np.ndarray, count: int) -> np.ndarray:

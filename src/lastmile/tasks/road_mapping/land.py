@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from scipy.spatial import cKDTree
@@ -16,13 +18,38 @@ _ROOFS = ((158, 92, 74), (140, 76, 64), (120, 116, 116), (172, 150, 128))
 _CARS = ((190, 40, 40), (40, 60, 150), (240, 240, 240), (40, 40, 44))
 
 
-def render(rng: np.random.Generator, side: int, network: Network, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The map, (side, side, 3) uint8, and points along stream and field track that lie off the roads, (d, 2)."""
-    image = _fields(rng, side)
-    stream, track = _stream(rng, side), _track(rng, side)
-    _line(image, stream, (92, 116, 84), 8)
-    _line(image, stream, _STREAM, 5)
-    _line(image, track, _TRACK, 3)
+class Land(NamedTuple):
+    """seeds: (18, 2) middles of the fields. slant: of their borders. colors: (18, 3) of the fields. furrows: direction, radians. stream, track:
+    (k, 2) points along both."""
+
+    seeds: np.ndarray
+    slant: np.float32
+    colors: np.ndarray
+    furrows: float
+    stream: np.ndarray
+    track: np.ndarray
+
+    def decoys(self, side: int, samples: np.ndarray) -> np.ndarray:
+        """(d, 2) points along stream and field track on the map that lie off the roads."""
+        both = np.concatenate([self.stream, self.track])
+        both = both[((both >= 0) & (both < side)).all(1)]
+        return both[cKDTree(samples).query(both)[0] > 14]
+
+
+def make_land(rng: np.random.Generator, side: int) -> Land:
+    """Where fields, stream and field track are."""
+    seeds = rng.uniform(0, side, (18, 2))
+    slant = np.float32(rng.uniform(-0.5, 0.5))
+    colors = np.array(_FIELDS)[rng.integers(0, len(_FIELDS), len(seeds))] + rng.integers(-8, 9, (len(seeds), 1))
+    return Land(seeds, slant, colors, rng.uniform(0, np.pi), _stream(rng, side), _track(rng, side))
+
+
+def render(rng: np.random.Generator, side: int, land: Land, network: Network, samples: np.ndarray) -> np.ndarray:
+    """The map, (side, side, 3) uint8."""
+    image = _fields(side, land)
+    _line(image, land.stream, (92, 116, 84), 8)
+    _line(image, land.stream, _STREAM, 5)
+    _line(image, land.track, _TRACK, 3)
     gray = rng.standard_normal((side, side), dtype=np.float32)
     grain = cv2.GaussianBlur(gray, (0, 0), 1.0) * 14 + gray * 3
     crowns = _woods(rng, side, samples)
@@ -37,21 +64,18 @@ def render(rng: np.random.Generator, side: int, network: Network, samples: np.nd
     _trees(rng, image, np.concatenate([crowns, _roadside(rng, network)]))
     image = cv2.add(image, cv2.merge([np.clip(grain, -40, 40).astype(np.int16)] * 3), dtype=cv2.CV_8U)
     image.flags.writeable = False
-    decoys = np.concatenate([stream, track])
-    decoys = decoys[((decoys >= 0) & (decoys < side)).all(1)]
-    return image, decoys[cKDTree(samples).query(decoys)[0] > 14]
+    return image
 
 
 def _line(image: np.ndarray, path: np.ndarray, color: tuple[int, int, int], width: int) -> None:
     cv2.polylines(image, [(path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)], False, color, width, cv2.LINE_AA, _BITS)
 
 
-def _fields(rng: np.random.Generator, side: int) -> np.ndarray:
+def _fields(side: int, land: Land) -> np.ndarray:
     """A patchwork of fields: each point has the color of the nearest of some seeds; some are ploughed in furrows."""
-    seeds = rng.uniform(0, side, (18, 2))
+    seeds, slant = land.seeds, land.slant
     small = side // 4
     y, x = np.mgrid[0:small, 0:small].astype(np.float32) * 4
-    slant = np.float32(rng.uniform(-0.5, 0.5))
     u, v = x + slant * y, y - slant * x
     at = np.stack([seeds[:, 0] + slant * seeds[:, 1], seeds[:, 1] - slant * seeds[:, 0]], 1).astype(np.float32)
     best, nearest = np.full_like(u, np.inf), np.zeros(u.shape, np.uint8)
@@ -61,9 +85,9 @@ def _fields(rng: np.random.Generator, side: int) -> np.ndarray:
         best = np.minimum(best, gap)
     index = cv2.medianBlur(cv2.resize(nearest, (side, side), interpolation=cv2.INTER_NEAREST), 5)
     table = np.zeros((256, 1, 3), np.uint8)
-    table[: len(seeds), 0] = np.array(_FIELDS)[rng.integers(0, len(_FIELDS), len(seeds))] + rng.integers(-8, 9, (len(seeds), 1))
+    table[: len(seeds), 0] = land.colors
     image = cv2.LUT(cv2.merge([index] * 3), table)
-    turn = rng.uniform(0, np.pi)
+    turn = land.furrows
     rows = np.arange(side, dtype=np.float32)
     furrows = np.float32(5) * np.sin(np.float32(1.1) * (rows[None] * np.float32(np.cos(turn)) + rows[:, None] * np.float32(np.sin(turn))))
     furrows[index % 3 > 0] = 0

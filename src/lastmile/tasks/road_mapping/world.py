@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from lastmile.screen import CANVAS
 from lastmile.tasks.road_mapping.graph import SPACING, WIDE
-from lastmile.tasks.road_mapping.land import render
+from lastmile.tasks.road_mapping.land import Land, make_land, render
 from lastmile.tasks.road_mapping.network import Network, grow
 
 
@@ -30,7 +32,7 @@ PAN = CANVAS // 2
 class RoadMappingWorld:
     """nodes: (n, 2) map positions of ends, bends and junctions. degree: (n,) roads that meet there. links: (m, 2) pairs of nodes, parts of
     roads. samples: (s, 2) points along the links in order, SPACING px apart; owner: (s,) link of each. decoys: (d, 2) points along what
-    looks like a road but is none. image_map: (side, side, 3) uint8."""
+    looks like a road but is none. image_land, image_network: what the map shows. image_rng: random numbers for the rest of it."""
 
     side: int
     nodes: np.ndarray
@@ -39,7 +41,14 @@ class RoadMappingWorld:
     samples: np.ndarray
     owner: np.ndarray
     decoys: np.ndarray
-    image_map: np.ndarray
+    image_land: Land
+    image_network: Network
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_map(self) -> np.ndarray:
+        """(side, side, 3) uint8, drawn when first asked for."""
+        return render(copy.deepcopy(self.image_rng), self.side, self.image_land, self.image_network, self.samples)
 
     @property
     def last(self) -> int:
@@ -87,9 +96,10 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> RoadMappingW
     count = int(rng.integers(difficulty.roads[0], difficulty.roads[1] + 1))
     network = grow(rng, difficulty.side, count)
     samples, owner = _sampled(network)
-    image, decoys = render(rng, difficulty.side, network, samples)
+    land = make_land(rng, difficulty.side)
     degree = np.bincount(network.links.ravel(), minlength=len(network.nodes))
-    return RoadMappingWorld(difficulty.side, network.nodes, degree, network.links, samples, owner, decoys, image)
+    decoys = land.decoys(difficulty.side, samples)
+    return RoadMappingWorld(difficulty.side, network.nodes, degree, network.links, samples, owner, decoys, land, network, rng)
 
 
 def _sampled(network: Network) -> tuple[np.ndarray, np.ndarray]:
