@@ -60,15 +60,16 @@ def draw_small(screen: Screen) -> np.ndarray:
 
     The canvas stands on multiples of 8 logical px in every layout, so that the pixels over it and those over the rest never mix.
     """
-    frame = _small_chrome(screen.title, screen.widgets, screen.groups, screen.look, screen.status()).copy()
+    frame = _small_chrome(screen.title, screen.widgets, screen.groups, screen.look).copy()
+    status = _small_status(screen.title, screen.groups, screen.look, screen.status())
+    _cut(frame, _reduced(_around(screen.status_bar)))[:] = status
     canvas = screen.image()
     marks = screen.marks()
     if marks:
         canvas = canvas.copy()
         for mark in marks:
             draw_mark(canvas, mark)
-    x, y, side = screen.canvas.x * 3 // 8, screen.canvas.y * 3 // 8, CANVAS * 3 // 8
-    frame[y : y + side, x : x + side] = shrink(canvas)
+    _cut(frame, _reduced(screen.canvas))[:] = shrink(canvas)
     return frame
 
 
@@ -116,33 +117,71 @@ def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
 @lru_cache(maxsize=512)
 def _chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
     """Everything but the canvas content, (336, 448, 3) uint8; read only."""
-    frame = _buttons(title, widgets, groups, look)
-    theme, place = THEMES[look.theme], LAYOUTS[look.layout].status_bar
-    if place.width == WIDTH:
-        x = place.x + 12
-        for line in status:
-            text.put(frame, line, x, place.y + 5, theme.text, 11)
-            x += text.mask(line, 11).shape[1] + 18
-    else:
-        for i, line in enumerate(status):
-            text.put(frame, text.fit(line, place.width - 6, 10), place.x + 6, place.y + 4 + 16 * i, theme.text, 10)
+    frame = _panels(title, groups, look).copy()
+    for button, (x, y, width, height) in widgets:
+        frame[y : y + height, x : x + width] = _button(button, width, height, look.theme)
+    _write(frame, status, look, Rect(0, 0, WIDTH, HEIGHT))
     frame.flags.writeable = False
     return frame
 
 
+@lru_cache(maxsize=128)
+def _small_panels(title: str, groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
+    """The chrome without buttons and status as a policy sees it."""
+    return shrink(_panels(title, groups, look))
+
+
 @lru_cache(maxsize=2048)
-def _small_chrome(*parts) -> np.ndarray:
-    small = shrink(_chrome(*parts))
+def _small_chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
+    """The chrome without the status as a policy sees it; only the panels are drawn again for buttons in another state."""
+    small = _small_panels(title, groups, look).copy()
+    for panel in LAYOUTS[look.layout].panels:
+        around = _around(panel)
+        part = _cut(_panels(title, groups, look), around).copy()
+        for button, (x, y, width, height) in widgets:
+            if panel.contains(x, y):
+                part[y - around.y : y - around.y + height, x - around.x : x - around.x + width] = _button(button, width, height, look.theme)
+        _cut(small, _reduced(around))[:] = shrink(part)
     small.flags.writeable = False
     return small
 
 
-def _buttons(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
-    """Everything but canvas and status, a new array."""
-    frame = _panels(title, groups, look).copy()
-    for button, (x, y, width, height) in widgets:
-        frame[y : y + height, x : x + width] = _button(button, width, height, look.theme)
-    return frame
+@lru_cache(maxsize=2048)
+def _small_status(title: str, groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
+    """What stands around the status bar as a policy sees it."""
+    around = _around(LAYOUTS[look.layout].status_bar)
+    part = _cut(_panels(title, groups, look), around).copy()
+    _write(part, status, look, around)
+    return shrink(part)
+
+
+def _around(rect: Rect) -> Rect:
+    """The rectangle around another one that lies on multiples of 8 logical px."""
+    x, y = rect.x // 8 * 8, rect.y // 8 * 8
+    return Rect(x, y, -(-(rect.x + rect.width) // 8) * 8 - x, -(-(rect.y + rect.height) // 8) * 8 - y)
+
+
+def _reduced(rect: Rect) -> Rect:
+    """Where a rectangle on multiples of 8 logical px lies on the small screen."""
+    return Rect(*(side * 3 // 8 for side in rect))
+
+
+def _cut(frame: np.ndarray, rect: Rect) -> np.ndarray:
+    return frame[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+
+
+def _write(image: np.ndarray, status: tuple[str, ...], look, area: Rect) -> None:
+    """Write the status onto an image that shows an area of the screen."""
+    theme, bar = THEMES[look.theme], LAYOUTS[look.layout].status_bar
+    if bar.width == WIDTH:
+        x = bar.x + 12
+        for line in status:
+            text.put(image, line, x - area.x, bar.y + 5 - area.y, theme.text, 11)
+            x += text.mask(line, 11).shape[1] + 18
+    else:
+        for i, line in enumerate(status):
+            line = text.fit(line, bar.width - 6, 10)
+            text.put(image, line, bar.x + 6 - area.x, bar.y + 4 + 16 * i - area.y, theme.text, 10)
 
 
 @lru_cache(maxsize=128)
