@@ -200,7 +200,7 @@ class Trajectories:
     def clicks(self, number: int) -> np.ndarray:
         """(steps, 2) clicks of an episode, logical px."""
         a, b = self.starts[number : number + 2]
-        return self.steps[["x", "y"]].iloc[a:b].to_numpy()
+        return np.stack([self.steps[axis].to_numpy()[a:b] for axis in ("x", "y")], axis=1)
 
     def open(self, number: int) -> Replay:
         """An episode ready to be replayed.

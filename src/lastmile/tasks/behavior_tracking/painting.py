@@ -95,7 +95,9 @@ def body(heading, bend, length: float, along: np.ndarray, across: np.ndarray) ->
     sin, cos = np.sin(turn * distance), np.cos(turn * distance)
     forward, sideways = sin / turn - across * sin, (1 - cos) / turn + across * cos
     cos, sin = np.cos(heading), np.sin(heading)
-    return np.stack([forward * cos - sideways * sin, forward * sin + sideways * cos], -1)
+    points = np.empty((*forward.shape, 2))
+    points[..., 0], points[..., 1] = forward * cos - sideways * sin, forward * sin + sideways * cos
+    return points
 
 
 def _blend(image: np.ndarray, x0: int, y0: int, pen: Pen, grain: np.ndarray) -> None:
@@ -107,7 +109,7 @@ def _blend(image: np.ndarray, x0: int, y0: int, pen: Pen, grain: np.ndarray) -> 
     cover = pen.cover[inner][..., None] * np.float32(1 / 255)
     ground = (1 - shadow[inner][..., None] * np.float32(0.45 / 255)) * (1 - cover)
     part = image[rows, columns]
-    part[:] = np.clip(part * ground + (pen.paper[inner] + grain[inner]) * cover, 0, 255).astype(np.uint8)
+    np.clip(part * ground + (pen.paper[inner] + grain[inner]) * cover, 0, 255, out=part, casting="unsafe")
 
 
 def _mouse(pen: Pen, coat: np.ndarray, moved: float) -> None:
@@ -180,4 +182,4 @@ def _ground(rng: np.random.Generator, species: str, color: tuple[int, int, int])
             ends = [tuple(int(c) for c in (x, y) + side * step) for side in (-1, 1)]
             cv2.line(chips, *ends, tone, 2, cv2.LINE_AA)
         light += np.where(chips > 0, (chips.astype(np.float32) - 128) * 0.35, 0)
-    return np.clip(np.array(color, np.float32) + light[..., None], 0, 255).astype(np.uint8)
+    return cv2.add(cv2.merge([light] * 3), (*map(float, color), 0.0), dtype=cv2.CV_8U)

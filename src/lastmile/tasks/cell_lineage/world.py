@@ -209,38 +209,39 @@ def _shapes(rng: np.random.Generator, frames: int, parent, birth, end, children,
     return axes * there[..., None], angle * there, bright
 
 
+_AXIS = np.arange(_TILE, dtype=np.float32) - (_TILE - 1) / 2
+_AROUND, _RADIUS = np.arctan2(_AXIS[:, None], _AXIS[None]), np.hypot(_AXIS[:, None], _AXIS[None]) / _DISC
+
+
 def _tile(rng: np.random.Generator) -> np.ndarray:
     """A nucleus as a disc of radius 24 in a 64 x 64 tile: uneven outline, mottled chromatin, one or two dark nucleoli."""
-    axis = np.arange(_TILE) - (_TILE - 1) / 2
-    x, y = axis[None, :], axis[:, None]
-    around = np.arctan2(y, x)
-    radius = np.hypot(x, y) / _DISC
+    radius = _RADIUS
     for waves in (2, 3, 5):
-        radius = radius * (1 + rng.normal(0, 0.022) * np.sin(waves * around + rng.uniform(0, 6)))
+        radius = radius * (1 + rng.normal(0, 0.022) * np.sin(waves * _AROUND + rng.uniform(0, 6)))
     mottle = cv2.resize(rng.standard_normal((11, 11), dtype=np.float32), (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
     value = (0.82 + 0.14 * mottle) * (1 - 0.25 * radius**2)
     for _ in range(int(rng.integers(1, 3))):
         cx, cy = rng.uniform(-10, 10, 2)
-        value = value * (1 - 0.4 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 20))
+        value = value * (1 - 0.4 * np.exp(-((_AXIS - cy) ** 2) / 20)[:, None] * np.exp(-((_AXIS - cx) ** 2) / 20))
     return (value / (1 + np.exp((radius - 1) * 14))).astype(np.float32)
 
 
 def _ground(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What does not change: background light with the second channel's bleed-through, (256, 256, 3) float32; the noise field, (256, 256);
+    """What does not change: background light with the second channel's bleed-through, (256, 256, 3) uint8; the noise field, (256, 256);
     and the tint of the nuclei, (3,)."""
     noise = rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)
     coarse = rng.standard_normal((9, 9), dtype=np.float32)
     fine = rng.standard_normal((26, 26), dtype=np.float32)
     haze = cv2.resize(coarse, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
     fibers = cv2.resize(fine, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-    fibers = np.exp(-((fibers / 0.3) ** 2)) * np.clip(haze + 0.6, 0, 1.2)
-    fibers = cv2.GaussianBlur(fibers, (0, 0), 1.6)
+    fibers = cv2.exp(-(fibers * fibers) / np.float32(0.09)) * np.clip(haze + 0.6, 0, 1.2)
+    fibers = cv2.GaussianBlur(fibers, (0, 0), 1.6) * rng.uniform(10, 18)
     bleed = np.array([(1.0, 0.55, 0.5), (0.5, 0.75, 1.0), (0.9, 0.5, 0.9)][int(rng.integers(3))], np.float32)
     tint = np.array([(0.92, 1.0, 0.95), (1.0, 1.0, 1.0), (0.9, 0.96, 1.0)][int(rng.integers(3))], np.float32)
     light = 24 + 5 * haze
-    ground = light[..., None] * tint + (fibers * rng.uniform(10, 18))[..., None] * bleed
-    ground += (noise * np.sqrt(np.clip(light, 4, None)) * 0.9)[..., None]
-    return ground.astype(np.float32), noise, tint
+    grain = noise * np.sqrt(np.maximum(light, 4)) * 0.9
+    ground = cv2.merge([light * t + fibers * b + grain for t, b in zip(tint.tolist(), bleed.tolist())])
+    return cv2.convertScaleAbs(np.maximum(ground, 0)), noise, tint
 
 
 def _render(rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, bright, debris) -> np.ndarray:
@@ -252,9 +253,8 @@ def _render(rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, 
         for _ in range(debris.shape[1])
     ]
     image = np.empty((frames, CANVAS, CANVAS, 3), np.uint8)
-    still = np.clip(ground, 0, 255).astype(np.uint8)
     for t in range(frames):
-        image[t] = still
+        image[t] = ground
         spots = [(tiles[k], xy[t, k], axes[t, k], angle[t, k], bright[t, k]) for k in np.flatnonzero((birth <= t) & (t < end))]
         spots += [(tile, debris[t, i], (long * r, r), turn, light) for i, (tile, r, long, turn, light) in enumerate(lumps)]
         for tile, center, (a, b), turn, light in spots:
@@ -270,7 +270,7 @@ def _render(rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, 
             spot = spot[cut[0].start - y0 : cut[0].stop - y0, cut[1].start - x0 : cut[1].stop - x0] * (190 * light)
             spot = spot + noise[cut] * np.sqrt(np.maximum(spot, 0)) * 0.8
             part = image[t][cut]
-            part[:] = np.clip(part + spot[..., None] * tint, 0, 255).astype(np.uint8)
+            cv2.add(part, cv2.merge([spot * shade for shade in tint.tolist()]), dst=part, dtype=cv2.CV_8U)
     return image
 
 

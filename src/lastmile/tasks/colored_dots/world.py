@@ -162,9 +162,13 @@ def _depths(rng: np.random.Generator, count: int, slices: int, swings: tuple[flo
 def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """The slices: Gaussian spots that dim and widen out of focus, an uneven dark background, camera noise."""
     ground = 16 + 5 * np.sin(np.linspace(0, np.pi, CANVAS))[None, :] * np.sin(np.linspace(0, np.pi, CANVAS))[:, None]
-    noise = rng.standard_normal((slices, CANVAS, CANVAS), dtype=np.float32)
-    gray = (noise * 6 + ground.astype(np.float32)).clip(0, 255).astype(np.uint8)
-    image = np.repeat(gray[..., None], 3, axis=3)
+    ground = ground.astype(np.float32)
+    noise = 6 * rng.standard_normal((CANVAS + 32, CANVAS + 32), dtype=np.float32)
+    image = np.empty((slices, CANVAS, CANVAS, 3), np.uint8)
+    for level in range(slices):  # each slice has another part of the noise
+        x, y = level * 13 % 32, level * 7 % 32
+        gray = cv2.add(noise[y : y + CANVAS, x : x + CANVAS], ground, dtype=cv2.CV_8U)
+        cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB, dst=image[level])
     brightness = rng.uniform(0.8, 1.0, len(z))
     for (x, y), depth, color, bright in zip(xy, z, colors, brightness):
         cx, cy = int(round(x)), int(round(y))

@@ -63,9 +63,12 @@ def surfaces(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     across, along = x * cos + y * sin, y * cos - x * sin
     p, q = seeds[:, 0] * cos + seeds[:, 1] * sin, seeds[:, 1] * cos - seeds[:, 0] * sin
-    distance = np.maximum(abs(across[..., None] - p.astype(np.float32)), abs(along[..., None] - q.astype(np.float32)))
-    kinds = rng.permutation(np.resize(_FIELDS, count)).astype(np.uint8)
-    ground = kinds[distance.argmin(-1)]
+    best, nearest = np.full_like(across, np.inf), np.zeros(across.shape, np.uint8)
+    for k, (one, other) in enumerate(zip(p.astype(np.float32), q.astype(np.float32))):
+        distance = np.maximum(abs(across - one), abs(along - other))
+        nearest[distance < best] = k
+        best = np.minimum(best, distance)
+    ground = rng.permutation(np.resize(_FIELDS, count)).astype(np.uint8)[nearest]
     if rng.random() < 0.6:
         _path(rng, ground, KINDS.index("water"), int(rng.integers(6, 11)), 16)
     _path(rng, ground, KINDS.index("asphalt"), 3, 6)
