@@ -268,6 +268,9 @@ def digest(world: Any) -> str:
         elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
             code.update(str(value.shape).encode())
             code.update(np.round(value.astype(np.float64) * 100).astype(np.int64).tobytes())
+        elif isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
+            code.update(str(value.shape).encode())
+            code.update(np.ascontiguousarray(value).tobytes())
         elif isinstance(value, np.ndarray):
             code.update(str(value.shape).encode())
             code.update(np.ascontiguousarray(value).astype(np.int64).tobytes())

@@ -116,7 +116,7 @@ class CellLineageAnnotator(Annotator):
         if self.phase == "annotate":
             self.seen = frozenset()
         self.seen |= {state.t}
-        first = 1 if self.style.verify > 0.5 else max(1, self.world.frames // 4)
+        first = 0 if self.style.verify > 0.5 else self.world.frames // 4
         left = [t for t in range(first, self.world.frames) if t not in self.seen]
         if not left:
             return None

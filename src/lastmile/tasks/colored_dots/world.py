@@ -166,7 +166,7 @@ def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray
     noise = 6 * rng.standard_normal((CANVAS + 32, CANVAS + 32), dtype=np.float32)
     image = np.empty((slices, CANVAS, CANVAS, 3), np.uint8)
     for level in range(slices):  # each slice has another part of the noise
-        x, y = level * 13 % 32, level * 7 % 32
+        x, y = level * 13 % 32, level * level * 7 % 32
         gray = cv2.add(noise[y : y + CANVAS, x : x + CANVAS], ground, dtype=cv2.CV_8U)
         cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB, dst=image[level])
     brightness = rng.uniform(0.8, 1.0, len(z))

@@ -41,11 +41,11 @@ class LimbTracking(Task):
     """
 
     name = "limb_tracking"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     interface = LimbTrackingInterface
     annotator = LimbTrackingAnnotator
-    mistake_rate = 0.26
+    mistake_rate = 0.21
 
     def make_world(self, rng, difficulty):
         return make_world(rng, difficulty)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -21,39 +23,64 @@ _SCENES = (
 )
 
 
-def paint(rng: np.random.Generator, pose) -> tuple[np.ndarray, np.ndarray]:
-    """Frames, (frames, 256, 256, 3) uint8, and the share of each key point that is not covered by a nearer part, (frames, 6): nose,
-    tail base, and the paws in the order of `pose.legs`."""
-    frames = len(pose.nose)
-    ground, backdrop, coats = _SCENES[int(rng.integers(len(_SCENES)))]
+class Body(NamedTuple):
+    """An animal as it is painted. scene: index into the scenes. parts: from far to near. outlines: (frames, parts, 18, 2) int32, in OpenCV's fixed
+    point."""
+
+    scene: int
+    parts: tuple[Part, ...]
+    outlines: np.ndarray
+
+
+def make_body(rng: np.random.Generator, pose) -> Body:
+    """A body in the colors of a scene, in all poses of a walk."""
+    scene = int(rng.integers(len(_SCENES)))
+    coats = _SCENES[scene][2]
     color = np.array(coats[int(rng.integers(len(coats)))], np.float64) * rng.uniform(0.94, 1.06, 3)
-    scenery = _scenery(rng, ground, backdrop, pose, frames)
-    coat = _coat(rng, pose)
     parts = _parts(rng, pose, color)
-    outlines = _capsules(parts)
+    return Body(scene, parts, _capsules(parts))
+
+
+def shares(pose, body: Body) -> np.ndarray:
+    """The share of each key point that is not covered by a nearer part, (frames, 6): nose, tail base, and the paws in the order of
+    `pose.legs`."""
+    found = np.empty((len(pose.nose), 6))
+    spots = ((pose.nose, 6), (pose.tail[:, 0], 5), *((leg.paw, k + 1) for k, leg in enumerate(pose.legs)))
+    for t in range(len(found)):
+        owners = np.zeros((CANVAS, CANVAS), np.uint8)
+        for part, outline in zip(body.parts, body.outlines[t]):
+            cv2.fillConvexPoly(owners, outline, part.owner, cv2.LINE_8, _SHIFT)
+        for k, (spot, owner) in enumerate(spots):
+            u, v = np.clip(np.round(spot[t]).astype(int) + _DISK, 0, CANVAS - 1).T
+            found[t, k] = (owners[v, u] == owner).mean()
+    return found
+
+
+def paint(rng: np.random.Generator, pose, body: Body) -> np.ndarray:
+    """Frames, (frames, 256, 256, 3) uint8."""
+    frames = len(pose.nose)
+    ground, backdrop, _ = _SCENES[body.scene]
+    scenery = _scenery(rng, ground, backdrop, pose)
+    coat = _coat(rng, pose)
     shadows = _shadows(pose)
     image = np.empty((frames, CANVAS, CANVAS, 3), np.uint8)
-    shares = np.empty((frames, 6))
     origin = pose.rump[0]
     for t in range(frames):
         cv2.multiply(scenery(t), shadows(t), dst=image[t], dtype=cv2.CV_8U)
-        layers = np.dstack([image[t], np.zeros((CANVAS, CANVAS), np.uint8)])
-        owners = np.zeros((CANVAS, CANVAS), np.uint8)
-        for part, outline in zip(parts, outlines[t]):
+        layers = cv2.merge([*cv2.split(image[t]), np.zeros((CANVAS, CANVAS), np.uint8)])
+        for part, outline in zip(body.parts, body.outlines[t]):
             cv2.fillConvexPoly(layers, outline, part.color, cv2.LINE_AA, _SHIFT)
-            cv2.fillConvexPoly(owners, outline, part.owner, cv2.LINE_8, _SHIFT)
         dx, dy = np.round(pose.rump[t] - origin).astype(int)
         x, y = np.clip((_PAD[0] - dx, _PAD[1] - dy), 0, (2 * _PAD[0], 2 * _PAD[1]))
-        strength = layers[..., 3].astype(np.float32) * np.float32(1 / 255)
-        gain = 1 + strength * coat[y : y + CANVAS, x : x + CANVAS]
-        cv2.multiply(layers[..., :3], cv2.merge([gain] * 3), dst=image[t], dtype=cv2.CV_8U)
-        for k, (spot, owner) in enumerate(((pose.nose, 6), (pose.tail[:, 0], 5), *((leg.paw, k + 1) for k, leg in enumerate(pose.legs)))):
-            u, v = np.clip(np.round(spot[t]).astype(int) + _DISK, 0, CANVAS - 1).T
-            shares[t, k] = (owners[v, u] == owner).mean()
-    return image, shares
+        low, high = body.outlines[t].min((0, 1)) >> _SHIFT, (body.outlines[t].max((0, 1)) >> _SHIFT) + 2
+        (left, up), (right, down) = np.clip(low - 1, 0, CANVAS), np.clip(high, 0, CANVAS)
+        inner = layers[up:down, left:right]
+        gain = 1 + inner[..., 3] * (coat[y + up : y + down, x + left : x + right] * np.float32(1 / 255))
+        cv2.multiply(np.ascontiguousarray(inner[..., :3]), cv2.merge([gain] * 3), dst=image[t, up:down, left:right], dtype=cv2.CV_8U)
+    return image
 
 
-class _Part:
+class Part:
     """A tapered capsule: from p to q, (frames, 2) each, with radii there; color as (r, g, b, strength of the coat's texture, 0 to 255).
     owner: number of the limb that it belongs to."""
 
@@ -64,50 +91,50 @@ class _Part:
         self.color = (*(int(c) for c in np.clip(color, 0, 255)), strength)
 
 
-def _parts(rng: np.random.Generator, pose, color: np.ndarray) -> list[_Part]:
+def _parts(rng: np.random.Generator, pose, color: np.ndarray) -> tuple[Part, ...]:
     """All parts of the body from far to near: far legs, tail, trunk, head, near legs. Far legs are darker, near legs have an outline."""
     s, fat = pose.scale, pose.scale * pose.girth
     sock = color * 0.6 + (110, 50, 40) if color.mean() > 150 else color * 1.5 + 45
     ahead = np.array([pose.facing * s, 0.0])
-    parts: list[_Part] = []
+    parts: list[Part] = []
 
     def leg(number: int, near: bool) -> None:
         hip, knee, paw = pose.legs[number]
         thigh = (13.5 if number >= 2 else 11.0) * s
         ankle, toe, heel = paw + (0.0, -3 * s), paw + ahead * 2.5, paw - ahead * 1.5
         for rim, light in ((1.3, 0.5), (0.0, 1.0)) if near else ((0.0, 0.6),):
-            parts.append(_Part(hip, knee, (thigh, 6.5 * s + rim), color * light, 170, number + 1))
-            parts.append(_Part(knee, ankle, (6.0 * s + rim, 4.0 * s + rim), color * light, 120, number + 1))
-            parts.append(_Part(heel, toe, (4.6 * s + rim, 4.2 * s + rim), sock * light, 60, number + 1))
+            parts.append(Part(hip, knee, (thigh, 6.5 * s + rim), color * light, 170, number + 1))
+            parts.append(Part(knee, ankle, (6.0 * s + rim, 4.0 * s + rim), color * light, 120, number + 1))
+            parts.append(Part(heel, toe, (4.6 * s + rim, 4.2 * s + rim), sock * light, 60, number + 1))
 
     leg(3, near=False)
     leg(1, near=False)
     for link in range(5):
         taper = (4.2 - 0.5 * link) * s, (4.2 - 0.5 * (link + 1)) * s
-        parts.append(_Part(pose.tail[:, link], pose.tail[:, link + 1], taper, color * 0.78, 120, 5))
+        parts.append(Part(pose.tail[:, link], pose.tail[:, link + 1], taper, color * 0.78, 120, 5))
     middle = (pose.rump + pose.shoulder) / 2 + (0.0, rng.uniform(0.0, 3.0) * s)
     back, chest = pose.rump + (0.0, 1 * s), pose.shoulder + (0.0, 2 * s)
-    parts.append(_Part(back, middle, (18 * s, 19 * fat), color, 255, 7))
-    parts.append(_Part(middle, chest, (19 * fat, 19.5 * s), color, 255, 7))
+    parts.append(Part(back, middle, (18 * s, 19 * fat), color, 255, 7))
+    parts.append(Part(middle, chest, (19 * fat, 19.5 * s), color, 255, 7))
     # The tail shows on the rump where it begins
-    parts.append(_Part(pose.tail[:, 0] + ahead * 2, pose.tail[:, 0], (3.4 * s, 4.2 * s), color * 0.78, 120, 5))
-    parts.append(_Part(chest + ahead * 4 + (0, -6 * s), pose.poll, (13.5 * s, 8.5 * s), color, 255, 8))
+    parts.append(Part(pose.tail[:, 0] + ahead * 2, pose.tail[:, 0], (3.4 * s, 4.2 * s), color * 0.78, 120, 5))
+    parts.append(Part(chest + ahead * 4 + (0, -6 * s), pose.poll, (13.5 * s, 8.5 * s), color, 255, 8))
     up = pose.poll + (0.0, -3 * s)
     ear = up + ahead * rng.uniform(-7, -2) + (0.0, -rng.uniform(8, 13) * s)
-    parts.append(_Part(up + ahead * 3, ear + ahead * 5, (3.4 * s, 1.2 * s), color * 0.6, 80, 8))
+    parts.append(Part(up + ahead * 3, ear + ahead * 5, (3.4 * s, 1.2 * s), color * 0.6, 80, 8))
     muzzle = pose.nose * 0.8 + pose.poll * 0.2
-    parts.append(_Part(pose.poll, muzzle, (9.5 * s, 5.2 * s), color, 230, 8))
-    parts.append(_Part(up, ear, (4.0 * s, 1.6 * s), color * 0.82, 120, 8))
+    parts.append(Part(pose.poll, muzzle, (9.5 * s, 5.2 * s), color, 230, 8))
+    parts.append(Part(up, ear, (4.0 * s, 1.6 * s), color * 0.82, 120, 8))
     eye = pose.poll * 0.72 + pose.nose * 0.28 + (0.0, -3 * s)
-    parts.append(_Part(eye, eye + (0.5, 0.0), (1.7 * s, 1.7 * s), color * 0.12, 0, 8))
+    parts.append(Part(eye, eye + (0.5, 0.0), (1.7 * s, 1.7 * s), color * 0.12, 0, 8))
     dark = np.array([26.0, 20.0, 22.0])
-    parts.append(_Part(pose.nose - ahead * 0.5, pose.nose + ahead * 0.5, (4.4 * s, 4.2 * s), dark, 0, 6))
+    parts.append(Part(pose.nose - ahead * 0.5, pose.nose + ahead * 0.5, (4.4 * s, 4.2 * s), dark, 0, 6))
     leg(2, near=True)
     leg(0, near=True)
-    return parts
+    return tuple(parts)
 
 
-def _capsules(parts: list[_Part]) -> np.ndarray:
+def _capsules(parts: tuple[Part, ...]) -> np.ndarray:
     """Outlines of all parts in OpenCV's fixed point, (frames, parts, 18, 2) int32."""
     p, q = np.stack([part.p for part in parts], axis=1), np.stack([part.q for part in parts], axis=1)
     radii = np.array([part.radii for part in parts])
@@ -128,7 +155,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, cell: tuple[float,
     return large[:height, :width]
 
 
-def _scenery(rng: np.random.Generator, ground, backdrop, pose, frames: int):
+def _scenery(rng: np.random.Generator, ground, backdrop, pose):
     """A function from a frame to the ground and backdrop behind the animal, (256, 256, 3) uint8, scrolling with the camera."""
     travel = int(np.ceil(np.abs(pose.pan).max()))
     width = CANVAS + travel

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from lastmile.screen import CANVAS
-from lastmile.tasks.limb_tracking.picture import paint
+from lastmile.tasks.limb_tracking.picture import Body, make_body, paint, shares
 
 NAMES = ("Nose", "Tail", "L fore", "R fore", "L hind", "R hind")
 """Key points in the order of the tabs. `Tail` is the base of the tail."""
@@ -65,12 +66,19 @@ class Pose(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class LimbTrackingWorld:
     """facing: 1 when the animal walks to the right, -1 to the left. points: (frames, 6, 2) canvas positions of the key points. seen:
-    (frames, 6) int8, HIDDEN, PARTLY or CLEAR. image_frames: (frames, 256, 256, 3) uint8."""
+    (frames, 6) int8, HIDDEN, PARTLY or CLEAR. image_pose, image_body: what is painted. image_rng: random numbers for the picture."""
 
     facing: int
     points: np.ndarray
     seen: np.ndarray
-    image_frames: np.ndarray
+    image_pose: Pose
+    image_body: Body
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_frames(self) -> np.ndarray:
+        """(frames, 256, 256, 3) uint8, painted when first asked for."""
+        return paint(copy.deepcopy(self.image_rng), self.image_pose, self.image_body)
 
     @property
     def frames(self) -> int:
@@ -97,11 +105,11 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> LimbTracking
     near_fore, far_fore, near_hind, far_hind = (leg.paw for leg in pose.legs)
     pairs = (near_fore, far_fore, near_hind, far_hind) if facing < 0 else (far_fore, near_fore, far_hind, near_hind)
     points = np.stack([pose.nose, pose.tail[:, 0], *pairs], axis=1)
-    image, shares = paint(rng, pose)  # shares: nose, tail, then the legs as in the pose
-    order = [0, 1, 2, 3, 4, 5] if facing < 0 else [0, 1, 3, 2, 5, 4]
-    shares = shares[:, order]
-    seen = np.where(shares >= 0.6, CLEAR, np.where(shares >= 0.3, PARTLY, HIDDEN)).astype(np.int8)
-    return LimbTrackingWorld(facing, points, seen, image)
+    body = make_body(rng, pose)
+    order = [0, 1, 2, 3, 4, 5] if facing < 0 else [0, 1, 3, 2, 5, 4]  # of the key points: nose, tail, then the legs as in the pose
+    share = shares(pose, body)[:, order]
+    seen = np.where(share >= 0.6, CLEAR, np.where(share >= 0.3, PARTLY, HIDDEN)).astype(np.int8)
+    return LimbTrackingWorld(facing, points, seen, pose, body, rng)
 
 
 def _walk(rng: np.random.Generator, frames: int, facing: int) -> Pose:

@@ -75,11 +75,7 @@ class NeuronTracingWorld:
 
     def picture(self, z: int) -> np.ndarray:
         """A slice as it is shown, (256, 256, 3) uint8."""
-        slices, noise = self._images
-        soft = cv2.GaussianBlur(slices[z], (3, 3), 0.55)
-        large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-        x, y = z * 13 % 32, z * 7 % 32
-        return cv2.cvtColor(cv2.add(large, noise[y : y + CANVAS, x : x + CANVAS], dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+        return _picture(self, z)
 
     def point(self, z: int) -> tuple[float, float]:
         """A point deep inside the target's cross-section."""
@@ -123,6 +119,17 @@ def standing(slices: int, edits: tuple[Node, ...]) -> tuple[int, ...]:
     for index, node in enumerate(edits):
         nodes[node.z] = index
     return tuple(nodes)
+
+
+@lru_cache(maxsize=64)
+def _picture(world: NeuronTracingWorld, z: int) -> np.ndarray:
+    slices, noise = world._images
+    soft = cv2.GaussianBlur(slices[z], (3, 3), 0.55)
+    large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
+    x, y = z * 13 % 32, z * 7 % 32
+    picture = cv2.cvtColor(cv2.add(large, noise[y : y + CANVAS, x : x + CANVAS], dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+    picture.flags.writeable = False
+    return picture
 
 
 @lru_cache(maxsize=1024)

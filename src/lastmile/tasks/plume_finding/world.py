@@ -99,11 +99,7 @@ class PlumeFindingWorld:
 
     def picture(self, band: int, ratio: bool) -> np.ndarray:
         """A band (gray) or its ratio to the background (colors) as it is shown, (256, 256, 3) uint8."""
-        half = (self.images.ratios if ratio else self.images.bands)[band]
-        whole = cv2.resize(half, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-        if ratio:
-            return cv2.LUT(cv2.cvtColor(whole, cv2.COLOR_GRAY2RGB), _HEAT)
-        return cv2.cvtColor(cv2.add(whole, self.images.grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+        return _picture(self, band, ratio)
 
     def at(self, share: float) -> tuple[float, float]:
         """The point of the outline at a share of its length."""
@@ -146,6 +142,18 @@ class PlumeFindingWorld:
     def overlap(self, vertices: tuple[Vertex | Close, ...]) -> Overlap:
         """The polygon of some vertices against the plume."""
         return _overlap(self, vertices)
+
+
+@lru_cache(maxsize=64)
+def _picture(world: PlumeFindingWorld, band: int, ratio: bool) -> np.ndarray:
+    half = (world.images.ratios if ratio else world.images.bands)[band]
+    whole = cv2.resize(half, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
+    if ratio:
+        picture = cv2.LUT(cv2.cvtColor(whole, cv2.COLOR_GRAY2RGB), _HEAT)
+    else:
+        picture = cv2.cvtColor(cv2.add(whole, world.images.grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+    picture.flags.writeable = False
+    return picture
 
 
 @lru_cache(maxsize=256)
