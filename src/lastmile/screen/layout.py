@@ -150,7 +150,7 @@ def _row(structure: Shape, panel: Rect) -> Places:
     between = min(24, spare // max(1, len(structure) - 1)) if len(structure) > 1 else 0
     left = panel.x + MARGIN
     for (title, count, _), across in zip(structure, columns):
-        titles.append(Rect(left, panel.y + 1, across * (width + 4) - 4, TITLE if title else 0))
+        titles.append(Rect(left, panel.y + 3, across * (width + 4) - 4, TITLE if title else 0))
         for k in range(count):
             buttons.append(Rect(left + (k % across) * (width + 4), panel.y + TITLE + 2 + (k // across) * (height + 4), width, height))
         left += across * (width + 4) - 4 + between

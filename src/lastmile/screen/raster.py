@@ -111,7 +111,7 @@ def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
                 cv2.line(image, (x, y - radius), (x, y + radius), mark.color, 1, cv2.LINE_AA, _SHIFT)
     if mark.label:
         x, y = mark.points[0]
-        text.put(image, mark.label, round(x - x0 + mark.size + 2), round(y - y0 - mark.size - 8), mark.color, 9, bold=True)
+        text.put_outlined(image, mark.label, round(x - x0 + mark.size + 2), round(y - y0 - mark.size - 8), mark.color, 9, bold=True)
 
 
 @lru_cache(maxsize=512)
@@ -179,9 +179,9 @@ def _write(image: np.ndarray, status: tuple[str, ...], look, area: Rect) -> None
             text.put(image, line, x - area.x, bar.y + 5 - area.y, theme.text, 11)
             x += text.mask(line, 11).shape[1] + 18
     else:
-        for i, line in enumerate(status):
-            line = text.fit(line, bar.width - 6, 10)
-            text.put(image, line, bar.x + 6 - area.x, bar.y + 4 + 16 * i - area.y, theme.text, 10)
+        lines = [line for item in status for line in text.wrap(item, bar.width - 8, 10)]
+        for i, line in enumerate(lines):
+            text.put(image, line, bar.x + 6 - area.x, bar.y + 2 + 15 * i - area.y, theme.text, 10)
 
 
 @lru_cache(maxsize=128)
@@ -240,7 +240,10 @@ def _button(button: Button, width: int, height: int, theme_name: str) -> np.ndar
     left = rect.x + (rect.width - coverage.shape[1] - swatch) // 2
     if button.color:
         color = button.color if button.enabled else tuple((c + d) // 2 for c, d in zip(button.color, theme.disabled))
-        cv2.circle(frame, ((left + 4) * _ONE, (rect.y + rect.height // 2) * _ONE), 4 * _ONE, color, -1, cv2.LINE_AA, _SHIFT)
+        middle = ((left + 4) * _ONE, (rect.y + rect.height // 2) * _ONE)
+        if button.active:  # a swatch of the color of an active button would not be seen on it
+            cv2.circle(frame, middle, 5 * _ONE, theme.active_text, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(frame, middle, 4 * _ONE, color, -1, cv2.LINE_AA, _SHIFT)
     text.put(frame, label, left + swatch, rect.y + (rect.height - coverage.shape[0]) // 2, ink, size)
     frame.flags.writeable = False
     return frame

@@ -48,9 +48,39 @@ def fit(text: str, width: int, size: int, bold: bool = False) -> str:
     return text + "…"
 
 
+@lru_cache(maxsize=8192)
+def wrap(text: str, width: int, size: int) -> tuple[str, ...]:
+    """The text in lines of at most `width` pixels, broken between words; a word that is too long by itself is shortened."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and mask(longer, size).shape[1] <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fit(word, width, size))
+    return tuple(lines)
+
+
+@lru_cache(maxsize=1024)
+def halo(text: str, size: int, bold: bool = False) -> np.ndarray:
+    """Coverage of a line of text widened by a pixel on all sides, (height + 2, width + 2) uint8."""
+    padded = np.pad(mask(text, size, bold), 2)
+    height, width = padded.shape
+    return np.max([padded[j : height - 2 + j, i : width - 2 + i] for j in range(3) for i in range(3)], axis=0)
+
+
 def put(image: np.ndarray, text: str, x: int, y: int, color: Color, size: int, bold: bool = False) -> None:
     """Blend a line of text into `image` (h, w, 3) with its top left corner at (x, y); what lies outside is cut."""
-    coverage = mask(text, size, bold)
+    _blend(image, mask(text, size, bold), x, y, color)
+
+
+def put_outlined(image: np.ndarray, text: str, x: int, y: int, color: Color, size: int, bold: bool = False) -> None:
+    """`put` with a dark rim, for text over pictures."""
+    _blend(image, halo(text, size, bold), x - 1, y - 1, (0, 0, 0))
+    _blend(image, mask(text, size, bold), x, y, color)
+
+
+def _blend(image: np.ndarray, coverage: np.ndarray, x: int, y: int, color: Color) -> None:
     height, width = image.shape[:2]
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + coverage.shape[1], width), min(y + coverage.shape[0], height)
     if x0 >= x1 or y0 >= y1:

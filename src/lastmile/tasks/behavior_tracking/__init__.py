@@ -34,8 +34,8 @@ class BehaviorTracking(Task):
     or the next animal marked with the tab of the one before.
 
     **Sources.** Task after Chandok and Park (2026). Share of right key points within a radius with the right identity: PCK (Yang and
-    Ramanan, IEEE TPAMI 2013) as used for animals of one look (Lauer et al., Nature Methods 2022). More animals come with fewer frames
-    than tasks.md allows, so that an episode stays below 250 steps.
+    Ramanan, IEEE TPAMI 2013) as used for animals of one look (Lauer et al., Nature Methods 2022). More animals come with fewer frames,
+    so that an episode stays below 250 steps.
     """
 
     name = "behavior_tracking"
