@@ -14,8 +14,9 @@ from lastmile.probing.activations import sample
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
 from lastmile.tasks import get_task
+from lastmile.tasks.task import RIGHT
 from lastmile.tokens import TokenStore
-from lastmile.trajectory import RIGHT, Source, read, write
+from lastmile.trajectory import Source, read, write
 
 
 @pytest.fixture(scope="module")

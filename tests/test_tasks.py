@@ -11,6 +11,7 @@ import pytest
 
 from lastmile.annotator import PHASES, make_annotator
 from lastmile.check import check, random_click
+from lastmile.config import SPLITS
 from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES
@@ -21,6 +22,7 @@ from lastmile.trajectory import Replay, Source, record
 
 pytestmark = pytest.mark.parametrize("name", task_names())
 
+PURPOSES = ("annotator", "again", "look")
 SECTIONS = ("What it is", "What is seen", "What can be done", "When it ends", "How it is scored", "Mistakes", "Sources")
 
 
@@ -72,6 +74,28 @@ def test_a_seed_gives_one_world_and_another_seed_another(name):
     np.testing.assert_array_equal(first.image(state), second.image(state))
     assert not np.array_equal(first.image(state), task.interface(other).image(state))
     assert digest(task.world((5, 1), "full")) != digest(one)
+
+
+def test_no_two_tasks_share_a_random_stream(name, monkeypatch):
+    first = {}
+    for task in task_names():
+        monkeypatch.setattr(type(get_task(task)), "make_world", staticmethod(lambda rng, difficulty: tuple(rng.integers(2**63, size=4).tolist())))
+        first[task] = {get_task(task).world((5, 1), difficulty) for difficulty in ("short", "full")}
+        first[task] |= {tuple(Source(task, split, 5).generator(1, what).integers(2**63, size=4).tolist()) for split in SPLITS for what in PURPOSES}
+    others = set().union(*(streams for task, streams in first.items() if task != name))
+    assert len(first[name]) == 1 + len(SPLITS) * len(PURPOSES) and not first[name] & others
+
+
+def test_images_do_not_depend_on_when_they_are_drawn(name):
+    """Nor do they change the world: recordings are made without drawing."""
+    task, one = get_task(name), source(name).world(0)
+    before = digest(one)
+    early = task.interface(one).image(task.interface(one).start()).copy()
+    assert digest(one) == before
+    late = pickle.loads(pickle.dumps(source(name).world(0)))
+    for state in worked(name):
+        task.interface(late).image(state)
+    np.testing.assert_array_equal(task.interface(late).image(task.interface(late).start()), early)
 
 
 def test_images_of_equal_worlds_are_equal_in_every_view(name):

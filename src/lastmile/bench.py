@@ -64,12 +64,14 @@ def bench(task: str = "colored_dots", size: str = "s", chromium: bool = True, tr
 
 
 def bench_task(name: str) -> dict[str, float]:
-    """One task: annotator steps (no drawing) and environment steps (drawn, shrunk) per second, milliseconds for a `full` world."""
+    """One task: annotator steps (no drawing) and environment steps (drawn, shrunk) per second, milliseconds for a `full` world with
+    its pictures."""
     task, look = get_task(name), Look()
     world_ms = []
     for index in range(12):
         start = time.perf_counter()
-        task.world((0, 5, index), "full")
+        interface = task.interface(task.world((0, 5, index), "full"))
+        interface.image(interface.start())
         world_ms.append(1000 * (time.perf_counter() - start))
     worlds = [task.world((0, 5, index), "full") for index in range(4)]
 

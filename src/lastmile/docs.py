@@ -82,8 +82,8 @@ def episode_picture(name: str) -> np.ndarray:
         if step in chosen:
             x, y = place % ACROSS * (WIDTH + _GAP), place // ACROSS * (_LABEL + HEIGHT + _GAP)
             image = draw(interface.screen(state, Look()))
-            for color, thick in (((255, 255, 255), 5), (_RING, 3)):
-                cv2.circle(image, tuple(c * 16 for c in at), 11 * 16, color, thick, cv2.LINE_AA, 4)
+            for color, thick in (((255, 255, 255), 4), (_RING, 2)):
+                cv2.circle(image, tuple(c * 16 for c in at), 14 * 16, color, thick, cv2.LINE_AA, 4)
             text.put(sheet, f"{step + 1} of {steps}  {columns['phase'][step]}: {columns['kind'][step]}", x, y, (34, 38, 46), 15)
             sheet[y + _LABEL : y + _LABEL + HEIGHT, x : x + WIDTH] = image
             place += 1

@@ -18,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lastmile import files
+from lastmile.annotator import PHASES
 from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH, draw_small
 from lastmile.tasks import get_task
-from lastmile.trajectory import PHASES, Trajectories
+from lastmile.trajectory import Trajectories
 
 FORMAT = "lastmile.tokens/1"
 CHUNK = 64

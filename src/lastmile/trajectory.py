@@ -18,12 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lastmile import files
-from lastmile.annotator import PHASES, click, make_annotator
+from lastmile.annotator import click, make_annotator
 from lastmile.config import SPLITS
 from lastmile.screen import Hit, Look
-from lastmile.screen.widgets import KINDS
 from lastmile.tasks import get_task
-from lastmile.tasks.task import MISTAKES, RIGHT, Interface, Score, State, Task, digest, generator
+from lastmile.tasks.task import Interface, Score, State, Task, digest, generator
 
 FORMAT = "lastmile.trajectory/1"
 LONGEST = 4000
@@ -280,5 +279,3 @@ def read(path: str | Path) -> Trajectories:
         raise TrajectoryError(f"{path}: has {len(steps)} steps, but {episodes_path(path).name} counts {int(episodes['steps'].sum())}")
     return Trajectories(path, source, steps, episodes)
 
-
-__all__ = ["KINDS", "MISTAKES", "PHASES", "RIGHT", "Episode", "Replay", "Source", "Trajectories", "TrajectoryError", "read", "record", "write"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -195,16 +195,14 @@ class Task(ABC):
     """Raised whenever worlds, interface or scores change, so that old trajectories are refused."""
     difficulties: ClassVar[Mapping[str, Any]]
     """Named difficulties, at least `short` and `full`."""
+    make_world: ClassVar[Callable[[np.random.Generator, Any], Any]]
+    """A world from a generator, which is the world's own from then on, and one value of `difficulties` (a static method)."""
     interface: ClassVar[type[Interface]]
     annotator: ClassVar[type]
     mistake_rate: ClassVar[float]
     """Share of placements that the `typical` style gets wrong."""
     chance: ClassVar[float] = 0.0
     """Score that is reached without looking (for classifications)."""
-
-    @abstractmethod
-    def make_world(self, rng: np.random.Generator, difficulty: Any) -> Any:
-        """A world from a generator and one value of `difficulties`."""
 
     @abstractmethod
     def judge(self, world: Any, earlier: tuple[Any, ...], edit: Any) -> str:

@@ -41,12 +41,10 @@ class BehaviorTracking(Task):
     name = "behavior_tracking"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = BehaviorTrackingInterface
     annotator = BehaviorTrackingAnnotator
     mistake_rate = 0.2
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: BehaviorTrackingWorld, earlier: tuple[Marker, ...], edit: Marker) -> str:
         found = world.near(edit.t, edit.u, edit.v)

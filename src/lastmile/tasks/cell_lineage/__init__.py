@@ -42,12 +42,10 @@ class CellLineage(Task):
     name = "cell_lineage"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = CellLineageInterface
     annotator = CellLineageAnnotator
     mistake_rate = 0.2
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: CellLineageWorld, earlier: tuple, edit: Point | Split) -> str:
         return reading.judge(world, earlier, edit)

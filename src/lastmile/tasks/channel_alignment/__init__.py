@@ -44,12 +44,10 @@ class ChannelAlignment(Task):
     name = "channel_alignment"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = ChannelAlignmentInterface
     annotator = ChannelAlignmentAnnotator
     mistake_rate = 0.17
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: ChannelAlignmentWorld, earlier: tuple[Point, ...], edit: Point) -> str:
         return world.verdicts((*earlier, edit))[-1]

@@ -34,12 +34,10 @@ class ColoredDots(Task):
     name = "colored_dots"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = ColoredDotsInterface
     annotator = ColoredDotsAnnotator
     mistake_rate = 0.055
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: ColoredDotsWorld, earlier: tuple[Marker, ...], edit: Marker) -> str:
         dot = world.near(edit.u, edit.v)

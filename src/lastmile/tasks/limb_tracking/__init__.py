@@ -43,12 +43,10 @@ class LimbTracking(Task):
     name = "limb_tracking"
     version = 2
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = LimbTrackingInterface
     annotator = LimbTrackingAnnotator
     mistake_rate = 0.21
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: LimbTrackingWorld, earlier: tuple[Point, ...], edit: Point) -> str:
         return _judge(world, edit)

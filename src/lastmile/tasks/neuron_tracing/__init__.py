@@ -37,12 +37,10 @@ class NeuronTracing(Task):
     name = "neuron_tracing"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = NeuronTracingInterface
     annotator = NeuronTracingAnnotator
     mistake_rate = 0.2
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: NeuronTracingWorld, earlier: tuple[Node, ...], edit: Node) -> str:
         verdict = world.verdict(edit)

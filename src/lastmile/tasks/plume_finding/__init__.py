@@ -43,12 +43,10 @@ class PlumeFinding(Task):
     name = "plume_finding"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = PlumeFindingInterface
     annotator = PlumeFindingAnnotator
     mistake_rate = 0.2
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: PlumeFindingWorld, earlier: tuple[Vertex | Close, ...], edit: Vertex | Close) -> str:
         if isinstance(edit, Vertex):

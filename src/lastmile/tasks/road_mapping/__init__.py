@@ -44,12 +44,10 @@ class RoadMapping(Task):
     name = "road_mapping"
     version = 1
     difficulties = DIFFICULTIES
+    make_world = staticmethod(make_world)
     interface = RoadMappingInterface
     annotator = RoadMappingAnnotator
     mistake_rate = 0.22
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
 
     def judge(self, world: RoadMappingWorld, earlier: Edits, edit: Node | Link) -> str:
         return verdicts(world, (*earlier, edit))[-1]
