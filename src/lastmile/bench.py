@@ -64,15 +64,15 @@ def bench(task: str = "colored_dots", size: str = "s", chromium: bool = True, tr
 
 
 def bench_task(name: str) -> dict[str, float]:
-    """One task: annotator steps (no drawing) and environment steps (drawn, shrunk) per second, milliseconds for a `full` world with
-    its pictures."""
+    """One task: annotator steps (no drawing) and environment steps (drawn, shrunk) per second, milliseconds of one core
+    for a `full` world with its first picture."""
     task, look = get_task(name), Look()
     world_ms = []
     for index in range(12):
-        start = time.perf_counter()
+        start = time.process_time()
         interface = task.interface(task.world((0, 5, index), "full"))
         interface.image(interface.start())
-        world_ms.append(1000 * (time.perf_counter() - start))
+        world_ms.append(1000 * (time.process_time() - start))
     worlds = [task.world((0, 5, index), "full") for index in range(4)]
 
     def annotate() -> int:

@@ -54,6 +54,21 @@ class Tissue(NamedTuple):
     drift: np.ndarray
 
 
+class Stain(NamedTuple):
+    """How the tissue is stained. tone: (256,) of the cells. shade, owner: (slices, 160, 160) uint8, how dark mitochondria and vesicles are, and
+    the cell that they belong to. grain: (256, 256) texture. light: (128, 128) and gain, offset: (slices,) unevenness. noise: (288, 288) int8 of
+    the detector."""
+
+    tone: np.ndarray
+    shade: np.ndarray
+    owner: np.ndarray
+    grain: np.ndarray
+    light: np.ndarray
+    gain: np.ndarray
+    offset: np.ndarray
+    noise: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronTracingWorld:
     """labels: (slices, 128, 128) uint8, the cell at each half px. target: its label. center: (slices, 2) float32, a point deep inside the
@@ -67,11 +82,9 @@ class NeuronTracingWorld:
     image_rng: np.random.Generator
 
     @cached_property
-    def _images(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slices, (slices, 128, 128) uint8, and grain of the detector, (288, 288) int8, drawn when first asked for."""
-        rng = copy.deepcopy(self.image_rng)
-        slices = _render(rng, self.labels, *self.image_tissue)
-        return slices, (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
+    def image_stain(self) -> Stain:
+        """How the tissue is stained, made when a picture is first asked for."""
+        return _stain(copy.deepcopy(self.image_rng), self.image_tissue)
 
     def picture(self, z: int) -> np.ndarray:
         """A slice as it is shown, (256, 256, 3) uint8."""
@@ -123,11 +136,11 @@ def standing(slices: int, edits: tuple[Node, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _picture(world: NeuronTracingWorld, z: int) -> np.ndarray:
-    slices, noise = world._images
-    soft = cv2.GaussianBlur(slices[z], (3, 3), 0.55)
+    soft = cv2.GaussianBlur(_render(world.labels[z], z, world.image_tissue, world.image_stain), (3, 3), 0.55)
     large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
     x, y = z * 13 % 32, z * 7 % 32
-    picture = cv2.cvtColor(cv2.add(large, noise[y : y + CANVAS, x : x + CANVAS], dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+    noise = world.image_stain.noise[y : y + CANVAS, x : x + CANVAS]
+    picture = cv2.cvtColor(cv2.add(large, noise, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
     picture.flags.writeable = False
     return picture
 
@@ -228,11 +241,13 @@ def _smooth(rng: np.random.Generator, sigma: float, channels: int, side: int = _
 def _maps(rng: np.random.Generator, slices: int) -> np.ndarray:
     """(slices, 128, 128, 2) float32: where on the padded grid each visible half px comes from; an elastic deformation that changes
     slowly with z. Fields and turns are rounded, so that all that follows is exact and the same on every machine."""
-    field = [np.round(64 * (2.6 * _smooth(rng, 11, 2) + 0.9 * _smooth(rng, 3.5, 2))) / 64 for _ in range(2)]
+    first, second = (np.float32(np.round(64 * (2.6 * _smooth(rng, 11, 2) + 0.9 * _smooth(rng, 3.5, 2))) / 64) for _ in range(2))
     turn = 2 * np.pi * (np.arange(slices) / rng.uniform(30, 45) + rng.random())
     base = np.stack(np.meshgrid(np.arange(_SIDE), np.arange(_SIDE)), -1).astype(np.float32) + _PAD
-    cos, sin = ((np.round(256 * f(turn)) / 256).astype(np.float32)[:, None, None, None] for f in (np.cos, np.sin))
-    return base + cos * field[0].astype(np.float32) + sin * field[1].astype(np.float32)
+    maps = np.empty((slices, *base.shape), np.float32)
+    for z, (cos, sin) in enumerate(zip(*((np.round(256 * f(turn)) / 256).tolist() for f in (np.cos, np.sin)))):
+        np.add(base, cos * first + sin * second, out=maps[z])
+    return maps
 
 
 def _labels(seeds: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -293,27 +308,28 @@ def _whole(mask: np.ndarray) -> bool:
     return count == 2 or sorted(stats[1:, cv2.CC_STAT_AREA])[-2] <= 6
 
 
-def _render(
-    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, seeds: np.ndarray, maps: np.ndarray, drift: np.ndarray
-) -> np.ndarray:
-    """(slices, 128, 128) uint8: cytoplasm of various tones, mitochondria, vesicles, dark membranes, uneven staining."""
-    slices = len(labels)
+def _stain(rng: np.random.Generator, tissue: Tissue) -> Stain:
+    """Cytoplasm of various tones, mitochondria, vesicles, uneven staining, noise."""
+    slices = len(tissue.depth)
     tone = np.clip(rng.normal(172, 11, 256), 140, 200).astype(np.float32)
-    shade, owner = _organelles(rng, seeds)
+    shade, owner = _organelles(rng, tissue.seeds)
     grain = (6 * _smooth(rng, 1.1, 1, 2 * _SIDE) + 5 * _smooth(rng, 4.0, 1, 2 * _SIDE))[..., 0].astype(np.float32)
     light = 1 + 0.05 * _smooth(rng, 30, 1)[..., 0].astype(np.float32)
     gain, offset = rng.normal(1, 0.025, slices).astype(np.float32), rng.normal(0, 2, slices).astype(np.float32)
-    corner = np.clip(np.floor(_SIDE / 2 - drift + 0.5), 0, _SIDE).astype(int)
-    image = np.empty(labels.shape, np.uint8)
-    for z in range(slices):
-        dark = cv2.remap(shade[z], maps[z], None, cv2.INTER_LINEAR) * (cv2.remap(owner[z], maps[z], None, cv2.INTER_NEAREST) == labels[z])
-        x, y = corner[z]
-        plane = tone[labels[z]] + grain[y : y + _SIDE, x : x + _SIDE]  # the texture drifts with the tissue
-        plane -= dark * np.clip(depth[z] - 1, 0, 1)
-        plane -= (plane - 42) * np.exp(depth[z] ** 2 * np.float32(-0.9))
-        plane *= light * gain[z]
-        image[z] = np.clip(plane + offset[z], 0, 255)
-    return image
+    noise = (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
+    return Stain(tone, shade, owner, grain, light, gain, offset, noise)
+
+
+def _render(labels: np.ndarray, z: int, tissue: Tissue, stain: Stain) -> np.ndarray:
+    """A slice, (128, 128) uint8, with dark membranes; its texture drifts with the tissue."""
+    depth, maps = tissue.depth[z], tissue.maps[z]
+    dark = cv2.remap(stain.shade[z], maps, None, cv2.INTER_LINEAR) * (cv2.remap(stain.owner[z], maps, None, cv2.INTER_NEAREST) == labels)
+    x, y = np.clip(np.floor(_SIDE / 2 - tissue.drift[z] + 0.5), 0, _SIDE).astype(int)
+    plane = stain.tone[labels] + stain.grain[y : y + _SIDE, x : x + _SIDE]
+    plane -= dark * np.clip(depth - 1, 0, 1)
+    plane -= (plane - 42) * np.exp(depth**2 * np.float32(-0.9))
+    plane *= stain.light * stain.gain[z]
+    return np.clip(plane + stain.offset[z], 0, 255).astype(np.uint8)
 
 
 def _organelles(rng: np.random.Generator, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -330,13 +346,13 @@ def _organelles(rng: np.random.Generator, seeds: np.ndarray) -> tuple[np.ndarray
     owner[z, y[z, k, s], x[z, k, s]] = synaptic[k]
     for cell in np.nonzero(rng.random(count) < 0.45)[0].tolist():
         first, last = int(rng.integers(-8, slices)), int(rng.integers(7, 22))
-        axes, angle, spin = rng.uniform((2.4, 1.7), (4.4, 2.7)), rng.uniform(0, 180), rng.uniform(-6, 6)
+        (long, wide), angle, spin = (16 * rng.uniform((2.4, 1.7), (4.4, 2.7))).tolist(), rng.uniform(0, 180), rng.uniform(-6, 6)
         path = (middle[:, cell] + rng.normal(0, 2.2, 2)).tolist()
         for z in range(max(first, 0), min(first + last, slices)):
             x, y = path[z]
             if 4 < x < _GRID - 4 and 4 < y < _GRID - 4:
                 fade = min(1.0, 0.45 + 0.3 * min(z - first, first + last - 1 - z))
-                spot, size = (round(x * 16), round(y * 16)), (round(axes[0] * fade * 16), round(axes[1] * fade * 16))
+                spot, size = (round(x * 16), round(y * 16)), (round(long * fade), round(wide * fade))
                 turn = angle + spin * (z - first)
                 cv2.ellipse(owner[z], spot, (size[0] + 16, size[1] + 16), turn, 0, 360, cell, -1, cv2.LINE_8, 4)
                 cv2.ellipse(shade[z], spot, size, turn, 0, 360, 58, -1, cv2.LINE_AA, 4)
