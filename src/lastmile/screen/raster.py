@@ -16,6 +16,7 @@ from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES, Theme
 from lastmile.screen.widgets import CANVAS, HEIGHT, WIDTH, Button, Color, Mark, Rect, Screen, Widget
 
+cv2.setNumThreads(1)  # pictures are small, and cores are shared out among processes
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _ONE = 1 << _SHIFT
 
