@@ -82,7 +82,7 @@ def test_predictions_are_teacher_forced(policy, token_file):
     assert clicks.shape == (store.frames, 2) and nats.shape == (store.frames,) and (nats > 0).all()
     assert (clicks >= 0).all() and (clicks < [448, 336]).all()
     a, b = store.starts[1:3]
-    alone = policy.predict_episode(store.screens(a, b), store.clicks[a:b])
+    alone = policy.predict_episode(store.screens(a, b), store.clicks[a:b], store.targets[a:b])
     assert np.array_equal(clicks[a:b], alone[0]) and np.allclose(nats[a:b], alone[1], atol=1e-5)
 
 

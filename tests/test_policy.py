@@ -47,7 +47,7 @@ def batch(b: int, t: int, seed: int = 0) -> dict[str, torch.Tensor]:
     clicks = torch.from_numpy(clicks).long().view(b, t, 2)
     previous = torch.cat([torch.full((b, 1, 2), -1), clicks[:, :-1]], 1)
     mask = torch.ones(b, t, dtype=torch.bool)
-    return {"screens": torch.from_numpy(screens).view(b, t, 126, 168, 3), "clicks": clicks, "previous": previous, "mask": mask}
+    return {"screens": torch.from_numpy(screens).view(b, t, 126, 168, 3), "targets": clicks, "previous": previous, "mask": mask}
 
 
 @pytest.mark.parametrize("size, millions", [("xs", 0.5), ("s", 1.6), ("m", 5), ("l", 20)])
@@ -72,7 +72,7 @@ def test_padding_does_not_matter(encoder, context, head):
     with torch.no_grad():
         nll = policy.loss(data)
         assert nll.shape == (3, 4) and torch.equal(nll[1, 2:], torch.zeros(2)) and bool((nll[data["mask"]] > 0).all())
-        for name in ("screens", "clicks", "previous"):
+        for name in ("screens", "targets", "previous"):
             data[name][1, 2:] = 7
         torch.testing.assert_close(policy.loss(data), nll)
 
@@ -183,7 +183,7 @@ def test_a_rollout_depends_on_nothing_else_in_the_batch(encoder, context, head, 
 def test_teacher_forcing_is_what_a_rollout_does(encoder, context, head, monkeypatch):
     monkeypatch.setattr("lastmile.policy.policy.CHUNK", 5)  # chunks end inside windows
     policy, (screens, clicks) = make(head, window=4, encoder=encoder, context=context), episode(13)
-    modes, nll = policy.predict_episode(screens, clicks)
+    modes, nll = policy.predict_episode(screens, clicks, clicks)
     memory = policy.begin(2)
     for t in range(13):
         previous = torch.from_numpy(clicks[t - 1 : t] if t else np.array([[-1, -1]])).long()
@@ -223,7 +223,7 @@ def test_saved_and_loaded(encoder, context, head, tmp_path):
     policy.save(tmp_path / "p")
     again = Policy.load(tmp_path / "p")
     assert again.settings == policy.settings and not again.training
-    for one, other in zip(policy.predict_episode(screens, clicks), again.predict_episode(screens, clicks)):
+    for one, other in zip(policy.predict_episode(screens, clicks, clicks), again.predict_episode(screens, clicks, clicks)):
         assert np.array_equal(one, other)
     first = (tmp_path / "p" / "policy.safetensors").read_bytes()
     policy.save(tmp_path / "p")
@@ -322,7 +322,7 @@ def test_no_frame_is_encoded_twice(kinds, monkeypatch):
     policy.loss(data)
     assert sum(encoded) == 10  # padding is not encoded either
     encoded.clear()
-    policy.predict_episode(screens, clicks)
+    policy.predict_episode(screens, clicks, clicks)
     assert sum(encoded) == 11
     encoded.clear()
     memory, screens = policy.begin(2), torch.from_numpy(screens)

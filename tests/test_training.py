@@ -49,6 +49,7 @@ class Toy:
                 self.images[k, 20:27, 140:160] = (220, 40, 40)
         on_button = np.stack([rng.integers(270, 425, self.frames), rng.integers(12, 42, self.frames)], 1)
         self.clicks = np.where(self.button[:, None], on_button, np.stack([x, y], 1)).astype(np.int16)
+        self.targets = np.where(self.button[:, None], np.array([[347, 27]]), self.clicks).astype(np.int16)
 
     def screens(self, start: int, stop: int) -> np.ndarray:
         return self.images[start:stop]
@@ -172,7 +173,7 @@ def test_batches_know_where_episodes_begin():
         assert batch["mask"][row].tolist() == [True] * n + [False] * (4 - n)
         for i in range(n):
             k = start + i
-            assert batch["clicks"][row, i].tolist() == toy.clicks[k].tolist()
+            assert batch["targets"][row, i].tolist() == toy.targets[k].tolist()
             assert batch["previous"][row, i].tolist() == ([-1, -1] if k in (0, 5) else toy.clicks[k - 1].tolist())
             assert np.array_equal(batch["screens"][row, i].numpy(), toy.images[k])
 
@@ -191,7 +192,7 @@ def test_it_learns(tmp_path, head, frames):
     training = Training(frames=frames, batch=2, snapshots=1, learning_rate=2e-3)
     train(tmp_path / "run", PolicySettings(size="xs", head=head, window=4), training, 0, [toy], [], {}, tmp_path / "out", threads=1)
     policy = Policy.load(tmp_path / "out")
-    found = [policy.predict_episode(held.screens(a, b), held.clicks[a:b]) for a, b in zip(held.starts[:-1], held.starts[1:])]
+    found = [policy.predict_episode(held.screens(a, b), held.clicks[a:b], held.targets[a:b]) for a, b in zip(held.starts[:-1], held.starts[1:])]
     modes, nll = (np.concatenate(values) for values in zip(*found))
     on_button = (modes[:, 0] >= 260) & (modes[:, 1] < 50)
     assert (on_button == held.button).mean() > 0.9

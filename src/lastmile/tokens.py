@@ -23,7 +23,7 @@ from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH, draw_small
 from lastmile.tasks import get_task
 from lastmile.trajectory import Trajectories
 
-FORMAT = "lastmile.tokens/1"
+FORMAT = "lastmile.tokens/2"
 CHUNK = 64
 """Most frames in a chunk."""
 PIECES = 4
@@ -112,10 +112,15 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
     progress: called with the number of frames after each episode. Raises TrajectoryError if a world no longer fits.
     """
     starts = trajectories.starts
-    blobs, first_frames = [], []
+    blobs, first_frames, targets = [], [], []
     for number in range(len(starts) - 1):
         replay = trajectories.open(number)
-        frames = np.stack([draw_small(replay.interface.screen(state, replay.look)) for state, _, _ in replay.states()])
+        frames = []
+        for (state, hit, _), click in zip(replay.states(), replay.clicks.tolist()):
+            screen = replay.interface.screen(state, replay.look)
+            frames.append(draw_small(screen))
+            targets.append(screen.widget(hit.widget).rect.middle if hit.widget not in ("", "canvas") else click)
+        frames = np.stack(frames)
         parts = -(-len(frames) // CHUNK)
         cuts = np.linspace(0, len(frames), parts + 1).round().astype(int)
         for a, b in zip(cuts[:-1], cuts[1:]):
@@ -130,6 +135,7 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
         "chunk_frames": np.array([*first_frames, len(steps)], np.int64),
         "starts": starts,
         "clicks": np.ascontiguousarray(steps[["x", "y"]].to_numpy(np.int16)),  # safetensors writes the memory as it lies
+        "targets": np.array(targets, np.int16),
         "phase": np.array([PHASES.index(p) for p in steps["phase"]], np.int8),
         "position": steps["position"].to_numpy(np.float32),
         "open_mistakes": steps["open_mistakes"].to_numpy(np.int16),
@@ -143,7 +149,7 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
 class TokenStore:
     """A token file, open for reading.
 
-    task, split: what it holds. frames: number of frames. starts: (episodes + 1,) first frame of each episode. clicks: (frames, 2) int16, logical
+    task, split: what it holds. targets: (frames, 2) int16, what a policy is to predict: the click, or the middle of the button that it hit. frames: number of frames. starts: (episodes + 1,) first frame of each episode. clicks: (frames, 2) int16, logical
     px. phase: (frames,) index into PHASES. position: (frames,) 0 to 1. open_mistakes: (frames,) counts.
     Raises TokenError naming the file when it is missing, truncated, foreign, or of another version of format or task.
     """
@@ -172,7 +178,7 @@ class TokenStore:
         self.task, self.split = meta["task"], meta["split"]
         try:
             get = self._file.get_tensor
-            self.starts, self.clicks = get("starts"), get("clicks")
+            self.starts, self.clicks, self.targets = get("starts"), get("clicks"), get("targets")
             self.phase, self.position, self.open_mistakes = get("phase"), get("position"), get("open_mistakes")
             self._chunk_frames, self._offsets = get("chunk_frames"), get("blob_offsets")
             self._blobs = self._file.get_slice("blobs")

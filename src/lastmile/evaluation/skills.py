@@ -28,10 +28,10 @@ SKILLS = ("valid", "action", "button", *(f"placement@{k}" for k in RADII), "deci
 
 
 def predictions(policy: Policy, tokens: TokenStore) -> tuple[np.ndarray, np.ndarray]:
-    """The policy's most likely clicks on all frames of a token file, (frames, 2), and the nats of the annotator's clicks, (frames,)."""
+    """The policy's most likely clicks on all frames of a token file, (frames, 2), and the nats of what was to be predicted, (frames,)."""
     modes, nlls = [], []
     for start, stop in zip(tokens.starts[:-1].tolist(), tokens.starts[1:].tolist()):
-        clicks, nats = policy.predict_episode(tokens.screens(start, stop), tokens.clicks[start:stop])
+        clicks, nats = policy.predict_episode(tokens.screens(start, stop), tokens.clicks[start:stop], tokens.targets[start:stop])
         modes.append(clicks)
         nlls.append(nats)
     return np.concatenate(modes), np.concatenate(nlls)

@@ -125,7 +125,7 @@ def _training_rate(settings: PolicySettings, device: torch.device, half: bool, s
     shape = (windows, settings.window)
     batch = {
         "screens": torch.randint(0, 256, (*shape, SMALL_HEIGHT, SMALL_WIDTH, 3), dtype=torch.uint8),
-        "clicks": torch.stack([torch.randint(0, WIDTH, shape), torch.randint(0, HEIGHT, shape)], -1),
+        "targets": torch.stack([torch.randint(0, WIDTH, shape), torch.randint(0, HEIGHT, shape)], -1),
         "previous": torch.stack([torch.randint(0, WIDTH, shape), torch.randint(0, HEIGHT, shape)], -1),
         "mask": torch.ones(shape, dtype=torch.bool),
     }

@@ -27,13 +27,26 @@ class Block(nn.Module):
         return x + y.permute(0, 2, 3, 1)
 
 
+class Texture(nn.Module):
+    """What things look like, wherever they are: two small strided convolutions over all pixels, to a map of a third, then a sixth of the height
+    and width. Cells are cut without overlap, so to the stem the same spot looks different at each place within a cell; here it does not."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, channels // 2, 6, stride=3, padding=2)
+        self.second = nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1)
+
+    def forward(self, screens: Tensor) -> Tensor:  # (N, height, width, 3) uint8 -> (N, C, height / 6, width / 6)
+        return F.relu(self.second(F.relu(self.first(pixels(screens).permute(0, 3, 1, 2)), inplace=True)), inplace=True)
+
+
 class ConvEncoder(nn.Module):
     """Convolutions from scratch.
 
     A stem of one matrix product for each 7 x 7 pixel cell, residual blocks on the grid of cells, then on the grid merged two by two, whose
     features are added back to the cells they came from. Every cell so sees 5 x 5 cells finely and about 14 x 14 coarsely; what is
-    further away reaches it through the frame vector. That is a linear map of all coarse cells, which keeps positions, plus one of their mean and
-    maximum, which tells what there is wherever it is.
+    further away reaches it through the frame vector. That is a linear map of all coarse cells, which keeps positions, plus one of the mean and
+    maximum of them and of the textures, which tells what there is wherever it is. Textures enter the merged grid as their maximum over each cell.
 
     On a CPU nearly all time goes into large 3 x 3 convolutions, which oneDNN runs at the rate of a plain matrix product; depthwise
     convolutions with 1 x 1 products need fewer operations but run at a third of that rate.
@@ -55,6 +68,8 @@ class ConvEncoder(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn(self.rows, self.columns, size.fine))
         self.fine = nn.ModuleList(Block(size.fine) for _ in range(size.fine_blocks))
         self.merge = nn.Linear(4 * size.fine, size.coarse)
+        self.texture = Texture(size.texture)
+        self.textured = nn.Linear(size.texture, size.coarse)
         self.coarse = nn.ModuleList(Block(size.coarse) for _ in range(size.coarse_blocks))
         self.up = nn.Linear(size.coarse, size.fine)
         self.norm = nn.LayerNorm(size.fine)
@@ -62,8 +77,8 @@ class ConvEncoder(nn.Module):
         flat = self.rows // 2 * (self.columns // 2) * size.squeeze
         self.vector_norm = nn.LayerNorm(flat)
         self.vector = nn.Linear(flat, size.width)
-        self.anywhere_norm = nn.LayerNorm(2 * size.coarse)
-        self.anywhere = nn.Linear(2 * size.coarse, size.width)
+        self.anywhere_norm = nn.LayerNorm(2 * (size.coarse + size.texture))
+        self.anywhere = nn.Linear(2 * (size.coarse + size.texture), size.width)
 
     def patches(self, screens: Tensor) -> Tensor:
         """(N, height, width, 3) uint8 -> (N, rows, columns, 7 * 7 * 3) uint8, the pixels of each cell."""
@@ -76,12 +91,14 @@ class ConvEncoder(nn.Module):
         for block in self.fine:
             x = block(x)
         merged = x.reshape(n, half_rows, 2, half_columns, 2, -1).permute(0, 1, 3, 2, 4, 5)
-        z = self.merge(merged.reshape(n, half_rows, half_columns, -1))  # (N, H/2, W/2, K)
+        texture = self.texture(paste(patches, CELL))  # (N, X, height / 6, width / 6)
+        strongest = F.adaptive_max_pool2d(texture, (half_rows, half_columns)).permute(0, 2, 3, 1)
+        z = self.merge(merged.reshape(n, half_rows, half_columns, -1)) + self.textured(strongest)  # (N, H/2, W/2, K)
         for block in self.coarse:
             z = block(z)
         z = F.relu(z)
-        pooled = self.anywhere_norm(torch.cat([z.mean((1, 2)), z.amax((1, 2))], 1))  # (N, 2 K)
-        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(pooled)  # (N, D)
+        pooled = torch.cat([z.mean((1, 2)), z.amax((1, 2)), texture.mean((2, 3)), strongest.amax((1, 2))], 1)  # (N, 2 (K + X))
+        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(self.anywhere_norm(pooled))  # (N, D)
         x = x.reshape(n, half_rows, 2, half_columns, 2, -1) + self.up(z)[:, :, None, :, None]
         return self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
 
@@ -104,3 +121,9 @@ def cut(screens: Tensor, screen: tuple[int, int], side: int) -> Tensor:
         raise ValueError(f"screens: expected (frames, {height}, {width}, 3), got {tuple(screens.shape)}")
     x = screens.reshape(-1, height // side, side, width // side, side, 3).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(-1, height // side, width // side, side * side * 3)
+
+
+def paste(patches: Tensor, side: int) -> Tensor:
+    """(N, rows, columns, side * side * 3) -> (N, height, width, 3): undoes `cut`."""
+    n, rows, columns, _ = patches.shape
+    return patches.view(n, rows, columns, side, side, 3).transpose(2, 3).reshape(n, rows * side, columns * side, 3)

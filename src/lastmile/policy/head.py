@@ -49,7 +49,7 @@ class PointerHead(nn.Module):
         self.rows, self.columns = rows, columns
         self.cell_key = nn.Linear(channels, channels)
         self.cell_query = nn.Linear(size.width, channels)
-        self.cell_score = nn.Linear(channels, 1)
+        self.cell_score = nn.Linear(channels, 1, bias=False)
         self.cell_prior = nn.Linear(size.width, rows * columns)
         self.place_near = nn.Conv2d(3, size.place, 5)
         self.place_far = nn.Conv2d(size.place, size.place, 3)

@@ -179,16 +179,16 @@ class Policy(nn.Module):
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Negative log-likelihood of every click, (B, T) nats, 0 where the mask is off.
 
-        batch: screens (B, T, 126, 168, 3) uint8, clicks and previous (B, T, 2), mask (B, T) bool: real frames, from position 0 on.
+        batch: screens (B, T, 126, 168, 3) uint8, targets and previous (B, T, 2), mask (B, T) bool: real frames, from position 0 on.
         """
         mask = batch["mask"]
         b, t = mask.shape
         real = mask.flatten().nonzero()[:, 0]  # padding is not worth encoding
-        screens, previous, clicks = (batch[name].flatten(0, 1)[real] for name in ("screens", "previous", "clicks"))
+        screens, previous, targets = (batch[name].flatten(0, 1)[real] for name in ("screens", "previous", "targets"))
         frames = self.encode(screens, previous)
         tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, real, frames.tokens)
         context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[real]
-        nll = self.head.loss(context, frames.cells, frames.patches, clicks)
+        nll = self.head.loss(context, frames.cells, frames.patches, targets)
         return nll.new_zeros(b * t).index_copy(0, real, nll).view(b, t)
 
     def begin(self, rows: int) -> Memory:
@@ -228,13 +228,17 @@ class Policy(nn.Module):
         return self.head.sample(context, frames.cells, frames.patches, temperature, uniforms.to(self.device))
 
     @torch.inference_mode()
-    def predict_episode(self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def predict_episode(
+        self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor, targets: np.ndarray | Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Teacher-forced prediction of an episode, each step from exactly the screens that a rollout would remember.
 
-        screens: (n, 126, 168, 3) uint8. clicks: (n, 2), what the annotator did. Returns modes (n, 2) int64 and the nats of the clicks, (n,).
+        screens: (n, 126, 168, 3) uint8. clicks: (n, 2), what the annotator did; targets: (n, 2), what is to be predicted. Returns modes (n, 2) int64
+        and the nats of the targets, (n,).
         """
-        modes, nlls = [], []
-        for frames, context, _, truth in self._teach(screens, clicks):
+        modes, nlls, wanted = [], [], iter(torch.as_tensor(targets).long().split(CHUNK))
+        for frames, context, _ in self._teach(screens, clicks):
+            truth = next(wanted).to(self.device)
             modes.append(self.head.mode(context, frames.cells, frames.patches).cpu())
             nlls.append(self.head.loss(context, frames.cells, frames.patches, truth).cpu())
         return torch.cat(modes).numpy(), torch.cat(nlls).numpy()
@@ -244,14 +248,14 @@ class Policy(nn.Module):
         """Activations at every step of an episode, (n, D) float32 by name: `encoder` (frame vector), `token` (what of it enters the
         transformer, with the previous click if that is an input), `layer1` and so on (residual stream of the transformer at the newest frame)."""
         found: dict[str, list[Tensor]] = {}
-        for frames, _, layers, _ in self._teach(screens, clicks):
+        for frames, _, layers in self._teach(screens, clicks):
             named = {"encoder": frames.vectors, "token": frames.tokens[:, -1], **{f"layer{i}": x for i, x in enumerate(layers, 1)}}
             for name, values in named.items():
                 found.setdefault(name, []).append(values.float().cpu())
         return {name: torch.cat(values).numpy() for name, values in found.items()}
 
     def _teach(self, screens, clicks):
-        """Chunks of an episode: frames, context (N, D), layer outputs and true clicks (N, 2)."""
+        """Chunks of an episode: frames, context (N, D) and layer outputs."""
         screens, clicks = torch.as_tensor(screens), torch.as_tensor(clicks).long()
         if len(screens) != len(clicks) or not len(clicks):
             raise ValueError(f"an episode needs as many clicks as screens, at least one; got {len(clicks)} and {len(screens)}")
@@ -268,7 +272,7 @@ class Policy(nn.Module):
             index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
             parts = [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together))]
             layers = [torch.cat(each) for each in zip(*(outputs for _, outputs in parts))]
-            yield frames, torch.cat([context for context, _ in parts]), layers, clicks[part].to(self.device)
+            yield frames, torch.cat([context for context, _ in parts]), layers
             past = tokens[len(tokens) - min(window - 1, len(tokens)) :]
 
     def save(self, folder: str | Path) -> None:

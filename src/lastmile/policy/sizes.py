@@ -18,7 +18,7 @@ class Size:
     """Widths and depths.
 
     fine, fine_blocks: channels and residual blocks of `conv` on the full grid (18 x 24). coarse, coarse_blocks: the same on the grid merged two by
-    two (9 x 12). vit: width, layers and heads of `vit`. squeeze: channels of a coarse cell that go into the frame vector. width, layers, heads: the
+    two (9 x 12). texture: channels of its textures. vit: width, layers and heads of `vit`. squeeze: channels of a coarse cell that go into the frame vector. width, layers, heads: the
     causal transformer; feed_forward: width of its perceptrons over its own. place: channels of the map from which the place inside a cell is chosen.
     """
 
@@ -26,6 +26,7 @@ class Size:
     fine_blocks: int
     coarse: int
     coarse_blocks: int
+    texture: int
     vit_width: int
     vit_layers: int
     vit_heads: int
@@ -38,11 +39,11 @@ class Size:
 
 
 SIZES = {
-    "xs": Size(32, 1, 48, 1, 64, 3, 2, squeeze=8, width=96, layers=2, heads=4, place=16),
-    "s": Size(48, 1, 96, 1, 96, 4, 3, squeeze=12, width=160, layers=3, heads=4, place=24),
-    "m": Size(64, 2, 128, 2, 128, 6, 4, squeeze=16, width=256, layers=4, heads=8, place=32),
-    "l": Size(96, 2, 192, 3, 192, 8, 6, squeeze=16, width=512, layers=5, heads=8, place=48),
-    "paper": Size(96, 2, 192, 3, 192, 8, 6, squeeze=4, width=512, layers=8, heads=8, place=48, feed_forward=0),
+    "xs": Size(32, 1, 48, 1, 16, 64, 3, 2, squeeze=8, width=96, layers=2, heads=4, place=16),
+    "s": Size(48, 1, 96, 1, 32, 96, 4, 3, squeeze=12, width=160, layers=3, heads=4, place=24),
+    "m": Size(64, 2, 128, 2, 48, 128, 6, 4, squeeze=16, width=256, layers=4, heads=8, place=32),
+    "l": Size(96, 2, 192, 3, 64, 192, 8, 6, squeeze=16, width=512, layers=5, heads=8, place=48),
+    "paper": Size(96, 2, 192, 3, 64, 192, 8, 6, squeeze=4, width=512, layers=8, heads=8, place=48, feed_forward=0),
 }
 """With `conv` about 0.5, 1.6, 5 and 20 million parameters. `paper`: the published transformer of 8 layers, 512 wide, with 8 heads. The total given for
 it and ViT-B/14 (86.6 million) is about 95 million, which is what its layers take without perceptrons; with them it would be 112."""
@@ -101,7 +102,10 @@ def _conv(size: Size, cells: int) -> int:
     coarse = cells // 4
     found = cells * CELL * CELL * 3 * size.fine + size.fine_blocks * 2 * cells * 9 * size.fine**2
     found += coarse * 4 * size.fine * size.coarse + size.coarse_blocks * 2 * coarse * 9 * size.coarse**2
-    return found + coarse * size.coarse * (size.fine + size.squeeze) + (coarse * size.squeeze + 2 * size.coarse) * size.width
+    third, sixth = (SMALL_HEIGHT // 3) * (SMALL_WIDTH // 3), (SMALL_HEIGHT // 6) * (SMALL_WIDTH // 6)
+    found += (third * 108 + sixth * 9 * size.texture) * (size.texture // 2) + coarse * size.texture * size.coarse
+    pooled = 2 * (size.coarse + size.texture)
+    return found + coarse * size.coarse * (size.fine + size.squeeze) + (coarse * size.squeeze + pooled) * size.width
 
 
 def _transformer(width: int, layers: int, tokens: int, seen: int, feed_forward: int = 4) -> int:

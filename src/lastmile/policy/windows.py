@@ -25,7 +25,8 @@ class Store(Protocol):
     """What training needs of a TokenStore."""
 
     starts: np.ndarray  # (episodes + 1,)
-    clicks: np.ndarray  # (frames, 2)
+    clicks: np.ndarray  # (frames, 2), what was done
+    targets: np.ndarray  # (frames, 2), what is to be predicted
 
     def screens(self, start: int, stop: int) -> np.ndarray: ...  # (stop - start, 126, 168, 3) uint8
 
@@ -47,7 +48,7 @@ class FirstEpisodes:
             raise ValueError(f"episodes: expected 1 to {there}, as many as {getattr(store, 'path', 'the store')} has, got {count}")
         self.store, self.starts = store, store.starts[: count + 1]
         self.path = getattr(store, "path", None)
-        self.clicks = store.clicks[: int(self.starts[-1])]
+        self.clicks, self.targets = (each[: int(self.starts[-1])] for each in (store.clicks, store.targets))
 
     def screens(self, start: int, stop: int) -> np.ndarray:
         return self.store.screens(start, stop)
@@ -153,10 +154,10 @@ class WindowSampler:
 
 
 def read_batch(stores: Sequence[Store], chosen: Sequence[Window], length: int) -> dict[str, Tensor]:
-    """Windows as the policy takes them: screens (B, T, 126, 168, 3) uint8, clicks and previous (B, T, 2) int64, mask (B, T); T = length."""
+    """Windows as the policy takes them: screens (B, T, 126, 168, 3) uint8, targets and previous (B, T, 2) int64, mask (B, T); T = length."""
     shape = (len(chosen), length)
     screens = None
-    clicks, previous = np.zeros((*shape, 2), np.int64), np.full((*shape, 2), NOWHERE, np.int64)
+    targets, previous = np.zeros((*shape, 2), np.int64), np.full((*shape, 2), NOWHERE, np.int64)
     mask = np.arange(length) < np.array([window.length for window in chosen])[:, None]
     for row, (number, start, n) in enumerate(chosen):
         store = stores[number]
@@ -164,12 +165,12 @@ def read_batch(stores: Sequence[Store], chosen: Sequence[Window], length: int) -
         if screens is None:
             screens = np.zeros((*shape, *read.shape[1:]), np.uint8)
         screens[row, :n] = read
-        clicks[row, :n] = store.clicks[start : start + n]
-        previous[row, 1:n] = clicks[row, : n - 1]
+        targets[row, :n] = store.targets[start : start + n]
+        previous[row, 1:n] = store.clicks[start : start + n - 1]
         if not _begins(store, start):
             previous[row, 0] = store.clicks[start - 1]
     return {
-        name: torch.from_numpy(value) for name, value in zip(("screens", "clicks", "previous", "mask"), (screens, clicks, previous, mask))
+        name: torch.from_numpy(value) for name, value in zip(("screens", "targets", "previous", "mask"), (screens, targets, previous, mask))
     }
 
 
