@@ -10,7 +10,7 @@ from lastmile.tasks.task import Mistake
 
 
 class BehaviorTrackingAnnotator(Annotator):
-    """May first watch the video to its end and back. Then frame by frame: front and back of the selected animal, then of the others from
+    """First watches the video to its end and back, unless hasty. Then frame by frame: front and back of the selected animal, then of the others from
     the lowest number, and on to the next frame when all are marked. Where two animals begin to cross it looks a frame ahead and comes
     back before it marks. At the end it goes back through the frames and compares.
 
@@ -44,7 +44,7 @@ class BehaviorTrackingAnnotator(Annotator):
     def _watch(self, state: State) -> Intent | None:
         last = self.world.frames - 1
         if self.watch == 0:
-            self.watch = 1 if self.rng.random() < self.style.explore and not state.edits else 2
+            self.watch = 1 if self.style.explore > 0.5 and not state.edits else 2
         if self.watch == 1 and state.t == last:
             self.watch = -1
         if state.edits or (self.watch == -1 and state.t == 0):

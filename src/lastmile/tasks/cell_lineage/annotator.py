@@ -11,7 +11,7 @@ from lastmile.tasks.task import Mistake
 
 
 class CellLineageAnnotator(Annotator):
-    """May first watch the movie to its end and back. Then frame by frame: the selected track first, then the others from the lowest
+    """First watches the movie to its end and back, unless hasty. Then frame by frame: the selected track first, then the others from the lowest
     number, and on to the next frame when all are marked. Where a cell has divided it selects the track, presses Split and clicks the left
     daughter, then the right one. At the end it goes back through the frames and compares.
 
@@ -34,7 +34,7 @@ class CellLineageAnnotator(Annotator):
             self.watch = 2
             return None
         if self.watch == 0:
-            self.watch = 1 if self.rng.random() < self.style.explore else 2
+            self.watch = 1 if self.style.explore > 0.5 else 2
         if self.watch == 1 and state.t == self.world.frames - 1:
             self.watch = -1
         if self.watch == -1 and state.t == 0:

@@ -8,7 +8,7 @@ from lastmile.tasks.task import Mistake
 
 
 class ColoredDotsAnnotator(Annotator):
-    """Looks at the projection, scans some way through the stack, then marks dot after dot in hue order, each in its own slice.
+    """Looks at the projection, goes once through the stack unless hasty, then marks dot after dot in hue order, each in its own slice.
 
     On the way it looks at the projection now and then to see which dot comes next, and sometimes steps a slice beyond a dot to be sure
     where it is sharpest. At the end it compares markers and dots in the projection; a careful one goes through the slices once more.
@@ -33,8 +33,7 @@ class ColoredDotsAnnotator(Annotator):
                 return Intent("mip")
         if self.scan < 0:
             top = self.world.slices - 1
-            thorough = self.style.explore >= self.rng.random()
-            self.scan = top - state.z if thorough else 0
+            self.scan = top - state.z if self.style.explore > 0.5 else 0
         if state.mip:
             return Intent("mip")
         if self.scan > 0 and state.z < self.world.slices - 1:
