@@ -12,7 +12,7 @@ import pytest
 from lastmile.annotator import PHASES, make_annotator
 from lastmile.check import check, random_click
 from lastmile.config import SPLITS
-from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw
+from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw, draw_small, draw_small_series
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import KINDS, NOTHING
@@ -206,6 +206,15 @@ def test_screens_draw_in_every_look_and_leave_the_world_alone(name):
             assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
             np.testing.assert_array_equal(picture, draw(screen))
     assert all(0 <= interface.position(state) <= 1 for state in (*states, *wandered(name)[::10]))
+
+
+def test_a_series_of_small_screens_is_made_of_small_screens(name):
+    """At most one unit of rounding apart: the order of sums may differ."""
+    interface, look = get_task(name).interface(world(name)), Look("split", "light")
+    screens = [interface.screen(before, look) for before, _, _ in replay(name).states()]
+    series = draw_small_series(screens)
+    for screen, small in zip(screens, series, strict=True):
+        assert np.abs(draw_small(screen).astype(int) - small.astype(int)).max() <= 1
 
 
 # Annotators

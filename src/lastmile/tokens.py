@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from lastmile import files
 from lastmile.annotator import PHASES
-from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH, draw_small
+from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH, draw_small_series
 from lastmile.tasks import get_task
 from lastmile.trajectory import Trajectories
 
@@ -115,12 +115,11 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
     blobs, first_frames, targets = [], [], []
     for number in range(len(starts) - 1):
         replay = trajectories.open(number)
-        frames = []
-        for (state, hit, _), click in zip(replay.states(), replay.clicks.tolist()):
-            screen = replay.interface.screen(state, replay.look)
-            frames.append(draw_small(screen))
+        states, hits, _ = zip(*replay.states())
+        screens = [replay.interface.screen(state, replay.look) for state in states]
+        frames = draw_small_series(screens)
+        for screen, hit, click in zip(screens, hits, replay.clicks.tolist()):
             targets.append(screen.widget(hit.widget).rect.middle if hit.widget not in ("", "canvas") else click)
-        frames = np.stack(frames)
         parts = -(-len(frames) // CHUNK)
         cuts = np.linspace(0, len(frames), parts + 1).round().astype(int)
         for a, b in zip(cuts[:-1], cuts[1:]):

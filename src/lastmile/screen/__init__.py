@@ -1,7 +1,7 @@
 """How an interface looks: widgets, layouts, themes and the rasteriser. Knows no task."""
 
 from lastmile.screen.layout import LAYOUTS, Look
-from lastmile.screen.raster import draw, draw_small, shrink
+from lastmile.screen.raster import draw, draw_small, draw_small_series, shrink
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import (
     CANVAS,
@@ -36,5 +36,6 @@ __all__ = [
     "Widget",
     "draw",
     "draw_small",
+    "draw_small_series",
     "shrink",
 ]
