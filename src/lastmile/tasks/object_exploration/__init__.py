@@ -40,9 +40,7 @@ class ObjectExploration(Task):
     annotator = ObjectExplorationAnnotator
     mistake_rate = 0.22
     chance = 1 / len(CLASSES)
-
-    def make_world(self, rng, difficulty):
-        return make_world(rng, difficulty)
+    make_world = staticmethod(make_world)
 
     def judge(self, world: ObjectExplorationWorld, earlier: tuple[Choice, ...], edit: Choice) -> str:
         evident = world.evident(edit.seen)
