@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from lastmile.policy import Policy, PolicyError
 from lastmile.policy import training as module
 from lastmile.policy.checkpoints import load_snapshots
 from lastmile.policy.training import TrainingError, snapshot_steps, train
-from lastmile.policy.windows import FirstEpisodes, WindowSampler, mixture_weights, read_batch
+from lastmile.policy.windows import Batches, FirstEpisodes, WindowSampler, mixture_weights, read_batch
 
 TINY = PolicySettings(size="xs", window=4)
 
@@ -55,8 +56,8 @@ class Toy:
         return self.images[start:stop]
 
 
-def run(folder: Path, frames: int = 120, spec: dict | None = None, stores=None, **kwargs) -> Path:
-    training = Training(frames=frames, batch=4, snapshots=3, learning_rate=1e-3)
+def run(folder: Path, frames: int = 120, spec: dict | None = None, stores=None, how: dict | None = None, **kwargs) -> Path:
+    training = Training(**{"frames": frames, "batch": 4, "snapshots": 3, "learning_rate": 1e-3, **(how or {})})
     stores = stores or [Toy([9, 3, 14, 6])]
     train(folder / "run", TINY, training, 0, stores, [Toy([5, 9], 1)], spec or {"a": 1}, folder / "out", threads=1, **kwargs)
     return folder / "out"
@@ -290,6 +291,39 @@ def test_resumed_after_a_kill(tmp_path, reference):
     assert contents(run(tmp_path)) == reference
 
 
+class Killed(BaseException):
+    """What a SIGKILL leaves: nothing is cleaned up after it."""
+
+
+@pytest.mark.parametrize("moment", ["while writing", "before the rename", "after the rename", "while the results are moved"])
+@pytest.mark.parametrize("which", ["last.ckpt", "snapshot-", "progress.csv"])
+def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypatch, moment, which):
+    if (which == "progress.csv") != (moment == "while the results are moved"):
+        pytest.skip("no such moment")
+    replace, counted = os.replace, []
+
+    def dies(source, target):
+        if which in str(target):
+            counted.append(target)
+            if len(counted) == (1 if which == "snapshot-" else 2) or which == "progress.csv" and "out" in Path(target).parts[-2:] and not Path(target).parent.name.startswith("."):
+                if moment == "while writing":
+                    os.truncate(source, Path(source).stat().st_size // 2)
+                if moment == "after the rename":
+                    replace(source, target)
+                raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # no tidying up in the moment of death
+        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+        with pytest.raises(Killed):
+            run(tmp_path)
+    assert moment == "after the rename" or list(tmp_path.rglob("*.part"))
+    assert contents(run(tmp_path)) == reference
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_a_finished_run_is_only_written_again(tmp_path, reference):
     run(tmp_path)
     (tmp_path / "out" / "policy.safetensors").unlink()
@@ -319,15 +353,118 @@ def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
 
     def loss(self, batch):
         calls.append(1)
-        return original(self, batch) * (float("nan") if len(calls) == 4 else 1.0)
+        nats = original(self, batch)
+        return nats * (float("nan") if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(Policy, "loss", loss)
     monkeypatch.setattr(module, "held_out", lambda *args: [])
-    with pytest.raises(TrainingError, match="step 4 of"):
+    with pytest.raises(TrainingError, match="step 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+"):
         run(tmp_path)
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert state["done"] == 3 and all(torch.isfinite(value).all() for value in state["policy"].values())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_bad_window_is_named(tmp_path, monkeypatch):
+    toy, other = Toy([9, 5]), Toy([7], 1)
+    sampler = WindowSampler([toy.starts, other.starts], 4, 4, 0)
+    store, start, length = sampler.windows(2)[3]
+    original, calls = Policy.loss, []
+
+    def loss(self, batch):
+        calls.append(1)
+        nats = original(self, batch)
+        return nats * torch.tensor([1.0, 1.0, 1.0, float("inf")])[:, None] if len(calls) == 3 else nats
+
+    monkeypatch.setattr(Policy, "loss", loss)
+    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    begin = [toy, other][store].starts
+    episode = int(np.searchsorted(begin, start, "right")) - 1
+    first = start - begin[episode]
+    with pytest.raises(TrainingError, match=f"from store {store}, episode {episode}, frames {first} to {first + length - 1}; a lower"):
+        run(tmp_path, stores=[toy, other])
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+def test_too_little_memory_names_the_batch(tmp_path, monkeypatch, error):
+    def loss(self, batch):
+        raise error
+
+    monkeypatch.setattr(Policy, "loss", loss)
+    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    with pytest.raises(TrainingError, match="step 1 of .*: too little memory for training.batch: 4 .*training.accumulate"):
+        run(tmp_path)
+
+
+def test_screens_of_another_size(tmp_path):
+    toy = Toy([9])
+    toy.images = toy.images[:, :112]
+    with pytest.raises(ValueError, match=r"screens of \(112, 168, 3\), but the policy expects \(126, 168, 3\)"):
+        run(tmp_path, stores=[toy])
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path):
+    """Up to rounding, in progress and weights, with padded windows of different lengths in the parts."""
+    whole, parts = (run(tmp_path / f"{k}", how={"accumulate": k, "precision": 32}) for k in (1, 3))
+    one, other = (np.genfromtxt(out / "progress.csv", delimiter=",", names=True) for out in (whole, parts))
+    assert np.array_equal(one["frames"], other["frames"]) and np.allclose(one["loss"], other["loss"], rtol=1e-3)
+
+
+def test_a_batch_that_cannot_be_divided(tmp_path):
+    with pytest.raises(ValueError, match="training.batch: 4 windows a step cannot be divided among 1 devices .* 5 parts"):
+        run(tmp_path, how={"accumulate": 5})
+
+
+def test_parts_and_devices_divide_the_windows():
+    toys = [Toy([30, 9]), Toy([25])]
+    sampler = WindowSampler([toy.starts for toy in toys], 4, 7, 0)
+    for step in range(5):
+        shares = [Batches(toys, sampler, 0, 5, rank, 2, 3).part(step, part) for rank in range(2) for part in range(3)]
+        assert all(shares) and [w for share in shares for w in share] == sampler.windows(step)
+    given = list(Batches(toys, sampler, 1, 3, 1, 2, 3))
+    assert len(given) == 6 and [b["frames"] for b in given[::3]] == [sum(w.length for w in sampler.windows(step)) for step in (1, 2)]
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    policy = Policy(TINY)
+    learner = module.PolicyModule(policy, Training(encoder_rate=0.1), 100)
+    groups = learner.configure_optimizers().param_groups
+    share = {id(p): group["share"] for group in groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for name, p in policy.named_parameters():
+        assert share[id(p)] == (0.1 if name.startswith("encoder.") else 1.0) and decay[id(p)] == (0.01 if p.ndim >= 2 else 0.0)
+    learner.done, learner.optimizers = 50, lambda: type("", (), {"param_groups": groups})
+    learner.on_train_batch_start({}, 0)
+    assert {group["lr"] for group in groups} == {learner.learning_rate(50), 0.1 * learner.learning_rate(50)}
+
+
+@pytest.mark.parametrize("how", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "precision": 32}])
+def test_resumed_exactly_in_every_precision(tmp_path, frequent, monkeypatch, how):
+    def fail():
+        raise Stops
+
+    wanted = contents(run(tmp_path / "whole", 50, how=how))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, fail)
+        with pytest.raises(Stops):
+            run(tmp_path / "cut", 50, how=how)
+    assert contents(run(tmp_path / "cut", 50, how=how)) == wanted
+
+
+def test_float16_that_overflows_leaves_out_the_step(tmp_path, monkeypatch):
+    """The scaler begins with 65536, which is too much for some gradients: the training goes on and scales less."""
+    scales = []
+    original = module.Keeper.on_train_batch_end
+
+    def end(self, trainer, *args):
+        original(self, trainer, *args)
+        scales.append(trainer.precision_plugin.scaler.get_scale())
+
+    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+    original_init = torch.amp.GradScaler.__init__
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", lambda self, device="cuda", **kw: original_init(self, device, init_scale=2.0**30))
+    out = run(tmp_path, 50, how={"precision": "fp16"})
+    assert scales[0] < 2.0**30 and all(torch.isfinite(v).all() for v in Policy.load(out).state_dict().values())
 
 
 def test_a_store_that_fails_ends_the_training(tmp_path):
