@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from lastmile.annotator import click, make_annotator
+from lastmile.config import PolicySettings
+from lastmile.env import Job
 from lastmile.evaluation import recovery, rollout, skills
+from lastmile.policy.runs import initial
 from lastmile.probing.activations import sample
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
@@ -189,3 +192,39 @@ def test_probed_frames_are_whole_episodes_with_their_labels(policy, token_file, 
     layers = [name for name in inputs.features if name not in ("screen", "metadata") and not name.startswith("random:")]
     assert layers and all(f"random:{name}" in inputs.features for name in layers)
     assert len(sample(policy, store, recorded, 10**6).episode) == store.frames
+
+
+@pytest.mark.parametrize("kind", [{}, {"context": "patch"}, {"encoder": "vit", "context": "patch", "head": "bins"}])
+def test_a_rollout_does_not_depend_on_the_batch(recorded, kind):
+    """Neither on its size nor on which episodes are played in which process."""
+    policy = initial(PolicySettings(size="xs", window=3, **kind), 0)
+
+    def play(chosen: list[int], rows: int) -> dict[int, list]:
+        made = [Job(i, "colored_dots", recorded.source.world(i), recorded.source.look(i), 6 + i) for i in chosen]
+        return {job.number: job.clicks for job in rollout.rollout(policy, made, 1.0, rows=rows)}
+
+    everything = play(list(range(5)), 32)
+    assert [len(clicks) for clicks in everything.values()] == [6, 7, 8, 9, 10]
+    for rows in (1, 3):
+        assert play(list(range(5)), rows) == everything
+    assert play([3, 1], 2) | play([4, 0, 2], 2) == everything
+
+
+@pytest.mark.parametrize("kind", [{}, {"context": "patch"}, {"encoder": "vit"}, {"encoder": "vit", "context": "patch", "head": "bins"}])
+def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
+    """What the policy computes for a rollout, not only the click: rounding cannot tell where in a group it stands, nor beside whom."""
+    policy, rng = initial(PolicySettings(size="xs", window=3, **kind), 0), np.random.default_rng(0)
+    count = 2 * rollout.GROUP
+    screens = torch.from_numpy(rng.integers(0, 256, (4, count, 126, 168, 3), np.uint8))
+    previous = torch.from_numpy(rng.integers(0, 336, (4, count, 2)))
+
+    def contexts(order: np.ndarray) -> torch.Tensor:
+        memory, found = policy.begin(count), torch.zeros(4, count, policy.size.width)
+        with torch.inference_mode():
+            for t in range(4):
+                for rows in torch.from_numpy(order).split(rollout.GROUP):
+                    tokens = policy.encode(screens[t, rows], previous[t, rows]).tokens
+                    found[t, rows] = policy.context.last(*memory.append(rows, tokens))[0]
+        return found
+
+    assert torch.equal(contexts(np.arange(count)), contexts(rng.permutation(count)))

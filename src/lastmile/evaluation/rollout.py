@@ -1,7 +1,9 @@
 """Closed loop: the policy works on new worlds with its own clicks.
 
 Screens of many episodes are encoded together; each keeps the tokens of its last screens. The random numbers of an episode come from its own
-seed, so that its result depends on neither the size of the batch nor its neighbors.
+seed, so that its result depends on neither the size of the batch nor its neighbors. Nor does rounding: matrix products add up in another order
+when their shapes change, and a probability that differs in the last digit can turn a sample. So the policy always works on groups of the same number
+of screens, filled up with empty ones; within one shape, what becomes of a row does not depend on where it stands (a test holds this bit by bit).
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lastmile.env import Job, Pool
-from lastmile.policy.policy import NOWHERE, Policy
+from lastmile.policy.policy import NOWHERE, Memory, Policy
 from lastmile.screen.widgets import KINDS
 from lastmile.tasks import get_task
 from lastmile.tasks.task import RIGHT
@@ -22,6 +25,8 @@ from lastmile.trajectory import Source, Trajectories, verdict
 
 ROWS = 32
 """Episodes played at a time."""
+GROUP = 8
+"""Screens that the policy works on together."""
 
 
 def rollout(
@@ -41,7 +46,7 @@ def rollout(
     """
     if temperature <= 0:
         raise ValueError(f"temperature: expected more than 0, got {temperature}")
-    pool, memory = Pool(jobs, rows), policy.begin(rows)
+    pool, memory = Pool(jobs, rows), policy.begin(rows + GROUP - 1)  # the last ones are for the empty screens
     generators: dict[int, np.random.Generator] = {}
     last = np.full((rows, 2), NOWHERE, np.int64)
     finished: list[Job] = []
@@ -62,13 +67,28 @@ def rollout(
             return sorted(finished, key=lambda job: job.number)
         screens = torch.from_numpy(np.stack([pool.rows[row].observe() for row in active]))
         uniforms = torch.from_numpy(np.stack([generators[row].random(2) for row in active]).astype(np.float32))
-        clicks = policy.act(memory, torch.tensor(active), screens, torch.from_numpy(last[active]), temperature, uniforms).cpu().numpy()
+        clicks = act(policy, memory, rows, active, screens, torch.from_numpy(last[active]), temperature, uniforms)
         for row, (x, y) in zip(active, clicks.tolist()):
             pool.rows[row].step(x, y)
             last[row] = x, y
         finished += pool.collect()
         if progress:
             progress(len(active))
+
+
+def act(
+    policy: Policy, memory: Memory, spare: int, rows: list[int], screens: Tensor, previous: Tensor, temperature: float, uniforms: Tensor
+) -> np.ndarray:
+    """One step of some rollouts, (B, 2) clicks, in groups of one size. What is not named is as in `Policy.act`.
+
+    spare: the first of GROUP - 1 rows of the memory that belong to no rollout.
+    """
+    missing = -len(rows) % GROUP
+    index = torch.tensor([*rows, *range(spare, spare + missing)])
+    screens, previous, uniforms = (torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) for x in (screens, previous, uniforms))
+    parts = zip(*(x.split(GROUP) for x in (index, screens, previous, uniforms)))
+    clicks = [policy.act(memory, i, s, p, temperature, u) for i, s, p, u in parts]
+    return torch.cat(clicks)[: len(rows)].cpu().numpy()
 
 
 def jobs(source: Source, trajectories: Trajectories, max_factor: int) -> list[Job]:

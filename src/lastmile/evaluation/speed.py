@@ -103,7 +103,7 @@ def size_table(seconds: float = 4.0, variants: Sequence[dict[str, str]] = VARIAN
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = precision("auto", device.type) == "bf16-mixed"
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"a CPU, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
     rows = []
     for variant in variants:
         settings = PolicySettings(**variant, weights="random")
