@@ -1,14 +1,16 @@
 # make run    everything from nothing: set-up, then the study of config.yaml with figures, findings and report in results/desk
 # make test   set-up, then linters and tests
 # make setup  the set-up alone, into .venv
+# make figures  every figure of results/reference/desk drawn again from its table, in seconds; needs no torch
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 CORES ?= all
+REFERENCE ?= results/reference/desk
 BIN := .venv/bin
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: run setup test lint clean
+.PHONY: run setup test lint figures clean
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) all
@@ -19,6 +21,12 @@ test: setup lint
 lint: setup
 	$(BIN)/ruff check src tests
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+
+# With the packages of .venv if it is there, else with those of the Python that is found.
+figures:
+	@python="$(BIN)/python"; test -x "$$python" || python="$(PYTHON)"; \
+	"$$python" -c "import matplotlib, pandas, pydantic, seaborn, yaml" 2>/dev/null || { echo "error: pandas, matplotlib, seaborn, pydantic or PyYAML is missing in $$python; run: make setup" >&2; exit 1; }; \
+	PYTHONPATH=src "$$python" -m lastmile figures $(REFERENCE)/figures
 
 setup: .venv/installed
 

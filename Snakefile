@@ -12,7 +12,7 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-report: "workflow/report/workflow.rst"
+report: f"results/{config.get('name', 'desk')}/findings.rst"
 
 
 include: "rules/common.smk"
@@ -37,6 +37,7 @@ rule all:
     input:
         figure_files(),
         f"{RESULTS}/findings.md",
+        f"{RESULTS}/runs.csv",
         f"{RESULTS}/report.html",
 
 
@@ -52,17 +53,17 @@ rule trajectories:
 rule models:
     input:
         expand(
-            f"{RESULTS}/models/{{task}}/seed{{seed}}/policy.safetensors",
-            task=TASKS,
+            f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+            run=RUNS,
             seed=SEEDS,
         ),
 
 
 rule evaluations:
     input:
-        expand(
-            f"{RESULTS}/evaluations/{{task}}/seed{{seed}}/{{table}}.parquet",
-            task=TASKS,
-            seed=SEEDS,
-            table=EVALUATIONS,
-        ),
+        [
+            evaluation_file(need, seed)
+            for study in STUDIES
+            for need in NEEDS[study]
+            for seed in SEEDS
+        ],

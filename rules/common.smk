@@ -1,12 +1,15 @@
 # Settings and named helpers for all rules. Nothing here imports torch.
 
 import os
+import re
 import sys
 
 from lastmile import config as lastmile_config
+from lastmile import plan
 from lastmile.figures import figure_names
 from lastmile.provenance import fingerprint
-from lastmile.studies import get_study, study_names
+from lastmile.studies import all_needs, all_runs, get_study
+from lastmile.studies.runs import TOGETHER
 
 try:
     SETTINGS = lastmile_config.parse(config, "config")
@@ -17,9 +20,12 @@ RESULTS = f"results/{SETTINGS.name}"
 TASKS = lastmile_config.task_list(SETTINGS)
 SPLITS = lastmile_config.SPLITS
 SEEDS = SETTINGS.training.seeds
-FIGURES = figure_names()
-STUDIES = study_names()
-EVALUATIONS = ("skills", "closed_loop", "recovery", "probes")
+NEEDS = all_needs(SETTINGS)
+RUNS = all_runs(SETTINGS)
+STUDIES = tuple(NEEDS)
+WORK = {name: plan.train_seconds(run) for name, run in RUNS.items()}
+"""Seconds of each training on one core."""
+FIGURES = tuple(name for name in figure_names() if name in STUDIES)
 
 # Jobs run the Python that runs Snakemake, whether its environment is activated or not.
 os.environ["PATH"] = os.pathsep.join(
@@ -28,7 +34,8 @@ os.environ["PATH"] = os.pathsep.join(
 
 
 wildcard_constraints:
-    task="|".join(TASKS),
+    run="|".join(map(re.escape, RUNS)),
+    task="|".join((*TASKS, TOGETHER)),
     split="|".join(SPLITS),
     seed=r"\d+",
 
@@ -52,9 +59,18 @@ def task_code(module):
     return of_job
 
 
-def run_of(wildcards):
-    """What tells one policy from another in a table."""
-    return {"task": wildcards.task, "seed": int(wildcards.seed)}
+def labels(wildcards):
+    """What tells one training from another in a table."""
+    return {"run": wildcards.run, "seed": int(wildcards.seed)}
+
+
+def labels_on_task(wildcards):
+    """The same, with the task on which it is measured."""
+    return {
+        "run": wildcards.run,
+        "task": wildcards.task,
+        "seed": int(wildcards.seed),
+    }
 
 
 def figure_files():
@@ -82,83 +98,145 @@ def trajectory_spec(wildcards):
     )
 
 
-def train_threads():
-    """An even share of the cores for each training: side by side they are faster than one after the other on all cores."""
-    return max(1, min(4, (workflow.cores or 1) // (len(TASKS) * len(SEEDS))))
+def tokens_of_run(split):
+    """Input function: the token files of a split of all tasks of a run."""
+
+    def of_job(wildcards):
+        return [
+            f"{RESULTS}/tokens/{task}/{split}.tokens"
+            for task in RUNS[wildcards.run].tasks
+        ]
+
+    return of_job
+
+
+def trajectories_of_run(wildcards):
+    """The test episodes of all tasks of a run."""
+    return [
+        f"{RESULTS}/trajectories/{task}/test.parquet"
+        for task in RUNS[wildcards.run].tasks
+    ]
+
+
+def start_folder(wildcards):
+    start = RUNS[wildcards.run].start
+    return f"{RESULTS}/models/{start.name}/seed{wildcards.seed}" if start else ""
+
+
+def start_policy(wildcards):
+    """The policy that a run starts from, if any."""
+    folder = start_folder(wildcards)
+    return [f"{folder}/policy.safetensors"] if folder else []
+
+
+def start_option(wildcards):
+    folder = start_folder(wildcards)
+    return f"--start {folder}" if folder else ""
+
+
+def train_threads(wildcards):
+    """A share of the cores by the work of a training: side by side they are faster than one after the other on all cores."""
+    share = WORK[wildcards.run] / (sum(WORK.values()) * len(SEEDS))
+    return max(1, min(4, int((workflow.cores or 1) * share)))
+
+
+def train_rank(rank):
+    """Names of the runs of a rank, as a wildcard constraint: 0 for one task, 1 for several, 2 for those of these that take longest."""
+    longest = max(WORK.values(), default=0)
+    ranks = {
+        name: (len(run.tasks) > 1) * (1 + (WORK[name] > longest / 2))
+        for name, run in RUNS.items()
+    }
+    return "|".join(re.escape(name) for name in RUNS if ranks[name] == rank) or "(?!)"
 
 
 def train_spec(wildcards):
+    run = RUNS[wildcards.run]
+    training = SETTINGS.training.model_copy(update={"frames": run.frames})
+    fewer = run.episodes < SETTINGS.episodes.train
     return as_json(
         {
-            "run": run_of(wildcards),
+            "run": labels(wildcards),
             "seed": int(wildcards.seed),
-            "policy": SETTINGS.policy.model_dump(mode="json"),
-            "training": SETTINGS.training.model_dump(mode="json", exclude={"seeds"}),
+            "policy": run.policy.model_dump(mode="json"),
+            "training": training.model_dump(mode="json", exclude={"seeds"}),
+            **({"episodes": run.episodes} if fewer else {}),
         }
     )
 
 
 def skills_spec(wildcards):
-    return as_json({"run": run_of(wildcards)})
-
-
-def closed_loop_spec(wildcards):
-    evaluation = SETTINGS.evaluation
+    run = RUNS[wildcards.run]
+    slow = run.policy.context == "patch"  # sees its whole window anew for every frame
+    fewer = slow or len(run.tasks) > 1
+    episodes = SETTINGS.episodes.shared_test if fewer else SETTINGS.episodes.test
     return as_json(
         {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "temperature": evaluation.temperature,
-            "max_steps": evaluation.max_steps,
+            "run": labels_on_task(wildcards),
+            "episodes": episodes,
+            "every": 2 if slow else 1,
         }
     )
 
 
-def recovery_spec(wildcards):
-    evaluation = SETTINGS.evaluation
-    return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "temperature": evaluation.temperature,
-            "recovery_states": evaluation.recovery_states,
-            "recovery_steps": evaluation.recovery_steps,
-        }
-    )
+def evaluation_spec(*keys, **more):
+    """Params function: what a job measures and with which of the settings of evaluation."""
+
+    def of_job(wildcards):
+        chosen = SETTINGS.evaluation.model_dump(mode="json", include=set(keys))
+        about = {"run": labels_on_task(wildcards), "seed": int(wildcards.seed)}
+        return as_json({**about, **chosen, **more})
+
+    return of_job
+
+
+def speed_spec(wildcards):
+    return as_json({"run": labels_on_task(wildcards)})
 
 
 def probe_spec(wildcards):
+    probes = SETTINGS.probes.model_dump(mode="json")
     return as_json(
-        {
-            "run": run_of(wildcards),
-            "seed": int(wildcards.seed),
-            "frames": SETTINGS.probes.frames,
-            "train_share": SETTINGS.probes.train_share,
-        }
+        {"run": labels_on_task(wildcards), "seed": int(wildcards.seed), **probes}
     )
+
+
+def run_code(module):
+    """Params function: fingerprint of a step that sees all tasks of a run."""
+
+    def of_job(wildcards):
+        return code(module, *RUNS[wildcards.run].tasks)
+
+    return of_job
+
+
+def evaluation_file(need, seed):
+    return f"{RESULTS}/evaluations/{need.run.name}/{need.task}/seed{seed}/{need.table}.parquet"
 
 
 def study_inputs(wildcards):
     return [
-        f"{RESULTS}/evaluations/{task}/seed{seed}/{table}.parquet"
-        for table in get_study(wildcards.study).READS
-        for task in TASKS
-        for seed in SEEDS
+        evaluation_file(need, seed) for need in NEEDS[wildcards.study] for seed in SEEDS
     ]
 
 
 def study_code(wildcards):
-    """A study that reads no evaluations draws the worlds itself, and then depends on the tasks."""
+    """A study that needs no evaluations draws the worlds itself, and then depends on the tasks."""
     return code(
         f"studies.{wildcards.study}",
-        *(() if get_study(wildcards.study).READS else TASKS),
+        *(() if NEEDS[wildcards.study] else TASKS),
     )
 
 
 def study_spec(wildcards):
-    """The settings that a study's table depends on; which trainings there are is in its inputs."""
-    read = {"seed": True, "worlds": True, "evaluation": {"resamples", "recovery_steps"}}
-    kept = SETTINGS.model_dump(mode="json", include=read)
+    """The settings that a study's table depends on."""
+    sections = {"seed", "worlds", "policy", "training", "episodes"}
+    sections |= set(getattr(get_study(wildcards.study), "SECTIONS", ()))
+    parts = {
+        **dict.fromkeys(sections, True),
+        "evaluation": {"resamples", "recovery_steps"},
+    }
+    kept = SETTINGS.model_dump(mode="json", include=parts)
     return as_json({**kept, "tasks": TASKS})
 
 

@@ -9,6 +9,7 @@ rule record:
         f"{RESULTS}/logs/record/{{task}}.{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/record/{{task}}.{{split}}.tsv"
+    priority: 30
     threads: 1
     resources:
         mem_mb=2000,
@@ -30,6 +31,7 @@ rule tokenize:
         f"{RESULTS}/logs/tokenize/{{task}}.{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tokenize/{{task}}.{{split}}.tsv"
+    priority: 30
     threads: 1
     resources:
         mem_mb=4000,

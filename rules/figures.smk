@@ -69,8 +69,14 @@ for name in FIGURES:
 
 rule findings:
     input:
-        expand(f"{RESULTS}/claims/{{study}}.json", study=STUDIES),
+        claims=expand(f"{RESULTS}/claims/{{study}}.json", study=STUDIES),
+        tables=expand(
+            f"{RESULTS}/figures/{{study}}.csv",
+            study=[name for name in ("emergence", "mistakes") if name in STUDIES],
+        ),
+        expected=["workflow/expected/claims.yaml", "workflow/expected/figures.yaml"],
     output:
+        page=f"{RESULTS}/findings.rst",
         ledger=f"{RESULTS}/findings.json",
         readable=report(
             f"{RESULTS}/findings.md",
@@ -87,13 +93,42 @@ rule findings:
         code=code("studies.claims"),
         name=SETTINGS.name,
     shell:
-        "python -m lastmile findings --name {params.name:q} --claims {input:q} --out {output.ledger:q} > {log:q} 2>&1"
+        "python -m lastmile findings --name {params.name:q} --claims {input.claims:q} --tables {input.tables:q} --expected {input.expected:q}"
+        " --out {output.ledger:q} > {log:q} 2>&1"
+
+
+rule runs:
+    input:
+        expand(
+            f"{RESULTS}/models/{{run}}/seed{{seed}}/manifest.json",
+            run=RUNS,
+            seed=SEEDS,
+        ),
+    output:
+        table=f"{RESULTS}/runs.csv",
+        page=report(
+            f"{RESULTS}/runs.html",
+            caption="../workflow/report/runs.rst",
+            category="Runs and provenance",
+        ),
+    log:
+        f"{RESULTS}/logs/runs.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        spec=as_json(SETTINGS.model_dump(mode="json")),
+        code=code("overview"),
+    shell:
+        "python -m lastmile runs --spec {params.spec:q} --manifests {input:q} --out {output.table:q} > {log:q} 2>&1"
 
 
 rule report_html:
     input:
         figure_files(),
         rules.findings.output,
+        rules.runs.output,
     output:
         f"{RESULTS}/report.html",
     log:
@@ -104,7 +139,7 @@ rule report_html:
         runtime=10,
     params:
         command=nested(
-            f"--nolock --cores 1 --report {RESULTS}/report.html figures findings"
+            f"--nolock --cores 1 --report {RESULTS}/report.html figures findings runs"
         ),
     shell:
         "{params.command} > {log:q} 2>&1"

@@ -3,19 +3,22 @@
 
 rule train:
     input:
-        tokens=f"{RESULTS}/tokens/{{task}}/train.tokens",
-        validation=f"{RESULTS}/tokens/{{task}}/validation.tokens",
+        tokens=tokens_of_run("train"),
+        validation=tokens_of_run("validation"),
+        start=start_policy,
     output:
-        config=f"{RESULTS}/models/{{task}}/seed{{seed}}/config.json",
-        policy=f"{RESULTS}/models/{{task}}/seed{{seed}}/policy.safetensors",
-        snapshots=f"{RESULTS}/models/{{task}}/seed{{seed}}/snapshots.safetensors",
-        progress=f"{RESULTS}/models/{{task}}/seed{{seed}}/progress.csv",
-        manifest=f"{RESULTS}/models/{{task}}/seed{{seed}}/manifest.json",
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        snapshots=f"{RESULTS}/models/{{run}}/seed{{seed}}/snapshots.safetensors",
+        progress=f"{RESULTS}/models/{{run}}/seed{{seed}}/progress.csv",
+        manifest=f"{RESULTS}/models/{{run}}/seed{{seed}}/manifest.json",
     log:
-        f"{RESULTS}/logs/train/{{task}}.seed{{seed}}.log",
+        f"{RESULTS}/logs/train/{{run}}.seed{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{task}}.seed{{seed}}.tsv"
-    threads: train_threads()
+        f"{RESULTS}/benchmarks/train/{{run}}.seed{{seed}}.tsv"
+    wildcard_constraints:
+        run=train_rank(0),
+    threads: train_threads
     resources:
         mem_mb=8000,
         runtime=720,
@@ -24,6 +27,22 @@ rule train:
         spec=train_spec,
         code=code("policy.runs"),
         folder=subpath(output.policy, parent=True),
+        start=start_option,
     shell:
-        "python -m lastmile train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q}"
+        "python -m lastmile train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q} {params.start}"
         " --runs runs --out {params.folder:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+# The long trainings begin first, or the others would wait for them at the end.
+
+
+use rule train as train_shared with:
+    wildcard_constraints:
+        run=train_rank(1),
+    priority: 10
+
+
+use rule train as train_longest with:
+    wildcard_constraints:
+        run=train_rank(2),
+    priority: 20

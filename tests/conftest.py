@@ -7,12 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of torch that wait without spinning, before torch is imported
 
-import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from lastmile import tokens, trajectory  # noqa: E402
+from lastmile.config import parse  # noqa: E402
+from lastmile.studies import all_needs  # noqa: E402
+from made_up import measurements  # noqa: E402
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
@@ -48,46 +50,27 @@ def policy():
     return initial(PolicySettings(size="xs", window=4), 0)
 
 
-@pytest.fixture(scope="session")
-def evaluations() -> dict[str, pd.DataFrame]:
-    """Made-up evaluations of one training on one task: skills come in the published order, recovery works, the last layer knows most."""
-    from lastmile.evaluation.skills import SKILLS
+SETTINGS = parse(
+    {
+        "tasks": ["cell_lineage", "colored_dots", "object_exploration"],
+        "episodes": {"train": 500, "test": 12, "shared_test": 8},
+        "scaling": {"sizes": ["xs", "s", "m"], "episodes": [50]},
+        "transfer": {"held_out": [["cell_lineage", "colored_dots"]]},
+        "heads": {"tasks": ["cell_lineage", "colored_dots"]},
+        "evaluation": {"resamples": 200},
+    }
+)
+"""Of the made-up evaluations."""
 
-    rng = np.random.default_rng(0)
-    about = {"task": "colored_dots", "seed": 0}
-    episodes, frames = range(12), (0, 100, 1_000, 10_000, 100_000)
-    half = {"valid": 2, "button": 3, "placement@5": 4, "decision": 4.7}  # log10 of the frames to half of the gain
-    skills = []
-    for predictor, points in (("policy", frames), ("ceiling", (0,)), ("floor", (0,))):
-        for at in points:
-            for skill in SKILLS:
-                share = {"ceiling": 0.97, "floor": 0.2}.get(predictor, 1 / (1 + np.exp(-4 * (np.log10(at + 1) - half.get(skill, 4)))))
-                for e in episodes:
-                    skills.append({**about, "predictor": predictor, "frames": at, "skill": skill, "episode": e, "hits": rng.binomial(30, share), "total": 30})
-    closed = []
-    for who, wrong in (("policy", 0.03), ("annotator", 0.2)):
-        for e in episodes:
-            counts = {"navigate": 14, "look": 3, "mode": 0, "place": 10, "decide": 0, "undo": 2, "done": 1, "invalid": 0}
-            closed.append(
-                {**about, "who": who, "episode": e, "score": 0.9 + 0.01 * (e % 5), "success": e % 3 > 0, "finished": True, "steps": 30, "coverage": 0.95,
-                 **counts, "placements": 10, "mistakes": rng.binomial(10, wrong), "left": 0}
-            )  # fmt: skip
-    recovery = [
-        {**about, "episode": e, "step": 7, "kind": kind, "condition": condition, "repaired": condition == "mistake" and bool(rng.random() < 0.8),
-         "undone": condition == "mistake" or bool(rng.random() < 0.1), "delay": 1}
-        for e in episodes for kind in ("slip", "confusion", "lapse") for condition in ("mistake", "control")
-    ]  # fmt: skip
-    probes = []
-    shares = {"encoder": 0.6, "layer1": 0.7, "last": 0.95, "random:encoder": 0.4, "random:layer1": 0.4, "random:last": 0.4, "screen": 0.45, "metadata": 0.6}
-    for target in ("phase", "position", "mistake"):
-        for feature, share in shares.items():
-            for labels in ("real", "control"):
-                for e in episodes:
-                    right = rng.binomial(40, share if labels == "real" else 0.4) / 40
-                    score, total = (1 - right, 1.0) if target == "position" else (40 * right, 40.0)
-                    if target != "position" or labels == "real":
-                        probes.append(
-                            {**about, "target": target, "feature": feature, "labels": labels, "episode": e, "score": score, "total": total, "steps": 40}
-                        )
-    tables = {"skills": skills, "closed_loop": closed, "recovery": recovery, "probes": probes}
-    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+@pytest.fixture(scope="session")
+def evaluations() -> dict[str, dict[str, pd.DataFrame]]:
+    """Made-up evaluations by study, as the workflow gives them: skills come in the published order, recovery works, the last layer knows most."""
+    made, found = measurements(SETTINGS), {}
+    for name, needs in all_needs(SETTINGS).items():
+        wanted = pd.MultiIndex.from_tuples([(need.table, need.run.name, need.task) for need in needs]) if needs else []
+        tables = {need.table: made[need.table] for need in needs}
+        found[name] = {
+            table: rows[pd.MultiIndex.from_frame(rows[["run", "task"]].assign(table=table)[["table", "run", "task"]]).isin(wanted)] for table, rows in tables.items()
+        }
+    return found

@@ -105,41 +105,62 @@ def cases(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("cases") / "test.parquet"
     write(path, Source(request.param, "test", 0), 3)
     trajectories = read(path)
-    return trajectories, recovery.injections(trajectories, 6, 4)
+    return trajectories, recovery.injections(trajectories, 12, (0, 2), 4)
 
 
 def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
     trajectories, found = cases
     task = get_task(trajectories.source.task)
-    assert len(found) == 6 and len({(c.episode, c.kind) for c in found}) == 6
+    assert len(found) >= 6 and len({(c.episode, c.kind, c.delay) for c in found}) == len(found)
+    assert {c.delay for c in found} == ({0} if task.name == "object_exploration" else {0, 2})  # there the wrong choice is the last step but one
     for case in found:
-        standing = task.mistakes(case.world, case.wrong)
-        assert [m.index for m in standing] == [len(case.wrong.edits) - 1] and not task.mistakes(case.world, case.right)
-        assert recovery._stands(trajectories, case, case.wrong) and not recovery._stands(trajectories, case, case.right)
-        assert not case.wrong.done and not case.right.done
-        assert len(case.screens) == len(case.wrong_clicks) == len(case.right_clicks) <= 4
-        assert np.array_equal(case.wrong_clicks[:-1], case.right_clicks[:-1])
-        assert np.array_equal(case.right_clicks[-1], trajectories.clicks(case.episode)[case.step])
+        standing = task.mistakes(case.world, case.wrong.state)
+        assert case.index in [m.index for m in standing] and not task.mistakes(case.world, case.right.state)
+        assert recovery.stands(task, case.world, case.wrong.state, case.index, case.edit)
+        assert not recovery.stands(task, case.world, case.right.state, case.index, case.edit)
+        assert not case.wrong.state.done and not case.right.state.done
+        for line in (case.wrong, case.right):
+            assert len(line.screens) == len(line.clicks) == min(4, case.step + 1 + case.delay)
+        if case.delay == 0:
+            assert np.array_equal(case.wrong.clicks[:-1], case.right.clicks[:-1])
+            assert np.array_equal(case.right.clicks[-1], trajectories.clicks(case.episode)[case.step])
+
+
+def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
+    trajectories, found = cases
+    later = [case for case in found if case.delay == 2 and case.step >= 4]
+    assert later or trajectories.source.task == "object_exploration"
+    for case in later:
+        replay = trajectories.open(case.episode)
+        states = [state for state, _, _ in replay.states()]
+        assert np.array_equal(case.right.screens[0], draw_small(replay.interface.screen(states[case.step - 1], replay.look)))
+        interface, state = replay.interface, states[case.step]
+        for x, y in case.wrong.clicks[-3:].tolist():
+            hit = interface.hit(state, x, y, replay.look)
+            assert hit.kind not in ("undo", "done")
+            state = interface.apply(state, hit)
+        assert state == case.wrong.state
 
 
 def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases):
     trajectories, found = cases
     replay = trajectories.open(found[0].episode)
     states = [state for state, _, _ in replay.states()]
-    assert np.array_equal(found[0].screens[-1], draw_small(replay.interface.screen(states[found[0].step], replay.look)))
+    assert found[0].delay == 0
+    assert np.array_equal(found[0].wrong.screens[-1], draw_small(replay.interface.screen(states[found[0].step], replay.look)))
 
 
 def test_the_oracle_repairs_every_injection(cases):
     trajectories, found = cases
     task = get_task(trajectories.source.task)
     for case in found:
-        rng, interface, state = np.random.default_rng(0), task.interface(case.world), case.wrong
+        rng, interface, state = np.random.default_rng(0), task.interface(case.world), case.wrong.state
         annotator = make_annotator(task, case.world, interface, "oracle", rng)
         steps, repaired = 0, -1
         while not state.done and steps < 500:
             x, y = click(annotator.next(state), interface.screen(state, case.look), rng)
             state, steps = interface.apply(state, interface.hit(state, x, y, case.look)), steps + 1
-            if repaired < 0 and not recovery._stands(trajectories, case, state):
+            if repaired < 0 and not recovery.stands(task, case.world, state, case.index, case.edit):
                 repaired = steps
         assert repaired > 0 and task.score(case.world, state).success
 
@@ -161,17 +182,17 @@ def button(cases, name: str) -> tuple[int, int]:
 
 
 def test_who_undoes_repairs_at_once(cases):
-    table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, 0.4, 0)
+    table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, (0,), 0.4, 0)
     wrong, control = table[table["condition"] == "mistake"], table[table["condition"] == "control"]
     assert len(wrong) == len(control) == 6
-    assert wrong["repaired"].all() and (wrong["delay"] == 1).all() and wrong["undone"].all()
-    assert not control["repaired"].any() and (control["delay"] == -1).all()
+    assert wrong["repaired"].all() and (wrong["after"] == 1).all() and wrong["undone"].all()
+    assert not control["repaired"].any() and (control["after"] == -1).all()
 
 
 @pytest.mark.parametrize("where", ["nothing", "done"])
 def test_who_does_nothing_repairs_nothing(cases, where):
-    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, 0.4, 0)
-    assert not table["repaired"].any() and not table["undone"].any() and (table["delay"] == -1).all()
+    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, (0,), 0.4, 0)
+    assert not table["repaired"].any() and not table["undone"].any() and (table["after"] == -1).all()
 
 
 def test_closed_loop_is_cut_off_and_counts(recorded):

@@ -10,12 +10,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastmile.config import Settings
-from lastmile.evaluation.statistics import Estimate, interval, mean, ratio, ratio_samples, resamples, wilson
+from conftest import SETTINGS
+from lastmile.config import parse
+from lastmile.evaluation.statistics import (
+    Estimate,
+    curve,
+    curve_over_tasks,
+    estimate,
+    interval,
+    mean,
+    ratio,
+    ratio_samples,
+    resamples,
+    wilson,
+)
 from lastmile.probing.activations import Inputs
 from lastmile.probing.probes import control_labels, fit_probes, matched_mistakes
-from lastmile.studies import emergence, get_study, mistakes, probes, study_names
-from lastmile.studies.claims import VERDICTS, Claim, from_json, to_json, to_markdown, verdict
+from lastmile.studies import (
+    all_needs,
+    all_runs,
+    emergence,
+    get_study,
+    heads,
+    mistakes,
+    probe_transfer,
+    probes,
+    runs,
+    scaling,
+    study_names,
+    transfer,
+)
+from lastmile.studies.claims import (
+    VERDICTS,
+    Claim,
+    beside,
+    from_json,
+    read_published,
+    to_json,
+    to_markdown,
+    to_rst,
+    verdict,
+    with_published,
+)
 
 
 @pytest.mark.parametrize(
@@ -204,42 +240,182 @@ def test_claims_survive_being_written(tmp_path):
     assert read[0] == claims[0] and np.isnan([read[1].value, read[1].low, read[1].high]).all() and read[1].verdict == "not shown"
 
 
-def test_the_ledger_counts_and_shows_every_claim():
-    text = to_markdown([claim(), claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"), claim(task="c", verdict="contradicted")], "desk")
-    assert text.startswith("# Findings of `desk`\n") and "3 claims tested: 1 shown, 1 not shown, 1 contradicted." in text
-    assert "| Cats see | colored_dots | share: 0.25 | [0.1, 0.4] | **shown** | seen |" in text
-    assert "| Cats see | b | share: n/a | n/a | **not shown** | seen |" in text
+def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below():
+    claims = [claim(task="all tasks"), claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"), claim(task="c"), claim(task="d")]
+    claims.append(claim(claim="k", statement="Dogs hear", verdict="contradicted"))
+    text = to_markdown(claims, "desk")
+    assert text.startswith("# Findings of `desk`\n") and "2 claims tested: 1 shown, 0 not shown, 1 contradicted." in text
+    assert "| Cats see | All tasks | share | 0.25 [0.1, 0.4] | **shown** | 2 shown; 1 not shown (B) | seen |" in text
+    assert "| Dogs hear | Colored dots | share | 0.25 [0.1, 0.4] | **contradicted** |  | seen |" in text
+    assert "| Cats see | B | n/a [n/a, n/a] | not shown |" in text
     assert text.count("- *Cats see*: Shown if above 0. Unit of inference: episode (9).") == 1
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 5 and {row.count("|") for row in rows} == {7}
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert [row.count("|") for row in table] == [8] * 4 + [5] * 5
+    page = to_rst(claims, "desk")
+    assert "2 claims tested" in page and "* - Cats see" in page and "- **shown**" in page
 
 
-def test_every_study_says_what_it_reads_and_claims(evaluations):
+def test_published_figures_stand_beside_ours(tmp_path, root):
+    (tmp_path / "a.yaml").write_text("claims: {c: it was so}\nfigures: [{what: steps, study: s, where: {task: t}, published: 7}, {what: more, study: none, where: {}, published: 1}]\n")
+    published = read_published([tmp_path / "a.yaml"])
+    assert [one.published for one in with_published([claim(), claim(claim="k")], published)] == ["it was so", ""]
+    table = pd.DataFrame({"task": ["t", "t", "u"], "frames": [1, 9, 20], "value": [1.0, 2.0, 3.0], "low": 0.0, "high": 4.0})
+    found = beside(published, {"s": table})
+    assert found.to_numpy().tolist() == [["steps", "t", 2.0, 0.0, 4.0, "7"]]
+    assert "| steps | T | 2 [0, 4] | 7 |" in to_markdown([claim()], "desk", found)
+    (tmp_path / "b.yaml").write_text("facts: 3\n")
+    with pytest.raises(ValueError, match="b.yaml: expected a mapping with the keys claims and figures"):
+        read_published([tmp_path / "b.yaml"])
+    assert read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).figures
+
+
+def test_what_is_published_belongs_to_claims_that_are_made(evaluations, root):
+    made = {one.claim for name in study_names() for one in get_study(name).claims(evaluations[name], SETTINGS)}
+    assert set(read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).claims) <= made
+
+
+def test_every_study_says_what_it_needs_and_claims(evaluations):
     for name in study_names():
-        study = get_study(name)
-        if study.READS:
-            found = study.claims({key: evaluations[key] for key in study.READS}, Settings())
-            assert found and all(one.verdict in VERDICTS and one.task == "colored_dots" and one.low <= one.value <= one.high for one in found)
+        found = get_study(name).claims(evaluations[name], SETTINGS)
+        assert all(one.verdict in VERDICTS and one.task in ("all tasks", *SETTINGS.tasks) for one in found)
+        assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in found)
+        assert len({(one.claim, one.task) for one in found}) == len(found) and (found or not get_study(name).needs(SETTINGS))
+        for which in {one.claim for one in found}:
+            assert sum(one.claim == which for one in found) == 1 or any(one.claim == which and one.task == "all tasks" for one in found)
     with pytest.raises(ValueError, match="unknown study 'nothing'"):
         get_study("nothing")
 
 
+def verdicts(study, inputs, task: str = "all tasks") -> dict[str, str]:
+    return {one.claim: one.verdict for one in study.claims(inputs, SETTINGS) if one.task == task}
+
+
 def test_the_order_of_skills_is_found(evaluations):
-    found = {one.claim: one for one in emergence.claims(evaluations, Settings())}
-    assert [one.verdict for one in found.values()] == ["shown", "shown"]
-    assert found["order: mechanics before placement"].value == pytest.approx(np.log2(10**4 / 10**2.5), abs=1)
-    turned = evaluations["skills"].replace({"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}})
-    assert all(one.verdict == "contradicted" for one in emergence.claims({"skills": turned}, Settings()))
+    found = verdicts(emergence, evaluations["emergence"])
+    assert set(found.values()) == {"shown"} and len(found) == 3
+    skills = evaluations["emergence"]["skills"]
+    turned = skills.replace({"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}})
+    assert verdicts(emergence, {"skills": turned})["order: mechanics before decisions"] == "contradicted"
+    table = emergence.table(evaluations["emergence"], SETTINGS).set_index(["measure", "task", "skill"])
+    assert table.loc[("order", "all tasks", "mechanics < placement < decisions"), "value"].item() == 1
+    half = table.loc["half"].loc["all tasks"]
+    assert half.loc["button", "value"] < half.loc["placement@5", "value"] < half.loc["decision", "value"]
+    assert (half["low"] <= half["value"]).all() and (half["value"] <= half["high"]).all()
+
+
+def test_a_task_without_placements_has_no_say_on_placement(evaluations):
+    found = [one for one in emergence.claims(evaluations["emergence"], SETTINGS) if one.task == "object_exploration"]
+    assert [one.claim for one in found] == ["order: mechanics before decisions"]
 
 
 def test_fewer_mistakes_and_recovery_are_found(evaluations):
-    assert [one.verdict for one in mistakes.claims(evaluations, Settings())] == ["shown", "shown"]
-    swapped = evaluations["closed_loop"].replace({"who": {"policy": "annotator", "annotator": "policy"}})
-    assert mistakes.claims({**evaluations, "closed_loop": swapped}, Settings())[0].verdict == "contradicted"
+    assert verdicts(mistakes, evaluations["mistakes"]) == {"fewer mistakes than the data": "shown", "correction retained": "shown"}
+    swapped = evaluations["mistakes"]["closed_loop"].replace({"who": {"policy": "annotator", "annotator": "policy"}})
+    assert verdicts(mistakes, {**evaluations["mistakes"], "closed_loop": swapped})["fewer mistakes than the data"] == "contradicted"
+    table = mistakes.table(evaluations["mistakes"], SETTINGS)
+    late = table[(table["task"] == "all tasks") & (table["measure"] == "repaired") & (table["kind"] == "")].set_index("delay")["value"]
+    assert late[0] > late[3] > late[8]
 
 
 def test_probes_are_held_against_the_best_baseline(evaluations):
-    found = probes.claims(evaluations, Settings())
+    found = [one for one in probes.claims(evaluations["probes"], SETTINGS) if one.task == "all tasks"]
     assert [one.claim for one in found] == ["mistake readable", "phase readable", "position readable"]
     assert all(one.verdict == "shown" and "(last)" in one.statistic and "(metadata)" in one.statistic for one in found)
     assert all(one.value == pytest.approx(0.35, abs=0.05) for one in found)
+
+
+def test_larger_policies_are_found_to_be_more_efficient(evaluations):
+    found = verdicts(scaling, evaluations["scaling"])
+    assert found["larger is more data-efficient"] == "shown" and found["larger decides worse"] != "shown"
+    table = scaling.table(evaluations["scaling"], SETTINGS).set_index(["measure", "size"]).sort_index()
+    assert table.loc[("exponent of frames", "s"), "value"].item() > 0 and table.loc[("exponent of parameters", ""), "value"].item() > 0
+
+
+def test_frames_to_a_loss():
+    frames, losses = np.array([0, 10, 100, 1000]), np.array([[8.0, 4.0, 2.0, 1.0], [8.0, 4.0, 3.0, 3.0]])
+    assert scaling.frames_to(2.0, frames, losses) == pytest.approx([100, 1000])
+    between = np.expm1((np.log1p(10) + np.log1p(100)) / 2)
+    assert scaling.frames_to(3.0, frames, losses)[0] == pytest.approx(between)
+    assert scaling.efficiency((frames, losses[1:]), (frames, losses[:1])) == pytest.approx(np.log2(100 / between))
+
+
+def test_a_power_law_is_found_again():
+    x = np.array([1e3, 1e4, 1e5])
+    assert scaling.exponent(x, np.stack([5 * x**-0.25, 2 * x**0.1])) == pytest.approx([0.25, -0.1])
+
+
+def test_decisions_are_compared_at_equal_placement():
+    placement = np.array([[0.0, 0.5, 1.0]])
+    better, worse = (placement, placement), (placement**2, 0.8 * placement**2)
+    assert scaling.worse(better, worse)[0] == pytest.approx(0.1, abs=0.03)
+    assert np.isnan(scaling.worse((placement, placement), (placement + 2, placement)))[0]
+
+
+def test_transfer_is_found(evaluations):
+    assert verdicts(transfer, evaluations["transfer"]) == {
+        "pretraining transfers": "shown", "pretraining transfers, closed loop": "shown", "scratch fails": "shown"
+    }  # fmt: skip
+    table = transfer.table(evaluations["transfer"], SETTINGS).set_index(["task", "measure"])
+    needed = table.loc[("colored_dots", "frames to catch up"), "value"].item()
+    assert SETTINGS.transfer.frames < needed < SETTINGS.training.frames
+
+
+def test_mistakes_are_found_to_be_shared_by_all_but_classification(evaluations):
+    found = verdicts(probe_transfer, evaluations["probe_transfer"])
+    assert found == {"mistake shared": "shown", "mistake directions agree": "shown", "mistake direction acts": "shown"}
+    alone = verdicts(probe_transfer, evaluations["probe_transfer"], "object_exploration")
+    assert alone["mistake shared"] == "not shown" and alone["mistake not shared with classification"] == "shown"
+
+
+def test_the_better_head_is_found(evaluations):
+    assert verdicts(heads, evaluations["heads"]) == {"ours places better, equal frames": "shown", "ours places better, equal time": "shown"}
+
+
+def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"seed": s, "task": f"t{t}", "episode": e, "frames": (10 + s) * (i + 1), "hits": rng.binomial(20, share), "total": 20}
+        for s in range(seeds) for t in range(tasks) for e in range(30) for i, share in enumerate(shares)
+    )  # fmt: skip
+
+
+def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
+    table = rows(1, 1, (0.2, 0.8))
+    frames, samples = curve(table, "hits", "total", 300)
+    assert frames.tolist() == [10, 20] and samples.shape == (301, 2)
+    assert samples[0] == pytest.approx(table.groupby("frames")["hits"].mean() / 20)
+    one = estimate(samples[:, 1])
+    assert one == ratio(*table[table["frames"] == 20][["hits", "total"]].to_numpy().T, 300)
+
+
+def test_seeds_are_drawn_as_well():
+    one, three = (curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,))))
+    assert three[0].tolist() == [11] and one[0].tolist() == [10]
+    spread = rows(3, 1, (0.5,))
+    spread["hits"] = np.where(spread["seed"] == 0, 20, spread["hits"])
+    assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
+
+
+def test_the_mean_over_tasks_draws_within_each():
+    table = rows(1, 3, (0.5,))
+    samples = curve_over_tasks(table, "hits", "total", 300)[1]
+    assert samples[0] == pytest.approx(table["hits"].sum() / table["total"].sum())
+    same = pd.concat([table[table["task"] == "t0"].assign(task=f"t{i}") for i in range(3)])
+    assert curve_over_tasks(same, "hits", "total", 300)[1].std() < 0.75 * curve(same[same["task"] == "t0"], "hits", "total", 300)[1].std()
+
+
+def test_equal_runs_have_equal_names_and_different_ones_do_not():
+    found = all_runs(SETTINGS)
+    assert all(name == run.name for name, run in found.items())
+    specs = [(run.tasks, run.policy.model_dump_json(), run.frames, run.episodes, run.start and run.start.name) for run in found.values()]
+    assert len(set(specs)) == len(specs)
+    names = list(found)
+    assert all(run.start is None or names.index(run.start.name) < names.index(run.name) for run in found.values())
+    assert runs.single(SETTINGS, "colored_dots").name == "colored_dots" and "colored_dots" in found
+    same = SETTINGS.model_copy(update={"transfer": SETTINGS.transfer.model_copy(update={"frames": SETTINGS.training.frames, "episodes": 10**6})})
+    assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
+
+
+def test_one_task_alone_leaves_out_what_needs_several():
+    alone = parse({"tasks": ["colored_dots"], "transfer": {"held_out": [["colored_dots"]]}, "heads": {"tasks": []}})
+    assert not {"transfer", "probe_transfer", "heads"} & set(all_needs(alone)) and {"emergence", "mistakes", "scaling", "probes"} <= set(all_needs(alone))

@@ -10,10 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
+from lastmile.config import load
+from lastmile.plan import plan
 from lastmile.provenance import file_digest
+from lastmile.studies import all_needs, all_runs
 from lastmile.tasks import task_names
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
@@ -57,6 +62,16 @@ def finished(folder) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def settings(root):
+    return load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
+
+
+def trained(jobs: dict[str, int]) -> int:
+    """Trainings among planned jobs."""
+    return sum(count for rule, count in jobs.items() if rule.startswith("train"))
+
+
 def figures(folder: Path) -> list[str]:
     """Names of the figures in the copy; each shows the study of its name."""
     return sorted(path.stem for path in (folder / "src" / "lastmile" / "figures").glob("[!_]*.py") if path.stem != "style")
@@ -67,6 +82,16 @@ def test_a_figure_needs_no_more_than_it_shows(folder):
     assert jobs == {"record": 6, "tokenize": 6, "train": 2, "skills": 2, "study": 1, "emergence": 1}
     assert not (folder / "results" / "fresh").exists()
     assert set(planned(folder, "tasks", name="fresh")) == {"study_with_screens", "tasks"}
+    jobs = planned(folder, "heads", name="fresh")
+    assert jobs["record"] == 3 and trained(jobs) == 3 and jobs["speed"] == 2 and jobs["skills"] == 3
+
+
+def test_the_plan_counts_the_jobs_that_there_are(folder, settings):
+    jobs = planned(folder, "all", name="fresh")
+    merged = {"study": jobs.pop("study") + jobs.pop("study_with_screens"), "train": trained(jobs), "figure": sum(jobs.pop(name) for name in figures(folder))}
+    jobs = {rule: count for rule, count in jobs.items() if not rule.startswith("train")} | merged
+    jobs["findings, runs, report"] = jobs.pop("findings") + jobs.pop("runs") + jobs.pop("report_html")
+    assert {work.rule: work.jobs for work in plan(settings)} == jobs
 
 
 @pytest.mark.parametrize(
@@ -79,13 +104,15 @@ def test_a_misspelt_setting_is_named(folder, settings, words):
     assert "Traceback" not in done.stderr
 
 
-def test_everything_is_made(finished):
+def test_everything_is_made(finished, settings):
     results = finished / "results" / "smoke"
     expected = [f"figures/{name}.{form}" for name in figures(finished) for form in ("png", "svg", "pdf", "rst", "csv")]
     expected += [f"claims/{name}.json" for name in figures(finished)] + ["findings.json", "findings.md", "report.html"]
-    for task in TASKS:
-        expected += [f"models/{task}/seed0/{name}" for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
-        expected += [f"evaluations/{task}/seed0/{name}.parquet" for name in ("skills", "losses", "closed_loop", "recovery", "probes")]
+    for run in all_runs(settings):
+        expected += [f"models/{run}/seed0/{name}" for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
+    needs = {need for needs in all_needs(settings).values() for need in needs}
+    expected += [f"evaluations/{need.run.name}/{need.task}/seed0/{need.table}.parquet" for need in needs]
+    expected += ["runs.csv", "runs.html", "findings.rst"]
     assert [name for name in expected if not (results / name).is_file() or not (results / name).stat().st_size] == []
     assert not [path for path in results.rglob("*.part")]
 
@@ -94,7 +121,7 @@ def test_manifests_tell_what_was_made_from_what(finished):
     results = finished / "results" / "smoke"
     for task in TASKS:
         manifest = json.loads((results / "models" / task / "seed0" / "manifest.json").read_text())
-        assert manifest["spec"]["run"] == {"task": task, "seed": 0} and manifest["spec"]["policy"]["size"] == "xs" and manifest["packages"]["torch"]
+        assert manifest["spec"]["run"] == {"run": task, "seed": 0} and manifest["spec"]["policy"]["size"] == "xs" and manifest["packages"]["torch"]
         assert manifest["inputs"] == {f"{task}/{s}.tokens": file_digest(results / "tokens" / task / f"{s}.tokens") for s in ("train", "validation")}
         assert manifest["outputs"] and all(file_digest(results / "models" / task / "seed0" / name) == d for name, d in manifest["outputs"].items())
 
@@ -102,11 +129,22 @@ def test_manifests_tell_what_was_made_from_what(finished):
 def test_findings_and_report_tell_every_claim_and_figure(finished):
     results = finished / "results" / "smoke"
     claims = json.loads((results / "findings.json").read_text())
-    assert {claim["task"] for claim in claims} == set(TASKS)
+    assert {claim["task"] for claim in claims} == {*TASKS, "all tasks"} and any(claim["published"] for claim in claims)
     assert len(claims) == sum(len(json.loads((results / "claims" / f"{name}.json").read_text())) for name in figures(finished))
     ledger, report = (results / "findings.md").read_text(), (results / "report.html").read_text()
-    assert f"{len(claims)} claims tested" in ledger and all(claim["statement"] in ledger for claim in claims)
-    assert all(f"{name}.png" in report for name in figures(finished)) and "findings.md" in report
+    counted = f"{len({claim['claim'] for claim in claims})} claims tested"
+    assert counted in ledger and all(claim["statement"] in ledger for claim in claims)
+    assert all(f"{name}.png" in report for name in figures(finished)) and "findings.md" in report and "runs.html" in report
+    assert counted in report
+
+
+def test_the_table_of_runs_tells_settings_and_speed(finished, settings):
+    table = pd.read_csv(finished / "results" / "smoke" / "runs.csv").set_index("run")
+    assert set(table.index) == set(all_runs(settings))
+    for name, run in all_runs(settings).items():
+        row = table.loc[name]
+        assert row["tasks"].split() == list(run.tasks) and row["frames"] == run.frames and row["size"] == run.policy.size and row["start"] == (run.start is not None)
+        assert row["frames_per_s"] > 0 and (row["episodes"] == run.episodes if run.episodes < settings.episodes.train else np.isnan(row["episodes"]))
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -117,23 +155,30 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_another_temperature_trains_nothing(finished):
     jobs = planned(finished, "all", evaluation={"temperature": 0.9})
-    assert jobs == {"closed_loop": 2, "recovery": 2, "study": 1, "mistakes": 1, "findings": 1, "report_html": 1}
+    assert jobs == {
+        "closed_loop": 2, "recovery": 2, "closed_loop_along": 2, "study": 2, "mistakes": 1, "transfer": 1, "findings": 1, "report_html": 1
+    }  # fmt: skip
 
 
-def test_another_seed_of_training_records_nothing(finished):
+def test_another_length_of_fine_tuning_trains_that_alone(finished, settings):
+    jobs = planned(finished, "all", transfer={"frames": 700})
+    assert trained(jobs) == 2 and jobs["skills"] == 2 and jobs["closed_loop_along"] == 2 and jobs["study"] == jobs["transfer"] == 1
+    assert not {"record", "tokenize", "scaling", "emergence"} & set(jobs)
+
+
+def test_another_seed_of_training_records_nothing(finished, settings):
     jobs = planned(finished, "all", training={"seeds": [0, 1]})
-    assert jobs["train"] == jobs["skills"] == jobs["fit_probes"] == 2 and not {"record", "tokenize", "study_with_screens"} & set(jobs)
+    assert trained(jobs) == len(all_runs(settings)) and jobs["fit_probes"] == 2 and not {"record", "tokenize", "study_with_screens"} & set(jobs)
 
 
-def test_another_learning_rate_trains_again(finished):
-    jobs = planned(finished, "models", training={"learning_rate": 0.0123})
-    assert jobs == {"train": 2, "models": 1}
+def test_another_learning_rate_trains_again(finished, settings):
+    assert trained(planned(finished, "models", training={"learning_rate": 0.0123})) == len(all_runs(settings))
 
 
 def test_one_more_task_leaves_the_others_alone(finished):
     third = next(name for name in task_names() if name not in TASKS)
-    assert planned(finished, "models", tasks=[*TASKS, third]) == {"record": 2, "tokenize": 2, "train": 1, "models": 1}
-    assert planned(finished, "models", tasks=[TASKS[1]]) == {}
+    jobs = planned(finished, "emergence", tasks=[*TASKS, third])
+    assert jobs == {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1}
 
 
 @pytest.mark.parametrize(
@@ -141,8 +186,7 @@ def test_one_more_task_leaves_the_others_alone(finished):
     [
         ("figures/emergence.py", "all", {"emergence": 1, "report_html": 1}),
         ("studies/emergence.py", "figures", {"study": 1, "emergence": 1, "figures": 1}),
-        (f"tasks/{TASKS[0]}/world.py", "models", {"record": 2, "tokenize": 2, "train": 1, "models": 1}),
-        ("policy/head.py", "models", {"train": 2, "models": 1}),
+        (f"tasks/{TASKS[1]}/world.py", "emergence", {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1}),
     ],
 )
 def test_edited_code_makes_again_what_depends_on_it(finished, file, target, expected):
@@ -153,6 +197,19 @@ def test_edited_code_makes_again_what_depends_on_it(finished, file, target, expe
         assert planned(finished, target) == expected
     finally:
         path.write_text(before)
+
+
+def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(finished, settings):
+    path = finished / "src" / "lastmile" / "tasks" / TASKS[1] / "world.py"
+    before = path.read_text()
+    path.write_text(before + "\n# edited\n")
+    try:
+        jobs = planned(finished, "models")
+    finally:
+        path.write_text(before)
+    concerned = [run for run in all_runs(settings).values() if TASKS[1] in run.tasks]
+    assert trained(jobs) == len(concerned) < len(all_runs(settings))
+    assert jobs["record"] == jobs["tokenize"] == 2
 
 
 def test_a_lost_result_alone_is_made_again(finished):

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lastmile import files
+from lastmile.steps import (
+    closed_loop,
+    closed_loop_along,
+    figure,
+    findings,
+    limit_threads,
+    probe_transfer,
+    probes,
+    recovery,
+    runs,
+    skills,
+    speed,
+    study,
+    tokens,
+    train,
+    trajectories,
+)  # fmt: skip
 
 
 def _spec(text: str) -> dict[str, Any]:
@@ -21,173 +38,6 @@ def _spec(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("expected a JSON object")
     return value
-
-
-# Verbs of the workflow. Each reads files, writes files, and depends on nothing else but its spec.
-
-
-def trajectories(args: argparse.Namespace) -> None:
-    """Record the episodes of one task and split."""
-    from lastmile import trajectory
-    from lastmile.progress import Progress
-
-    spec = dict(args.spec)
-    if "episodes" not in spec:
-        raise ValueError("spec: 'episodes' is missing")
-    episodes = spec.pop("episodes")
-    try:
-        source = trajectory.Source(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()})
-    except TypeError as error:
-        raise ValueError(f"spec: {error}") from None
-    with Progress(f"trajectories {source.task} {source.split}", None, "steps") as progress:
-        trajectory.write(args.out, source, episodes, progress)
-
-
-def tokens(args: argparse.Namespace) -> None:
-    """Draw the screens of recorded episodes into a token file."""
-    from lastmile import tokens as store
-    from lastmile import trajectory
-    from lastmile.progress import Progress
-
-    read = trajectory.read(args.trajectories)
-    with Progress(f"tokens {read.source.task} {read.source.split}", len(read.steps), "frames") as progress:
-        store.write(args.out, read, progress)
-
-
-def train(args: argparse.Namespace) -> None:
-    """Train one policy; goes on where it was if it was interrupted."""
-    from lastmile.policy.runs import run
-    from lastmile.tokens import TokenStore
-
-    stores, validation = ([TokenStore(path) for path in paths] for paths in (args.tokens, args.validation))
-    run(args.spec, stores, validation, Path(args.runs), Path(args.out), args.threads, Path(args.start) if args.start else None)
-
-
-def skills(args: argparse.Namespace) -> None:
-    """Teacher-forced skills of all snapshots of a training, with ceiling and floor."""
-    from lastmile.evaluation import skills as measured
-    from lastmile.policy.checkpoints import load_snapshots
-    from lastmile.policy.policy import Policy
-    from lastmile.policy.runs import initial
-    from lastmile.progress import Progress
-    from lastmile.tokens import TokenStore
-    from lastmile.trajectory import read
-
-    _threads(args)
-    recorded, store = read(args.trajectories), TokenStore(args.tokens)
-    clicks, nats = {"ceiling": measured.ceiling(recorded), "floor": measured.floor(recorded)}, {}
-    snapshots = load_snapshots(Path(args.policy) / "snapshots.safetensors")
-    untrained = initial(Policy.load(args.policy).settings, args.spec["run"]["seed"])
-    with Progress(f"skills {recorded.source.task}", None, "frames") as progress:
-        for frames, policy in itertools.chain([(0, untrained)], snapshots):
-            clicks[f"policy@{frames}"], nats[frames] = measured.predictions(policy, store)
-            progress(store.frames)
-    table = measured.measure(recorded, clicks)
-    split = table["predictor"].str.partition("@")
-    table["predictor"] = split[0]
-    table["frames"] = [int(frames) if frames else 0 for frames in split[2]]
-    _write_table(_tagged(table, args.spec), args.out)
-    starts = recorded.starts
-    losses = [
-        {"frames": frames, "episode": e, "nats": float(values[a:b].sum()), "steps": int(b - a)}
-        for frames, values in nats.items()
-        for e, (a, b) in enumerate(zip(starts[:-1], starts[1:]))
-    ]
-    import pandas as pd
-
-    _write_table(_tagged(pd.DataFrame(losses), args.spec), args.losses)
-
-
-def closed_loop(args: argparse.Namespace) -> None:
-    """Policy and annotator on the same held-out worlds."""
-    import pandas as pd
-
-    from lastmile.evaluation import rollout
-    from lastmile.policy.policy import Policy
-    from lastmile.progress import Progress
-    from lastmile.trajectory import read
-
-    _threads(args)
-    recorded, spec = read(args.trajectories), args.spec
-    with Progress(f"closed loop {recorded.source.task}", None, "clicks") as progress:
-        played = rollout.closed_loop(Policy.load(args.policy), recorded, spec["temperature"], spec["max_steps"], spec["seed"], progress)
-    table = pd.concat([played.assign(who="policy"), rollout.annotator_table(recorded).assign(who="annotator")], ignore_index=True)
-    _write_table(_tagged(table, spec), args.out)
-
-
-def recovery(args: argparse.Namespace) -> None:
-    """What a policy does after mistakes that were put into its way."""
-    from lastmile.evaluation import recovery as measured
-    from lastmile.policy.policy import Policy
-    from lastmile.progress import Progress
-    from lastmile.trajectory import read
-
-    _threads(args)
-    recorded, spec = read(args.trajectories), args.spec
-    with Progress(f"recovery {recorded.source.task}", None, "clicks") as progress:
-        table = measured.measure(
-            Policy.load(args.policy), recorded, spec["recovery_states"], spec["recovery_steps"], spec["temperature"], spec["seed"], progress
-        )
-    _write_table(_tagged(table, spec), args.out)
-
-
-def probes(args: argparse.Namespace) -> None:
-    """Fit and test the linear probes of one policy."""
-    from lastmile.policy.policy import Policy
-    from lastmile.probing.activations import sample
-    from lastmile.probing.probes import fit_probes
-    from lastmile.tokens import TokenStore
-    from lastmile.trajectory import read
-
-    _threads(args)
-    spec = args.spec
-    inputs = sample(Policy.load(args.policy), TokenStore(args.tokens), read(args.trajectories), spec["frames"], spec["seed"])
-    _write_table(_tagged(fit_probes(inputs, spec["train_share"], spec["seed"]), spec), args.out)
-
-
-def study(args: argparse.Namespace) -> None:
-    """The table and the claims of one study."""
-    import pandas as pd
-
-    from lastmile.config import parse
-    from lastmile.studies import get_study
-    from lastmile.studies.claims import to_json
-
-    module, settings = get_study(args.name), parse(args.spec, "spec")
-    inputs: dict[str, Any] = {}
-    for name in module.READS:
-        parts = [pd.read_parquet(path) for path in args.inputs if Path(path).stem == name]
-        if not parts:
-            raise ValueError(f"study '{args.name}' reads '{name}', but no file of that name was given")
-        inputs[name] = pd.concat(parts, ignore_index=True)
-    out = Path(args.out)
-    with files.writing(out) as temporary:
-        module.table(inputs, settings).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    if hasattr(module, "sheet"):
-        import cv2
-
-        with files.writing(out.with_name(f"{args.name}_screens.png")) as temporary:
-            temporary.write_bytes(cv2.imencode(".png", module.sheet(settings)[..., ::-1])[1].tobytes())
-    files.write_text(args.claims, to_json(module.claims(inputs, settings)))
-
-
-def figure(args: argparse.Namespace) -> None:
-    """Draw one figure from its table."""
-    from lastmile.figures import render
-
-    render(args.name, args.table, args.out)
-
-
-def findings(args: argparse.Namespace) -> None:
-    """The ledger of all claims, as JSON and Markdown."""
-    from lastmile.studies.claims import from_json, to_json, to_markdown
-
-    claims = [claim for path in args.claims for claim in from_json(path)]
-    files.write_text(args.out, to_json(claims))
-    files.write_text(Path(args.out).with_suffix(".md"), to_markdown(claims, args.name))
-
-
-# Verbs for people
 
 
 def watch(args: argparse.Namespace) -> None:
@@ -231,13 +81,42 @@ def sizes(args: argparse.Namespace) -> None:
     """Parameters, FLOPs a frame and training speed of the sizes and kinds of policies."""
     from lastmile.evaluation.speed import size_table, sizes_page
 
-    _threads(args)
+    limit_threads(args)
     table = size_table(args.seconds)
     print(sizes_page(table), end="")
     if args.out:
         files.write_text(args.out, sizes_page(table))
     if args.json:
         files.write_text(args.json, json.dumps(table, indent=2) + "\n")
+
+
+def figures(args: argparse.Namespace) -> None:
+    """Draw all figures again from the tables in a folder, beside them."""
+    from lastmile.figures import figure_names, render
+
+    folder = Path(args.folder)
+    there = [name for name in figure_names() if (folder / f"{name}.csv").is_file()]
+    if not there:
+        raise ValueError(f"{folder}: holds no table of a figure (expected one of {', '.join(f'{name}.csv' for name in figure_names())})")
+    for name in there:
+        made = render(name, folder / f"{name}.csv", folder / name)
+        print(f"{made[0].with_suffix('')}: {', '.join(path.suffix[1:] for path in made)}")
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What a study will take: jobs, time on the cores, disk."""
+    from lastmile.config import load
+    from lastmile.plan import RATES, rates, to_text
+
+    settings = load("config.yaml", *args.configfile)
+    print(to_text(settings, args.cores or os.cpu_count() or 1, rates(Path(args.rates or RATES))), end="")
+
+
+def rates(args: argparse.Namespace) -> None:
+    """Measure the rates of this machine that `plan` reckons with (some minutes)."""
+    from lastmile.rates import measure
+
+    files.write_text(args.out, json.dumps(measure(lambda line: print(line, file=sys.stderr, flush=True)), indent=1) + "\n")
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -264,25 +143,6 @@ def _tasks(name: str) -> tuple[str, ...]:
     return task_names() if name == "all" else (get_task(name).name,)
 
 
-def _threads(args: argparse.Namespace) -> None:
-    if args.threads:
-        import torch
-
-        torch.set_num_threads(args.threads)
-
-
-def _tagged(table, spec: dict[str, Any]):
-    """The table with the columns that tell which policy it is about."""
-    for place, (name, value) in enumerate(spec["run"].items()):
-        table.insert(place, name, value)
-    return table
-
-
-def _write_table(table, path: str) -> None:
-    with files.writing(path) as temporary:
-        table.to_parquet(temporary, index=False)
-
-
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m lastmile", description="Teach models to annotate scientific data click by click.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -300,15 +160,17 @@ def parser() -> argparse.ArgumentParser:
     for call, names in (
         (trajectories, ("out",)), (tokens, ("trajectories", "out")), (train, ("tokens", "validation", "runs", "out")),
         (skills, ("policy", "trajectories", "tokens", "out", "losses")), (closed_loop, ("policy", "trajectories", "out")),
-        (recovery, ("policy", "trajectories", "out")), (probes, ("policy", "trajectories", "tokens", "out")),
+        (closed_loop_along, ("policy", "trajectories", "out")), (recovery, ("policy", "trajectories", "out")), (probes, ("policy", "trajectories", "tokens", "out")),
+        (probe_transfer, ("policy", "trajectories", "tokens", "out")), (speed, ("policy", "tokens", "out")),
     ):  # fmt: skip
         one = verb(call)
         if call is not tokens:
             one.add_argument("--spec", required=True, type=_spec, help="what to make, as JSON")
-        files_of(one, *names, many=("tokens", "validation") if call is train else ())
+        many = {train: ("tokens", "validation"), probe_transfer: ("tokens", "trajectories")}
+        files_of(one, *names, many=many.get(call, ()))
         one.add_argument("--threads", type=int, default=None)
-        if call is train:
-            one.add_argument("--start", metavar="FOLDER", help="fine-tune the policy in this folder")
+        if call in (train, skills, closed_loop_along):
+            one.add_argument("--start", metavar="FOLDER", help="policy from which the training starts: fine-tuning")
     one = verb(study)
     one.add_argument("name")
     one.add_argument("--spec", required=True, type=_spec)
@@ -320,6 +182,11 @@ def parser() -> argparse.ArgumentParser:
     one = verb(findings)
     one.add_argument("--name", required=True)
     files_of(one, "claims", "out", many=("claims",))
+    one.add_argument("--tables", nargs="*", default=[], help="CSV tables of studies, to set published figures beside them")
+    one.add_argument("--expected", nargs="*", default=[], help="YAML files of what is published")
+    one = verb(runs)
+    one.add_argument("--spec", required=True, type=_spec, help="the settings of the study")
+    files_of(one, "manifests", "out", many=("manifests",))
 
     one = verb(watch)
     one.add_argument("task")
@@ -352,6 +219,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", metavar="FILE")
     one.add_argument("--threads", type=int, default=None)
     one.add_argument("--seconds", type=float, default=4.0, help="to measure each for, at least")
+    one = verb(figures)
+    one.add_argument("folder", help="such as results/reference/desk/figures")
+    one = verb(plan)
+    one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake; without it the default, config.yaml")
+    one.add_argument("--cores", type=int, help="cores to work on; all of this machine without it")
+    one.add_argument("--rates", metavar="FILE", help="rates of another machine, made by `python -m lastmile rates`")
+    one = verb(rates)
+    one.add_argument("--out", required=True, help="a .json file")
     one = verb(schema)
     one.add_argument("--out")
     one = verb(docs)

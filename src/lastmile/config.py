@@ -43,6 +43,7 @@ class Episodes(Closed):
     train: int = Field(1200, ge=1, description="Episodes to train on.")
     validation: int = Field(30, ge=1, description="Episodes for the curves during training; never used to choose anything that is reported.")
     test: int = Field(100, ge=2, description="Held-out episodes: skills, closed loop, recovery and probes are measured on these worlds.")
+    shared_test: int = Field(12, ge=2, description="Of them, those on which the skills of a policy for several tasks, and closed loop along a training, are measured, for each task.")
 
 
 class PolicySettings(Closed):
@@ -94,6 +95,7 @@ class Evaluation(Closed):
     max_steps: int = Field(3, ge=1, description="A rollout ends after this many times the median length of the annotator's episodes.")
     recovery_states: int = Field(100, ge=2, description="States for the recovery test, each with and without an injected mistake.")
     recovery_steps: int = Field(15, ge=1, description="Steps in which an injected mistake is to be repaired.")
+    recovery_delays: tuple[int, ...] = Field((0, 3, 8), min_length=1, description="Further right steps of the annotator between an injected mistake and the policy.")
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
 
 
@@ -102,6 +104,31 @@ class Probes(Closed):
 
     frames: int = Field(6000, ge=50, description="Frames of the test episodes whose activations are probed.")
     train_share: float = Field(0.6, gt=0, lt=1, description="Share of the episodes to fit on; the rest are tested.")
+
+
+class Scaling(Closed):
+    """The policies that learn all tasks together. `policy.size` on all data is always one of them."""
+
+    sizes: tuple[Literal["xs", "s", "m", "l"], ...] = Field(("xs", "s", "m"), description="Sizes to compare, on all data.")
+    frames: int = Field(40_000, ge=1, description="Frames that each of them sees, of all tasks together.")
+    episodes: tuple[int, ...] = Field((50, 250), description="Smaller numbers of distinct episodes of each task, at `policy.size`.")
+
+
+class Transfer(Closed):
+    """Fine-tuning to tasks that were not seen, against training from scratch."""
+
+    held_out: tuple[tuple[str, ...], ...] = Field((), description="Groups of tasks: each is left out of one pretraining. Tasks not studied are passed over.")
+    frames: int = Field(8_000, ge=1, description="Frames of a fine-tuning and of a training from scratch; pretraining sees `scaling.frames`.")
+    episodes: int = Field(100, ge=1, description="Distinct episodes of the new task, for both.")
+
+
+class Heads(Closed):
+    """The published head and context against ours, on the same data."""
+
+    tasks: tuple[str, ...] = Field((), description="Tasks of the contest. Tasks not studied are passed over.")
+    size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of both.")
+    frames: int = Field(6_000, ge=1, description="Frames that both see.")
+    longer: int = Field(8, ge=1, description="Ours also sees so many times the frames, to be compared after equal time.")
 
 
 class Settings(Closed):
@@ -116,6 +143,9 @@ class Settings(Closed):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     probes: Probes = Probes()
+    scaling: Scaling = Scaling()
+    transfer: Transfer = Transfer()
+    heads: Heads = Heads()
 
     def canonical(self) -> str:
         """One JSON string, keys sorted: equal settings give equal strings."""
@@ -194,10 +224,14 @@ def _check_names(settings: Settings, source: str) -> None:
             hint = f"; did you mean '{close[0]}'?" if close else ""
             raise ConfigError(f"{source}: setting '{key}': unknown '{name}'{hint} (known: {', '.join(names)})")
 
-    for task in settings.tasks:
-        known("tasks", task, task_names())
+    held_out = [task for group in settings.transfer.held_out for task in group]
+    for key, tasks in (("tasks", settings.tasks), ("transfer.held_out", held_out), ("heads.tasks", settings.heads.tasks)):
+        for task in tasks:
+            known(key, task, task_names())
     if len(set(settings.tasks)) != len(settings.tasks):
         raise ConfigError(f"{source}: setting 'tasks': a task is named twice in {list(settings.tasks)}")
+    if len(set(held_out)) != len(held_out):
+        raise ConfigError(f"{source}: setting 'transfer.held_out': a task is named twice in {held_out}")
     known("worlds.style", settings.worlds.style, STYLES)
     for layout in settings.worlds.layouts:
         known("worlds.layouts", layout, LAYOUTS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,6 +195,11 @@ class Trajectories:
     def starts(self) -> np.ndarray:
         """(episodes + 1,) first row of each episode in `steps`."""
         return np.concatenate([[0], np.cumsum(self.episodes["steps"].to_numpy())]).astype(np.int64)
+
+    def first(self, count: int) -> Trajectories:
+        """The first `count` episodes alone, or all if there are fewer."""
+        kept = self.episodes.iloc[:count]
+        return replace(self, steps=self.steps.iloc[: int(kept["steps"].sum())], episodes=kept)
 
     def clicks(self, number: int) -> np.ndarray:
         """(steps, 2) clicks of an episode, logical px."""

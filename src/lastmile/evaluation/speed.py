@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,6 +13,7 @@ from lastmile.config import PolicySettings, Training
 from lastmile.env import Job
 from lastmile.evaluation.rollout import rollout
 from lastmile.policy.policy import Policy
+from lastmile.policy.runs import initial
 from lastmile.policy.sizes import flops_per_frame, parameter_count
 from lastmile.policy.training import PolicyModule, precision
 from lastmile.policy.vit import WeightsError
@@ -36,22 +37,31 @@ def gemm_flops(size: int = 1536, rounds: int = 7) -> float:
     return statistics.median(found)
 
 
-def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float]:
-    """Training frames per second (reading included) with their share of the matrix-product rate, and rollout steps per second."""
-    settings, training = PolicySettings(size=size), Training()
+class Rate(NamedTuple):
+    """Of a training: median frames per second, and the share of the time in which the model waits for data."""
+
+    frames_per_s: float
+    wait_share: float
+
+
+def training_rate(store: TokenStore, settings: PolicySettings, steps: int = STEPS, numbers: str = "auto") -> Rate:
+    """Take some training steps of a policy of this shape on the CPU, after a few to warm up, reading included. numbers: as `training.precision`."""
+    training = Training()
+    half = precision(numbers, "cpu") == "bf16-mixed"
     torch.manual_seed(0)
     policy = Policy(settings)
     module = PolicyModule(policy, training, 10_000)
     optimizer = module.configure_optimizers()
     sampler = WindowSampler([store.starts], settings.window, training.batch, 0)
-    batches = Batches([store], sampler, 0, WARM + STEPS)
-    gemm, rates, times = [gemm_flops()], [], []
+    batches = Batches([store], sampler, 0, WARM + steps)
+    rates, times = [], []
     for number, batch in enumerate(batches):
         if number == WARM:
             batches.waited = 0.0
         frames = int(batch["mask"].sum())
         start = time.perf_counter()
-        loss = policy.loss(batch).sum() / frames
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = policy.loss(batch).sum() / frames
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), training.clip)
@@ -59,25 +69,34 @@ def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float]:
         if number >= WARM:
             times.append(time.perf_counter() - start)
             rates.append(frames / times[-1])
-    gemm.append(gemm_flops())
-    rate, spent = statistics.median(rates), sum(times)
-    policy.eval()
-    source = Source(task, "test", 0)
-    speeds = []
-    for _ in range(3):
+    return Rate(statistics.median(rates), batches.waited / (batches.waited + sum(times)))
+
+
+def rollout_rate(policy: Policy, task: str, rounds: int = 3) -> float:
+    """Steps per second in closed loop on 32 worlds at a time, median of several rounds."""
+    source, speeds = Source(task, "test", 0), []
+    for _ in range(rounds):
         jobs = [Job(i, task, source.world(i), source.look(i), 20) for i in range(32)]
         start = time.perf_counter()
         played = rollout(policy, jobs, 1.0)
         speeds.append(sum(len(job.clicks) for job in played) / (time.perf_counter() - start))
+    return statistics.median(speeds)
+
+
+def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float]:
+    """Training frames per second (reading included) with their share of the matrix-product rate, and rollout steps per second."""
+    settings, gemm = PolicySettings(size=size), [gemm_flops()]
+    rate = training_rate(store, settings, numbers="32")
+    gemm.append(gemm_flops())
     flops = flops_per_frame(settings)
     return {
         "parameters": parameter_count(settings),
         "flops_per_frame": flops,
         "gemm_gflops": statistics.median(gemm) / 1e9,
-        "train_frames_per_s": rate,
-        "train_flops_share_of_gemm": 3 * flops * rate / statistics.median(gemm),
-        "train_wait_share": batches.waited / (batches.waited + spent),
-        "rollout_steps_per_s": statistics.median(speeds),
+        "train_frames_per_s": rate.frames_per_s,
+        "train_flops_share_of_gemm": 3 * flops * rate.frames_per_s / statistics.median(gemm),
+        "train_wait_share": rate.wait_share,
+        "rollout_steps_per_s": rollout_rate(initial(settings, 0), task),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 
@@ -65,3 +66,44 @@ def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate
         return Estimate(float(value), np.nan, np.nan)
     low, high = np.quantile(samples, [0.5 - level / 2, 0.5 + level / 2])
     return Estimate(float(value), float(low), float(high))
+
+
+def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """sum(hits) / sum(totals) along a training.
+
+    rows: with the columns seed, episode and frames. Returns frames (points,), and (1 + count, points): the estimate itself, then bootstrap values.
+    Episodes are drawn, the same ones for all seeds; several seeds are drawn as well, crossed with the episodes. Snapshots of several seeds, whose
+    frames differ a little, are matched in their order. Equal numbers of seeds and episodes draw the same ones in the same `stratum`, so
+    differences of two such arrays are paired. Raises ValueError if the seeds have different numbers of snapshots.
+    """
+    order = rows.groupby("seed")["frames"].rank("dense").astype(int)
+    if rows.assign(order=order).groupby("seed")["order"].max().nunique() > 1:
+        raise ValueError("the seeds of a training have different numbers of snapshots")
+    index = pd.MultiIndex.from_product([np.sort(rows["seed"].unique()), np.sort(rows["episode"].unique())], names=["seed", "episode"])
+    sums = rows.groupby([rows["seed"], rows["episode"], order])[[hits, totals]].sum().unstack().reindex(index).fillna(0.0)
+    seeds, episodes = (len(level) for level in index.levels)
+    weights = np.ones((1 + count, seeds, episodes))
+    weights[1:] *= resamples(episodes, count, stratum)[:, None]
+    if seeds > 1:
+        weights[1:] *= resamples(seeds, count, 1000 + stratum)[:, :, None]
+    weights = weights.reshape(1 + count, -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = (weights @ sums[hits].to_numpy(float)) / (weights @ sums[totals].to_numpy(float))
+    return rows.groupby(order)["frames"].mean().to_numpy(), values
+
+
+def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over tasks of `curve`, tasks being strata: episodes are drawn within each. A task without totals is left out."""
+    parts = [curve(part, hits, totals, count, stratum) for stratum, (_, part) in enumerate(rows.groupby("task", sort=True))]
+    if len({len(frames) for frames, _ in parts}) > 1:
+        raise ValueError("the tasks have different numbers of snapshots")
+    stacked = np.stack([values for _, values in parts])
+    there = np.isfinite(stacked)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where(there, stacked, 0.0).sum(axis=0) / there.sum(axis=0)
+    return np.mean([frames for frames, _ in parts], axis=0), values
+
+
+def estimate(samples: np.ndarray, level: float = 0.95) -> Estimate:
+    """The first of the samples with the percentile interval of the others: (1 + count,) as `curve` gives them for a point."""
+    return interval(samples[0], samples[1:], level)

@@ -1,4 +1,4 @@
-"""Policy against annotator in closed loop, and recovery after injected mistakes."""
+"""Policy against annotator in closed loop, and recovery after injected mistakes by kind and delay: a row for each task."""
 
 from __future__ import annotations
 
@@ -9,50 +9,75 @@ import pandas as pd
 
 from lastmile.figures import style
 
-SHARED = (("success", "success"), ("score", "score"), ("finished", "finished"), ("mistakes per placement", "mistakes per\nplacement"), ("correction rate", "undos per\nplacement"))
-ALONE = (
-    ("repaired", "repaired"), ("repaired:slip", "slip"), ("repaired:confusion", "confusion"), ("repaired:lapse", "lapse"),
-    ("undone:control", "undone where\nnothing is wrong"),
-)  # fmt: skip
+ALL = "all tasks"
+PLAYED = (("success", "success"), ("score", "score"), ("mistakes per placement", "mistakes\nper placement"), ("undos per placement", "undos\nper placement"))
+ROW = 0.3
+"""Inches."""
 
 
 def draw(table: pd.DataFrame, folder: Path):
-    names = list(dict.fromkeys(table["task"]))
-    figure, axes = plt.subplots(len(names), 2, figsize=(style.PAGE, 1.9 * len(names) + 0.2), squeeze=False, sharey="row")
-    for (left, right), name in zip(axes, names):
-        part = table[table["task"] == name].groupby(["who", "measure"])[["value", "low", "high"]].mean()
-        for shift, who in ((-0.14, "annotator"), (0.14, "policy")):
-            _points(left, [(i + shift, part.loc[(who, m)]) for i, (m, _) in enumerate(SHARED) if (who, m) in part.index], style.WHO_COLORS[who])
-        left.set_xticks(range(len(SHARED)), [text for _, text in SHARED])
-        left.set(title=style.title(name), ylim=(-0.03, 1.03), xlim=(-0.5, len(SHARED) - 0.5), ylabel="share")
-        rows = [(i, part.loc[("policy", m)]) for i, (m, _) in enumerate(ALONE) if ("policy", m) in part.index]
-        _points(right, rows[:-1], style.WHO_COLORS["policy"])
-        _points(right, rows[-1:], style.MUTED)
-        right.set_xticks(range(len(ALONE)), [text for _, text in ALONE])
-        right.set(title="After an injected mistake", xlim=(-0.5, len(ALONE) - 0.5))
-    axes[0, 0].annotate("annotator", (0.0, 1.0), xycoords="axes fraction", xytext=(0.56, 1.05), color=style.WHO_COLORS["annotator"], fontsize=7.5)
-    axes[0, 0].annotate("policy", (0.0, 1.0), xycoords="axes fraction", xytext=(0.8, 1.05), color=style.WHO_COLORS["policy"], fontsize=7.5)
+    table = table.assign(kind=table["kind"].fillna(""))
+    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
+    rows = [*([ALL] if ALL in set(table["task"]) else []), *names]
+    delays = sorted(delay for delay in table.loc[table["measure"] == "repaired", "delay"].unique() if delay >= 0)
+    figure, axes = plt.subplots(1, len(PLAYED) + len(delays), figsize=(style.PAGE, ROW * len(rows) + 1.25), sharey=True)
+    y = {name: i for i, name in enumerate(rows)}
+    for axis, (measure, heading) in zip(axes, PLAYED):
+        for shift, who in ((-0.16, "annotator"), (0.16, "policy")):
+            part = table[(table["who"] == who) & (table["measure"] == measure)].set_index("task")
+            _points(axis, [(y[name] + shift, part.loc[name]) for name in rows if name in part.index], style.WHO_COLORS[who])
+        axis.set_title(heading, fontsize=7, fontweight="normal")
+        axis.set_xlim(-0.04, 1.06) if measure in ("success", "score") else axis.set_xlim(left=-0.01)
+    repaired = table[(table["measure"] == "repaired") & (table["kind"] != "")]
+    control = table[(table["measure"] == "undone") & (table["kind"] == "control")]
+    kinds = [kind for kind in style.MISTAKE_COLORS if kind in set(repaired["kind"])]
+    for axis, delay in zip(axes[len(PLAYED) :], delays):
+        for shift, kind in zip((-0.27, -0.09, 0.09), kinds):
+            part = repaired[(repaired["kind"] == kind) & (repaired["delay"] == delay)].set_index("task")
+            _points(axis, [(y[name] + shift, part.loc[name]) for name in rows if name in part.index], style.MISTAKE_COLORS[kind], 2.6)
+        part = control[control["delay"] == delay].set_index("task")
+        _points(axis, [(y[name] + 0.27, part.loc[name]) for name in rows if name in part.index], style.MUTED, 2.6)
+        axis.set_title("repaired\nat once" if delay == 0 else f"repaired after\n{delay} more steps", fontsize=7, fontweight="normal")
+        axis.set_xlim(-0.04, 1.06)
+    for axis in axes:
+        axis.grid(True, axis="x")
+        axis.grid(False, axis="y")
+        axis.tick_params(axis="y", length=0)
+        axis.tick_params(axis="x", labelsize=6)
+        for i in range(0, len(rows), 2):
+            axis.axhspan(i - 0.5, i + 0.5, color="#f5f6f8", lw=0, zorder=0)
+    axes[0].set_yticks(list(y.values()), [name.capitalize() if name == ALL else style.title(name) for name in rows], color=style.INK)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=color, label=who) for who, color in style.WHO_COLORS.items()]
+    handles += [plt.Line2D([], [], marker="o", ls="", ms=4, color=style.MISTAKE_COLORS[kind], label=f"after a {kind}") for kind in kinds]
+    handles.append(plt.Line2D([], [], marker="o", ls="", ms=4, color=style.MUTED, label="undone where nothing is wrong"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=6.5, handletextpad=0.2, columnspacing=1.0)
     return figure
 
 
-def _points(axis, rows, color: str) -> None:
-    for x, row in rows:
-        axis.plot([x, x], [row["low"], row["high"]], color=color, lw=1.4, solid_capstyle="round")
-        axis.plot(x, row["value"], "o", color=color, ms=4.5)
+def _points(axis, rows, color: str, size: float = 3.4) -> None:
+    for y, row in rows:
+        axis.plot([row["low"], row["high"]], [y, y], color=color, lw=1.1, solid_capstyle="round")
+        axis.plot(row["value"], y, "o", color=color, ms=size)
 
 
 def caption(table: pd.DataFrame) -> str:
+    table = table.assign(kind=table["kind"].fillna(""))
+    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
     parts = []
-    for name, part in table.groupby("task", sort=False):
-        value = part.groupby(["who", "measure"])["value"].mean()
-        parts.append(
-            f"{style.title(name)}: score {value[('policy', 'score')]:.2f} (annotator {value[('annotator', 'score')]:.2f}), mistakes per placement "
-            f"{value[('policy', 'mistakes per placement')]:.3f} ({value[('annotator', 'mistakes per placement')]:.3f}), "
-            f"repaired {value.get(('policy', 'repaired'), float('nan')):.2f} against {value.get(('policy', 'undone:control'), float('nan')):.2f} undone in controls"
-        )
-    episodes = int(table.loc[table["measure"] == "score", "n"].max())
+    for name in ([ALL] if ALL in set(table["task"]) else []) + names:
+        part = table[table["task"] == name].set_index(["who", "measure", "kind", "delay"]).sort_index()
+        mistakes = {who: part.loc[(who, "mistakes per placement", "", -1), "value"].mean() for who in ("policy", "annotator")}
+        text = f"{style.title(name)}: score {part.loc[('policy', 'score', '', -1), 'value'].mean():.2f}, mistakes per placement {mistakes['policy']:.3f} ({mistakes['annotator']:.3f})"
+        if ("policy", "repaired", "", -1) in part.index:
+            repaired, undone = (part.loc[("policy", *key, -1), "value"].mean() for key in (("repaired", ""), ("undone", "control")))
+            text += f", repaired {repaired:.2f} against {undone:.2f}"
+        parts.append(text)
+    episodes = int(table.loc[(table["measure"] == "score") & (table["task"] != ALL), "n"].max())
+    states = int(table.loc[(table["measure"] == "repaired") & (table["delay"] == -1) & (table["task"] != ALL), "n"].max())
     return (
-        f"**Mistakes.** Left: policy and annotator in closed loop on the same {episodes} held-out worlds. Right: share of injected mistakes that the policy "
-        "repairs, by kind, and how often it undoes where nothing is wrong (gray). Bars are 95 % intervals over episodes (left) and states (right). "
-        f"{'; '.join(parts)}."
+        f"**Mistakes.** Policies and annotator in closed loop on the same {episodes} held-out worlds of each task; then, for up to {states} injected mistakes of each task, "
+        "the share that the policy repairs, by kind and by the number of right steps between mistake and policy, beside the share of undos where nothing is wrong (gray). "
+        "Bars are 95 % intervals; unit of inference: the episode, for all tasks with tasks as strata. In brackets the annotator's mistakes; repaired against "
+        f"undone without a mistake: {'; '.join(parts)}."
     )

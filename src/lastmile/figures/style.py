@@ -26,6 +26,16 @@ KIND_COLORS = {
 }  # fmt: skip
 """Colors of kinds of actions, from the same palette."""
 OF_COLORS = {"policy": "#0072b2", "random network": "#b8c0cc", "screen": "#8d99ab", "metadata": "#5b6577"}
+SIZE_COLORS = {"xs": "#9ecae1", "s": "#4292c6", "m": "#08519c", "l": "#041f4a", "paper": "#22262e"}
+"""Colors of sizes, light to dark."""
+TASK_COLORS = {
+    "colored_dots": "#0072b2", "neuron_tracing": "#e69f00", "cell_lineage": "#009e73", "channel_alignment": "#cc79a7", "limb_tracking": "#d55e00",
+    "behavior_tracking": "#56b4e9", "object_exploration": "#22262e", "plume_finding": "#a0522d", "road_mapping": "#7a808c",
+}  # fmt: skip
+"""Colors of tasks; others get OTHER."""
+MISTAKE_COLORS = {"slip": "#009e73", "confusion": "#d55e00", "lapse": "#cc79a7"}
+"""Colors of kinds of mistakes."""
+OTHER = "#b8c0cc"
 SAVE = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
     "svg": {"metadata": {"Date": None, "Creator": None}},
@@ -58,13 +68,58 @@ def title(task: str) -> str:
     return task.replace("_", " ").capitalize()
 
 
+def task_color(task: str) -> str:
+    return TASK_COLORS.get(task, OTHER)
+
+
 def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062) -> None:
     """Direct labels at the right end of lines: (height, text, color) each, in axis units of y from 0 to 1, moved apart where they would touch."""
-    placed: list[float] = []
-    for height, text, color in sorted(ends):
-        at = max(height, placed[-1] + gap) if placed else height
-        placed.append(at)
+    ends = sorted(ends)
+    places = [height for height, _, _ in ends]
+    for _ in range(200):  # push apart whatever is too near, within the axis
+        for i in range(len(places) - 1):
+            close = gap - (places[i + 1] - places[i])
+            if close > 1e-9:
+                places[i], places[i + 1] = places[i] - close / 2, places[i + 1] + close / 2
+        places = [min(max(at, gap * i), 1.0 - gap * (len(places) - 1 - i)) for i, at in enumerate(places)]
+    for (height, text, color), at in zip(ends, places):
         axis.annotate(
             text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(1.02, at), textcoords=("axes fraction", "data"), color=color,
             fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
+
+
+def points(axis, x, rows, color: str, size: float = 4.0, **line) -> None:
+    """Estimates with their intervals as points with bars: x (n,) and a table with the columns value, low, high."""
+    axis.vlines(x, rows["low"], rows["high"], color=color, lw=1.3)
+    axis.plot(x, rows["value"], "o", color=color, ms=size, **line)
+
+
+def band(axis, x, rows, color: str, **line) -> None:
+    """Estimates along x as a line, their intervals as a band."""
+    axis.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.16, lw=0)
+    axis.plot(x, rows["value"], color=color, **line)
+
+
+def frames(axis, low: float, high: float, zero: float | None = None) -> None:
+    """A logarithmic axis of frames from `low` to `high`, with few ticks; `zero` is where the point before training is drawn."""
+    axis.set_xscale("log")
+    steps = (1, 3) if high / low < 300 else (1,)
+    ticks = [t for t in (m * 10.0**e for e in range(0, 10) for m in steps) if low * 0.99 <= t <= high * 1.01]
+    at, names = ([zero, *ticks], ["0", *map(short, ticks)]) if zero else (ticks, [short(t) for t in ticks])
+    axis.set_xticks(at, names)
+    axis.minorticks_off()
+    axis.set_xlim((zero or low) / 1.25, high * 1.12)
+
+
+def short(number: float) -> str:
+    """30 k, 1.5 M"""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def span(row) -> str:
+    """An estimate with its interval, for captions."""
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"

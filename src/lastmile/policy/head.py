@@ -113,6 +113,22 @@ class PointerHead(nn.Module):
         """(N, cells) probabilities -> (N, cells) sums over the 3 x 3 cells around each; beyond the edge is nothing."""
         return F.avg_pool2d(p.view(-1, 1, self.rows, self.columns), 3, stride=1, padding=1).flatten(1) * 9
 
+    def chance(self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]) -> Tensor:
+        """The probability, (N,), that the click falls into a rectangle (x, y, width, height), logical px."""
+        x, y, width, height = rect
+        across, down = click_of(torch.arange(self.columns * self.sub)), click_of(torch.arange(self.rows * self.sub))
+        across, down = ((x <= across) & (across < x + width)).view(-1, self.sub), ((y <= down) & (down < y + height)).view(-1, self.sub)
+        cell = self.cell_logits(context, cells).float().softmax(-1)
+        total = torch.zeros(len(context), device=context.device)
+        for row in down.any(1).nonzero()[:, 0].tolist():
+            for column in across.any(1).nonzero()[:, 0].tolist():
+                number = row * self.columns + column
+                index = torch.full((len(context),), number, device=context.device)
+                place = self.place_logits(context, cells, patches, index).float().softmax(-1)
+                kept = (down[row][:, None] & across[column]).flatten().to(context.device)
+                total = total + cell[:, number] * place[:, kept].sum(-1)
+        return total
+
     def _click(self, cell: Tensor, inside: Tensor) -> Tensor:
         """cell, inside: (N,) -> (N, 2) logical px."""
         x = cell % self.columns * self.sub + inside % self.sub
@@ -144,6 +160,14 @@ class BinsHead(nn.Module):
         """(N, 2) clicks in logical px. uniforms: (N, 2) in [0, 1), for x and y."""
         x, y = ((linear(context).double() / temperature).softmax(-1) for linear in (self.x, self.y))
         return self._click(draw(x, uniforms[:, 0]), draw(y, uniforms[:, 1]))
+
+    def chance(self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]) -> Tensor:
+        """The probability, (N,), that the click falls into a rectangle (x, y, width, height), logical px."""
+        total = torch.ones(len(context), device=context.device)
+        for linear, first, length in ((self.x, rect[0], rect[2]), (self.y, rect[1], rect[3])):
+            clicks = torch.arange(linear.out_features, device=context.device) * self.PX + self.PX // 2
+            total = total * linear(context).float().softmax(-1)[:, (first <= clicks) & (clicks < first + length)].sum(-1)
+        return total
 
     def _click(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.stack([x, y], 1) * self.PX + self.PX // 2

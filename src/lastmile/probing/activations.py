@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,15 +46,18 @@ def sample(policy: Policy, tokens: TokenStore, trajectories: Trajectories, frame
         small = screens.reshape(b - a, 21, 6, 28, 6, 3).mean(axis=(2, 4), dtype=np.float32)
         features.setdefault("screen", []).append(small.reshape(b - a, -1))
         episodes += 1
-    end = int(starts[episodes])
+    table = {name: np.concatenate(parts) for name, parts in features.items()}
+    labels = step_labels(tokens, trajectories, int(starts[episodes]))
+    one_hot = np.eye(len(KINDS) + 1, dtype=np.float32)[labels.last_action]
+    step = labels.step
+    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot]).astype(np.float32)
+    return replace(labels, features={**table, "metadata": metadata})
+
+
+def step_labels(tokens: TokenStore, trajectories: Trajectories, end: int) -> Inputs:
+    """The labels of the first `end` frames, without any features."""
     steps = trajectories.steps.iloc[:end]
     step = steps["step"].to_numpy()
     kinds = np.array([KINDS.index(k) for k in steps["kind"]])
     last = np.where(step > 0, np.concatenate([[0], kinds[:-1]]), len(KINDS))
-    one_hot = np.eye(len(KINDS) + 1, dtype=np.float32)[last]
-    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot]).astype(np.float32)
-    table = {name: np.concatenate(parts) for name, parts in features.items()}
-    return Inputs(
-        {**table, "metadata": metadata}, steps["episode"].to_numpy(), step, last,
-        tokens.phase[:end], tokens.position[:end], tokens.open_mistakes[:end],
-    )  # fmt: skip
+    return Inputs({}, steps["episode"].to_numpy(), step, last, tokens.phase[:end], tokens.position[:end], tokens.open_mistakes[:end])

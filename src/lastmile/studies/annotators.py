@@ -10,8 +10,9 @@ from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import Estimate, mean, ratio, wilson
 from lastmile.screen.widgets import KINDS
 from lastmile.studies.claims import Claim
+from lastmile.studies.runs import Need
 
-READS = ()
+DRAWS = True
 SHOWN = ("careful", "typical", "hasty")
 EPISODES = 24
 """Worlds for each task and style; the same ones for all styles."""
@@ -23,6 +24,10 @@ PEOPLE = {
 }  # fmt: skip
 """Lowest and highest of the three people of Chandok and Park (2026), on worlds of the length of `full`."""
 NUMBER = 3
+
+
+def needs(settings: Settings) -> list[Need]:
+    return []
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:

@@ -2,85 +2,140 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from lastmile.config import Settings
-from lastmile.evaluation.statistics import interval, mean, ratio, ratio_samples, wilson
-from lastmile.studies.claims import Claim
+from lastmile.config import Settings, task_list
+from lastmile.evaluation.statistics import estimate, mean, ratio, ratio_samples, wilson
+from lastmile.studies.claims import ALL, Claim
+from lastmile.studies.runs import Need, single
 
-READS = ("closed_loop", "recovery")
 OUTCOMES = ("success", "score", "finished", "coverage", "steps")
 SHARES = ("navigate", "look", "mode", "place", "decide", "undo", "done", "invalid")
+RATES = {"mistakes per placement": "mistakes", "undos per placement": "undo"}
+
+
+def needs(settings: Settings) -> list[Need]:
+    return [Need(table, single(settings, task), task) for task in task_list(settings) for table in ("closed_loop", "recovery")]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task, seed, who (policy or annotator), measure, value, low, high, n (episodes, or states for recovery).
+    """Rows: task (or ALL, the mean over tasks), who (policy or annotator), measure, kind, delay, value, low, high, n (episodes, or states for recovery).
 
-    Measures: outcomes of closed loop, `share:KIND` of clicks, mistakes per placement, correction rate (undos per placement), and for the policy
-    `repaired`, `repaired:KIND` (after an injected mistake) and `undone:mistake`, `undone:control`.
+    Measures: outcomes of closed loop, `share:KIND` of clicks, mistakes and undos per placement; for the policy after an injected mistake `repaired` (all,
+    and by kind and delay: right steps before the policy took over) and `undone` (kind control: where nothing is wrong).
     """
-    rows = []
+    rows: list[tuple] = []
     count = settings.evaluation.resamples
-    for (task, seed, who), part in inputs["closed_loop"].groupby(["task", "seed", "who"], sort=True):
+    for (task, who), part in inputs["closed_loop"].groupby(["task", "who"], sort=True):
+        about = (task, who)
         for name in OUTCOMES:
-            estimate = (
-                wilson(int(part[name].sum()), len(part)) if part[name].dtype == bool else mean(part[name].to_numpy(float), count)
-            )
-            rows.append((task, seed, who, name, *estimate, len(part)))
+            one = wilson(int(part[name].sum()), len(part)) if part[name].dtype == bool else mean(part[name].to_numpy(float), count)
+            rows.append((*about, name, "", -1, *one, len(part)))
         for kind in SHARES:
-            rows.append((task, seed, who, f"share:{kind}", *ratio(part[kind], part["steps"], count), len(part)))
-        rows.append((task, seed, who, "mistakes per placement", *ratio(part["mistakes"], part["placements"], count), len(part)))
-        rows.append((task, seed, who, "correction rate", *ratio(part["undo"], part["placements"], count), len(part)))
-    for (task, seed), part in inputs["recovery"].groupby(["task", "seed"], sort=True):
-        injected = part[part["condition"] == "mistake"]
-        rows.append((task, seed, "policy", "repaired", *wilson(int(injected["repaired"].sum()), len(injected)), len(injected)))
-        for kind, some in injected.groupby("kind", sort=True):
-            rows.append((task, seed, "policy", f"repaired:{kind}", *wilson(int(some["repaired"].sum()), len(some)), len(some)))
-        for condition, some in part.groupby("condition", sort=True):
-            rows.append((task, seed, "policy", f"undone:{condition}", *wilson(int(some["undone"].sum()), len(some)), len(some)))
-    return pd.DataFrame(rows, columns=["task", "seed", "who", "measure", "value", "low", "high", "n"])
+            rows.append((*about, f"share:{kind}", "", -1, *ratio(part[kind], part["steps"], count), len(part)))
+        for name, column in RATES.items():
+            rows.append((*about, name, "", -1, *ratio(part[column], part["placements"], count), len(part)))
+    tasks = task_list(settings)
+    for who in ("policy", "annotator"):
+        part = inputs["closed_loop"][inputs["closed_loop"]["who"] == who].assign(one=1)
+        for name, hits, totals in (("success", "success", "one"), ("score", "score", "one"), *((name, column, "placements") for name, column in RATES.items())):
+            if len(tasks) > 1:
+                rows.append((ALL, who, name, "", -1, *estimate(_over_tasks(part, hits, totals, count)), len(part)))
+    rows += _recovery_rows(inputs["recovery"], count)
+    return pd.DataFrame(rows, columns=["task", "who", "measure", "kind", "delay", "value", "low", "high", "n"])
+
+
+def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
+    rows: list[tuple] = []
+    recovery = recovery.assign(one=1)
+    wrong, control = (recovery[recovery["condition"] == condition] for condition in ("mistake", "control"))
+    several = recovery["task"].nunique() > 1
+
+    def add(task: str, measure: str, kind: str, delay: int, part: pd.DataFrame) -> None:
+        if not len(part):
+            return
+        if task == ALL:
+            one = estimate(_over_tasks(part, measure, "one", count))
+        elif kind in ("", "control"):  # several states of an episode
+            one = ratio(*part.groupby("episode")[[measure, "one"]].sum().to_numpy(float).T, count)
+        else:  # one state an episode
+            one = wilson(int(part[measure].sum()), len(part))
+        rows.append((task, "policy", measure, kind, delay, *one, len(part)))
+
+    for task in [*([ALL] if several else []), *sorted(recovery["task"].unique())]:
+        mine, without = (part if task == ALL else part[part["task"] == task] for part in (wrong, control))
+        add(task, "repaired", "", -1, mine)
+        add(task, "undone", "", -1, mine)
+        add(task, "undone", "control", -1, without)
+        for delay in sorted(recovery["delay"].unique()):
+            late, other = mine[mine["delay"] == delay], without[without["delay"] == delay]
+            add(task, "repaired", "", delay, late)
+            add(task, "undone", "control", delay, other)
+            for kind, some in late.groupby("kind", sort=True):
+                add(task, "repaired", str(kind), delay, some)
+    return rows
+
+
+def _samples(part: pd.DataFrame, hits: str, totals: str, count: int, stratum: int, episodes: pd.Index) -> np.ndarray:
+    """(1 + count,) sum(hits) / sum(totals): itself, then bootstrap values over these episodes."""
+    sums = part.astype({hits: float}).groupby("episode")[[hits, totals]].sum().reindex(episodes).fillna(0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = sums[hits].sum() / sums[totals].sum()
+    return np.concatenate([[value], ratio_samples(sums[hits], sums[totals], count, stratum)])
+
+
+def _over_tasks(part: pd.DataFrame, hits: str, totals: str, count: int) -> np.ndarray:
+    """(1 + count,) the mean over tasks of `_samples`, tasks as strata."""
+    parts = [
+        _samples(one, hits, totals, count, stratum, pd.Index(np.sort(one["episode"].unique()))) for stratum, (_, one) in enumerate(part.groupby("task", sort=True))
+    ]
+    return np.nanmean(parts, axis=0)
+
+
+def _differences(table: pd.DataFrame, first: tuple, second: tuple, count: int) -> dict[str, np.ndarray]:
+    """By task, sum(hits) / sum(totals) of the first minus the second, paired over episodes. first, second: (column, value, hits, totals)."""
+    found = {}
+    for stratum, (task, part) in enumerate(table.groupby("task", sort=True)):
+        episodes = pd.Index(np.sort(part["episode"].unique()))
+        one, other = (_samples(part[part[column] == value], hits, totals, count, stratum, episodes) for column, value, hits, totals in (first, second))
+        found[str(task)] = one - other
+    return found
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    found = []
     count = settings.evaluation.resamples
-    for task, part in inputs["closed_loop"].groupby("task", sort=True):
-        policy, annotator = part[part["who"] == "policy"], part[part["who"] == "annotator"]
-        per_world = policy.groupby("episode")[["mistakes", "placements"]].sum()
-        base = annotator.groupby("episode")[["mistakes", "placements"]].sum().loc[per_world.index]
-        value = base["mistakes"].sum() / base["placements"].sum() - per_world["mistakes"].sum() / max(1, per_world["placements"].sum())
-        samples = ratio_samples(base["mistakes"], base["placements"], count) - ratio_samples(per_world["mistakes"], per_world["placements"], count)
-        estimate = interval(value, samples)
+    recovery = inputs["recovery"].assign(one=1)
+    played = inputs["closed_loop"]
+    fewer = _differences(played, ("who", "annotator", "mistakes", "placements"), ("who", "policy", "mistakes", "placements"), count)
+    kept = _differences(recovery, ("condition", "mistake", "repaired", "one"), ("condition", "control", "undone", "one"), count)
+    found = []
+    for task in [*([ALL] if len(fewer) > 1 else []), *fewer]:
+        number = len(played[["task", "episode"]].drop_duplicates()) if task == ALL else played.loc[played["task"] == task, "episode"].nunique()
         found.append(
             Claim.of(
-                estimate,
+                estimate(np.nanmean(list(fewer.values()), axis=0) if task == ALL else fewer[task]),
                 claim="fewer mistakes than the data",
                 statement="The policy makes fewer mistakes than its training data",
-                task=str(task),
+                task=task,
                 statistic="mistakes per placement, annotator minus policy",
                 rule="Shown if the interval of the paired difference lies above 0, contradicted if below.",
-                unit=f"episode ({len(per_world)} worlds, the same for both)",
-                published="fewer mistakes than the training data",
+                unit=f"episode ({number} worlds, the same for both{', tasks as strata' * (task == ALL)})",
             )
         )  # fmt: skip
-    for task, part in inputs["recovery"].groupby("task", sort=True):
-        cases = part.groupby(["episode", "condition"])[["repaired", "undone"]].agg(["sum", "count"])
-        wide = cases.unstack("condition").fillna(0)
-        repaired, injected = wide[("repaired", "sum", "mistake")], wide[("repaired", "count", "mistake")]
-        undone, controls = wide[("undone", "sum", "control")], wide[("undone", "count", "control")]
-        value = repaired.sum() / injected.sum() - undone.sum() / controls.sum()
-        samples = ratio_samples(repaired, injected, count) - ratio_samples(undone, controls, count)
-        estimate = interval(value, samples)
+    for task in [*([ALL] if len(kept) > 1 else []), *kept]:
+        rows = recovery if task == ALL else recovery[recovery["task"] == task]
+        injected = int((rows["condition"] == "mistake").sum())
+        number = len(rows[["task", "episode"]].drop_duplicates())
         found.append(
             Claim.of(
-                estimate,
+                estimate(np.nanmean(list(kept.values()), axis=0) if task == ALL else kept[task]),
                 claim="correction retained",
                 statement="The policy corrects a mistake that is put in front of it",
-                task=str(task),
+                task=task,
                 statistic=f"share repaired within {settings.evaluation.recovery_steps} steps minus share of undos where nothing is wrong",
-                rule="Shown if the interval of the difference lies above 0, contradicted if below.",
-                unit=f"episode ({len(wide)} with {int(injected.sum())} injected mistakes and as many controls)",
-                published="injected mistakes are corrected",
+                rule="Shown if the interval of the difference lies above 0, contradicted if below; all kinds and delays together.",
+                unit=f"episode ({number} with {injected} injected mistakes and as many controls{', tasks as strata' * (task == ALL)})",
             )
         )  # fmt: skip
     return found

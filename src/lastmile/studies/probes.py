@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from lastmile.config import Settings
-from lastmile.evaluation.statistics import Estimate, interval, ratio, ratio_samples
-from lastmile.studies.claims import Claim
+from lastmile.config import Settings, task_list
+from lastmile.evaluation.statistics import estimate, ratio_samples
+from lastmile.studies.claims import ALL, Claim
+from lastmile.studies.runs import Need, joint
 
-READS = ("probes",)
 WHAT = {
-    "phase": ("The phase of the work is readable", "accuracy", "phase is linearly readable"),
-    "position": ("The position in the data is readable", "R²", "position is linearly readable"),
-    "mistake": ("An open mistake is readable", "accuracy", "a mistake is linearly readable"),
+    "phase": ("The phase of the work is readable", "accuracy"),
+    "position": ("The position in the data is readable", "R²"),
+    "mistake": ("An open mistake is readable", "accuracy"),
 }
 
 
@@ -21,54 +22,63 @@ def kind_of(feature: str) -> str:
     return "random network" if feature.startswith("random:") else feature if feature in ("screen", "metadata") else "policy"
 
 
-def _estimate(part: pd.DataFrame, target: str, count: int) -> Estimate:
-    one = ratio(part["score"], part["total"], count)
-    return Estimate(1 - one.value, 1 - one.high, 1 - one.low) if target == "position" else one
+def needs(settings: Settings) -> list[Need]:
+    return [Need("probes", joint(settings), task) for task in task_list(settings)]
+
+
+def _over_tasks(part: pd.DataFrame, target: str, count: int) -> np.ndarray:
+    """(1 + count,) the mean over tasks (strata) of the accuracy, or R2 for the position: itself, then bootstrap values over episodes."""
+    found = []
+    for stratum, (_, one) in enumerate(part.groupby("task", sort=True)):
+        score, total = one.groupby("episode")[["score", "total"]].sum().to_numpy(float).T
+        samples = np.concatenate([[score.sum() / total.sum()], ratio_samples(score, total, count, stratum)])
+        found.append(1 - samples if target == "position" else samples)
+    return np.mean(found, axis=0)
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task, seed, target, feature, of (policy, random network, screen, metadata), labels (real or control), value, low, high, episodes, n.
+    """Rows: task (or ALL, the mean over tasks), target, feature, of (policy, random network, screen, metadata), labels (real or control), value, low, high, episodes, n.
 
     value: accuracy for phase and mistake, R2 for position; n: test steps.
     """
     rows = []
-    for keys, part in inputs["probes"].groupby(["task", "seed", "target", "feature", "labels"], sort=False):
-        task, seed, target, feature, labels = keys
-        estimate = _estimate(part, target, settings.evaluation.resamples)
-        rows.append((task, seed, target, feature, kind_of(feature), labels, *estimate, len(part), int(part["steps"].sum())))
-    columns = ["task", "seed", "target", "feature", "of", "labels", "value", "low", "high", "episodes", "n"]
+    count = settings.evaluation.resamples
+    probed = inputs["probes"]
+    if probed["task"].nunique() > 1:
+        for (target, feature, labels), part in probed.groupby(["target", "feature", "labels"], sort=False):
+            steps = int(part["steps"].sum())
+            rows.append((ALL, target, feature, kind_of(feature), labels, *estimate(_over_tasks(part, target, count)), len(part[["task", "episode"]].drop_duplicates()), steps))
+    for keys, part in probed.groupby(["task", "target", "feature", "labels"], sort=False):
+        task, target, feature, labels = keys
+        one = estimate(_over_tasks(part, target, count))
+        rows.append((task, target, feature, kind_of(feature), labels, *one, part["episode"].nunique(), int(part["steps"].sum())))
+    columns = ["task", "target", "feature", "of", "labels", "value", "low", "high", "episodes", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     found = []
     count = settings.evaluation.resamples
-    for (task, target), part in inputs["probes"].groupby(["task", "target"], sort=True):
-        real = part[part["labels"] == "real"]
-        features = list(dict.fromkeys(real["feature"]))
-        last = [f for f in features if kind_of(f) == "policy"][-1]
-        sums = {f: real[real["feature"] == f].groupby("episode")[["score", "total"]].sum() for f in features}
-        sign = -1 if target == "position" else 1
-
-        def value(feature: str, sums=sums) -> float:
-            return sums[feature]["score"].sum() / sums[feature]["total"].sum()
-
-        baselines = [f for f in features if kind_of(f) != "policy"]
-        best = max(baselines, key=lambda f: sign * value(f))
-        samples = sign * (ratio_samples(*sums[last].to_numpy().T, count) - ratio_samples(*sums[best].to_numpy().T, count))
-        estimate = interval(sign * (value(last) - value(best)), samples)
-        statement, unit, published = WHAT[target]
-        found.append(
-            Claim.of(
-                estimate,
-                claim=f"{target} readable",
-                statement=f"{statement} beyond every baseline",
-                task=str(task),
-                statistic=f"{unit} of the last layer ({last}) minus that of the best baseline ({best})",
-                rule="Shown if the interval of the paired difference lies above 0, contradicted if below; the layer is the last one, the baseline the "
-                "strongest of random network, raw screen and metadata.",
-                unit=f"episode ({len(sums[last])} for testing)",
-                published=published,
-            )
-        )  # fmt: skip
+    real = inputs["probes"][inputs["probes"]["labels"] == "real"]
+    for target, of_target in real.groupby("target", sort=True):
+        tasks = sorted(of_target["task"].unique())
+        for task in [*([ALL] if len(tasks) > 1 else []), *tasks]:
+            part = of_target if task == ALL else of_target[of_target["task"] == task]
+            samples = {feature: _over_tasks(rows, str(target), count) for feature, rows in part.groupby("feature", sort=False)}
+            last = [feature for feature in samples if kind_of(feature) == "policy"][-1]
+            best = max((feature for feature in samples if kind_of(feature) != "policy"), key=lambda feature, samples=samples: samples[feature][0])
+            statement, unit = WHAT[str(target)]
+            number = len(part[["task", "episode"]].drop_duplicates())
+            found.append(
+                Claim.of(
+                    estimate(samples[last] - samples[best]),
+                    claim=f"{target} readable",
+                    statement=f"{statement} beyond every baseline",
+                    task=task,
+                    statistic=f"{unit} of the last layer ({last}) minus that of the best baseline ({best})",
+                    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; the layer is the last one, the baseline the "
+                    "strongest of random network, raw screen and metadata.",
+                    unit=f"episode ({number} for testing{', tasks as strata' * (task == ALL)})",
+                )
+            )  # fmt: skip
     return found

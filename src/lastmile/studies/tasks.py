@@ -8,15 +8,20 @@ import pandas as pd
 from lastmile.config import Settings, task_list
 from lastmile.screen import Look, draw
 from lastmile.studies.claims import Claim
+from lastmile.studies.runs import Need
 from lastmile.tasks import get_task
 from lastmile.trajectory import Episode, Source, record
 
-READS = ()
+DRAWS = True
 SCREENS = 4
 """Screens shown of each episode."""
 STORY = ("explore", "annotate", "correct", "verify")
 """Phases that an episode should go through to be shown: the first one that does is taken, of EPISODES."""
 EPISODES = 20
+
+
+def needs(settings: Settings) -> list[Need]:
+    return []
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
