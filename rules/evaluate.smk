@@ -99,9 +99,7 @@ rule recovery:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=evaluation_spec(
-            "temperature", "recovery_states", "recovery_steps", "recovery_delays"
-        ),
+        spec=evaluation_spec("temperature", "recovery_states", "recovery_steps"),
         code=task_code("evaluation.recovery"),
         folder=subpath(input.policy, parent=True),
     shell:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings
+from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
 from lastmile.studies import all_needs
 from lastmile.studies.runs import Need, Run
@@ -90,7 +91,7 @@ def _closed_loop_along(need, settings, rng):
 def _recovery(need, settings, rng):
     for episode in _episodes(need, settings):
         for kind in ("slip", "confusion", "lapse"):
-            for delay in settings.evaluation.recovery_delays:
+            for delay in DELAYS:
                 for condition in ("mistake", "control"):
                     wrong = condition == "mistake"
                     yield {

@@ -182,7 +182,7 @@ def button(cases, name: str) -> tuple[int, int]:
 
 
 def test_who_undoes_repairs_at_once(cases):
-    table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, (0,), 0.4, 0)
+    table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, 0.4, 0, delays=(0,))
     wrong, control = table[table["condition"] == "mistake"], table[table["condition"] == "control"]
     assert len(wrong) == len(control) == 6
     assert wrong["repaired"].all() and (wrong["after"] == 1).all() and wrong["undone"].all()
@@ -191,7 +191,7 @@ def test_who_undoes_repairs_at_once(cases):
 
 @pytest.mark.parametrize("where", ["nothing", "done"])
 def test_who_does_nothing_repairs_nothing(cases, where):
-    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, (0,), 0.4, 0)
+    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, 0.4, 0, delays=(0,))
     assert not table["repaired"].any() and not table["undone"].any() and (table["after"] == -1).all()
 
 

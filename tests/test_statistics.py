@@ -176,7 +176,7 @@ def test_control_labels_are_one_for_each_third_of_an_episode():
 
 @pytest.fixture(scope="module")
 def fitted() -> pd.DataFrame:
-    return fit_probes(inputs(), 0.6)
+    return fit_probes(inputs())
 
 
 def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real") -> float:
@@ -210,12 +210,12 @@ def test_control_labels_are_not_readable_in_other_episodes(fitted):
 def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(fitted):
     tested = fitted[fitted["target"] == "phase"].groupby("episode")["steps"].first()
     assert len(tested) == 12 and (tested == 40).all()
-    pd.testing.assert_frame_equal(fitted, fit_probes(inputs(), 0.6))
+    pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
 
 
 def test_too_little_to_probe():
     with pytest.raises(ValueError, match="too little to probe: 6 frames of 2 episodes"):
-        fit_probes(inputs(2, 3), 0.5)
+        fit_probes(inputs(2, 3))
 
 
 @pytest.mark.parametrize(

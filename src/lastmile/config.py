@@ -95,7 +95,6 @@ class Evaluation(Closed):
     max_steps: int = Field(3, ge=1, description="A rollout ends after this many times the median length of the annotator's episodes.")
     recovery_states: int = Field(100, ge=2, description="States for the recovery test, each with and without an injected mistake.")
     recovery_steps: int = Field(15, ge=1, description="Steps in which an injected mistake is to be repaired.")
-    recovery_delays: tuple[int, ...] = Field((0, 3, 8), min_length=1, description="Further right steps of the annotator between an injected mistake and the policy.")
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
 
 
@@ -103,7 +102,6 @@ class Probes(Closed):
     """How linear probes are fitted."""
 
     frames: int = Field(6000, ge=50, description="Frames of the test episodes whose activations are probed.")
-    train_share: float = Field(0.6, gt=0, lt=1, description="Share of the episodes to fit on; the rest are tested.")
 
 
 class Scaling(Closed):
@@ -128,7 +126,6 @@ class Heads(Closed):
     tasks: tuple[str, ...] = Field((), description="Tasks of the contest. Tasks not studied are passed over.")
     size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of both.")
     frames: int = Field(6_000, ge=1, description="Frames that both see.")
-    longer: int = Field(8, ge=1, description="Ours also sees so many times the frames, to be compared after equal time.")
 
 
 class Settings(Closed):

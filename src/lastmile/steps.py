@@ -126,8 +126,7 @@ def recovery(args: argparse.Namespace) -> None:
     recorded, spec = read(args.trajectories), args.spec
     with Progress(f"recovery {recorded.source.task}", None, "clicks") as progress:
         table = measured.measure(
-            Policy.load(args.policy), recorded, spec["recovery_states"], spec["recovery_steps"], spec["recovery_delays"], spec["temperature"], spec["seed"],
-            progress,
+            Policy.load(args.policy), recorded, spec["recovery_states"], spec["recovery_steps"], spec["temperature"], spec["seed"], progress
         )  # fmt: skip
     _write_table(_tagged(table, spec), args.out)
 
@@ -143,7 +142,7 @@ def probes(args: argparse.Namespace) -> None:
     limit_threads(args)
     spec = args.spec
     inputs = sample(Policy.load(args.policy), TokenStore(args.tokens), read(args.trajectories), spec["frames"], spec["seed"])
-    _write_table(_tagged(fit_probes(inputs, spec["train_share"], spec["seed"]), spec), args.out)
+    _write_table(_tagged(fit_probes(inputs, spec["seed"]), spec), args.out)
 
 
 def probe_transfer(args: argparse.Namespace) -> None:
@@ -156,7 +155,7 @@ def probe_transfer(args: argparse.Namespace) -> None:
     limit_threads(args)
     spec = args.spec
     stores, recorded = [TokenStore(path) for path in args.tokens], [read(path) for path in args.trajectories]
-    table = measure(Policy.load(args.policy), stores, recorded, spec["frames"], spec["train_share"], spec["seed"])
+    table = measure(Policy.load(args.policy), stores, recorded, spec["frames"], spec["seed"])
     _write_table(_tagged(table, spec), args.out)
 
 

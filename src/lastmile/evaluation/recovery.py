@@ -27,6 +27,10 @@ UNNOTICING = replace(STYLES["typical"], name="unnoticing", mistakes=1e-9)
 """Makes no mistakes of its own; together with nothing being visible to it (`_unnoticing`) it notices none either."""
 
 
+DELAYS = (0, 3, 8)
+"""Right steps of the annotator between an injected mistake and the policy."""
+
+
 class Line(NamedTuple):
     """What was seen and done before the policy takes over. screens: (n, 126, 168, 3); clicks: (n, 2); state: the one that it finds."""
 
@@ -133,7 +137,7 @@ def _never(state: State, mistake: object) -> bool:
 
 
 def measure(
-    policy: Policy, trajectories: Trajectories, count: int, steps: int, delays: Sequence[int], temperature: float, seed: int, progress=None
+    policy: Policy, trajectories: Trajectories, count: int, steps: int, temperature: float, seed: int, progress=None, delays: Sequence[int] = DELAYS
 ) -> pd.DataFrame:
     """Let the policy go on for `steps` steps after each injected mistake and each control.
 

@@ -18,11 +18,13 @@ from sklearn.preprocessing import StandardScaler
 from lastmile.probing.activations import Inputs
 
 TARGETS = ("phase", "position", "mistake")
+TRAIN_SHARE = 0.6
+"""Of the episodes, to fit on; the others are tested."""
 WIDEST = 128
 """Features with more dimensions are reduced to this many principal components of the training episodes first."""
 
 
-def fit_probes(inputs: Inputs, train_share: float, seed: int = 0) -> pd.DataFrame:
+def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
     """Fit and test every probe.
 
     Returns one row for each test episode, target, feature and task (real or control) with columns target, feature, labels, episode, score, total, steps:
@@ -31,9 +33,7 @@ def fit_probes(inputs: Inputs, train_share: float, seed: int = 0) -> pd.DataFram
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
     episodes = np.unique(inputs.episode)
-    order = rng.permutation(episodes)
-    count = min(len(order) - 1, max(1, round(train_share * len(order))))
-    training = np.isin(inputs.episode, order[:count])
+    training = np.isin(inputs.episode, fitting_episodes(episodes, rng))
     mistakes = matched_mistakes(inputs, rng)
     tables = []
     for feature, values in inputs.features.items():
@@ -56,6 +56,12 @@ def fit_probes(inputs: Inputs, train_share: float, seed: int = 0) -> pd.DataFram
     if not tables:
         raise ValueError(f"too little to probe: {len(training)} frames of {len(episodes)} episodes")
     return pd.concat(tables, ignore_index=True)[["target", "feature", "labels", "episode", "score", "total", "steps"]]
+
+
+def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The episodes to fit on, at random: TRAIN_SHARE of them, at least one, and not all."""
+    order = rng.permutation(episodes)
+    return order[: min(len(order) - 1, max(1, round(TRAIN_SHARE * len(order))))]
 
 
 def matched_mistakes(inputs: Inputs, rng: np.random.Generator) -> np.ndarray:

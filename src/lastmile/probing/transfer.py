@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from lastmile.policy.policy import NOWHERE, Policy
 from lastmile.probing.activations import Inputs, step_labels
-from lastmile.probing.probes import matched_mistakes
+from lastmile.probing.probes import fitting_episodes, matched_mistakes
 from lastmile.tokens import TokenStore
 from lastmile.trajectory import Trajectories
 
@@ -52,7 +52,7 @@ class Sample:
 
 
 def measure(
-    policy: Policy, stores: Sequence[TokenStore], recorded: Sequence[Trajectories], frames: int, train_share: float, seed: int = 0
+    policy: Policy, stores: Sequence[TokenStore], recorded: Sequence[Trajectories], frames: int, seed: int = 0
 ) -> pd.DataFrame:
     """Everything about mistakes across tasks, in one table. Tasks with too few mistakes are left out.
 
@@ -65,7 +65,7 @@ def measure(
     """
     samples = []
     for store, trajectories in zip(stores, recorded):
-        sample = matched(policy, store, trajectories, frames, train_share, seed)
+        sample = matched(policy, store, trajectories, frames, seed)
         if sample is not None:
             samples.append(sample)
     if len(samples) < 2:
@@ -77,7 +77,7 @@ def measure(
     return pd.concat(tables, ignore_index=True)
 
 
-def matched(policy: Policy, store: TokenStore, trajectories: Trajectories, frames: int, train_share: float, seed: int) -> Sample | None:
+def matched(policy: Policy, store: TokenStore, trajectories: Trajectories, frames: int, seed: int) -> Sample | None:
     """Matched steps of the first episodes, up to `frames` frames; None if there are too few."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 23]))
     values, episodes = [], 0
@@ -86,8 +86,7 @@ def matched(policy: Policy, store: TokenStore, trajectories: Trajectories, frame
         values.append(list(policy.activations(store.screens(a, b), store.clicks[a:b]).values())[-1])
         episodes += 1
     inputs: Inputs = step_labels(store, trajectories, int(store.starts[episodes]))
-    order = rng.permutation(episodes)
-    training = np.isin(inputs.episode, order[: min(episodes - 1, max(1, round(train_share * episodes)))])
+    training = np.isin(inputs.episode, fitting_episodes(np.arange(episodes), rng))
     chosen = matched_mistakes(inputs, rng)
     wrong = inputs.open_mistakes[chosen] > 0
     if min((wrong & training[chosen]).sum(), (~wrong & training[chosen]).sum()) < 5 or (~training[chosen]).sum() < 5:
