@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from lastmile.figures import style
 
@@ -46,14 +47,13 @@ def draw(table: pd.DataFrame, folder: Path):
 
 
 def _labels(axis, ends: list) -> None:
-    low, high = axis.get_ylim()
     for value, text, color in ends:
         axis.annotate(text, (1.0, value), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points", color=color, fontsize=7, va="center")
 
 
 def _loss_ticks(axis) -> None:
     low, high = axis.get_ylim()
-    ticks = [t for t in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12) if low <= t <= high]
+    ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axis.minorticks_off()
 

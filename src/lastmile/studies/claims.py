@@ -136,7 +136,7 @@ def summary(claims: list[Claim]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if np.isfinite(value) else "n/a"
+    return f"{0.0 if abs(value) < 1e-9 else value:.3g}" if np.isfinite(value) else "n/a"
 
 
 def _span(claim: Claim) -> str:
