@@ -50,6 +50,10 @@ def refused(capsys, folder, *arguments) -> str:
         (["study", "emergence", "--spec", "{}", "--out", "x.csv", "--claims", "x.json"], "'skills'"),
         (["study", "emergence", "--spec", '{"sed": 1}', "--out", "x.csv", "--claims", "x.json"], "did you mean 'seed'?"),
         (["findings", "--name", "desk", "--claims", "none.json", "--out", "x.json"], "none.json"),
+        (["findings", "--name", "desk", "--claims", "none.json", "--expected", "none.yaml", "--out", "x.json"], "none.yaml"),
+        (["runs", "--spec", "{}", "--manifests", "none.json", "--out", "x.csv"], "none.json"),
+        (["plan", "--configfile", "none.yaml"], "config.yaml: cannot be read"),
+        (["figures", "nowhere"], "nowhere: holds no table of a figure"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_by_name(capsys, tmp_path, monkeypatch, arguments, words):

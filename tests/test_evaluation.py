@@ -5,15 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from lastmile import tokens
 from lastmile.annotator import click, make_annotator
 from lastmile.config import PolicySettings
 from lastmile.env import Job
 from lastmile.evaluation import recovery, rollout, skills
+from lastmile.policy.head import bin_of, click_of
 from lastmile.policy.runs import initial
+from lastmile.probing import transfer
 from lastmile.probing.activations import sample
+from lastmile.probing.transfer import Sample
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
 from lastmile.tasks import get_task
@@ -249,3 +254,67 @@ def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
         return found
 
     assert torch.equal(contexts(np.arange(count)), contexts(rng.permutation(count)))
+
+
+@pytest.mark.parametrize("head", ["pointer", "bins"])
+def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head):
+    policy = initial(PolicySettings(size="xs", window=2, head=head), 0)
+    screens = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 126, 168, 3), dtype=np.uint8))
+    frames = policy.encode(screens, torch.tensor([[-1, -1], [100, 80], [447, 335]]))
+    context = torch.randn(3, frames.vectors.shape[1], generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = policy.head.chance(context, frames.cells, frames.patches, (0, 0, 448, 336))
+        assert torch.allclose(whole, torch.ones(3), atol=1e-4)
+        x, y, width, height = 90, 70, 31, 23
+        part = policy.head.chance(context, frames.cells, frames.patches, (x, y, width, height))
+        clicks = [(u, v) for u in range(x, x + width) for v in range(y, y + height)]
+        bins = {tuple(bin_of(torch.tensor(c)).tolist()) if head == "pointer" else (c[0] // 4, c[1] // 4): c for c in clicks}
+        said = {b: click_of(torch.tensor(b)).tolist() if head == "pointer" else [b[0] * 4 + 2, b[1] * 4 + 2] for b in bins}
+        inside = [c for c in said.values() if x <= c[0] < x + width and y <= c[1] < y + height]
+        for row in range(3):
+            of_row = [value[row : row + 1].expand(len(inside), *value.shape[1:]) for value in (context, frames.cells, frames.patches)]
+            summed = (-policy.head.loss(*of_row, torch.tensor(inside))).exp().sum()
+            assert part[row].item() == pytest.approx(summed.item(), rel=1e-3, abs=1e-7)
+
+
+def planted(task: str, direction: np.ndarray, seed: int) -> Sample:
+    """Matched steps whose activations move along a direction when there is a mistake."""
+    rng = np.random.default_rng(seed)
+    wrong = np.tile([True, False], 60)
+    raw = (rng.normal(size=(120, len(direction))) + np.outer(wrong, direction)).astype(np.float32)
+    episode = np.repeat(np.arange(12), 10)
+    training = episode < 7
+    scaled = (raw - raw[training].mean(0)) / raw[training].std(0)
+    return Sample(task, raw, scaled, wrong, training, episode, np.zeros(120, int), np.arange(120))
+
+
+def test_a_shared_direction_is_found_and_a_foreign_one_is_not():
+    one, other = np.zeros(8), np.zeros(8)
+    one[:2], other[6] = 2.0, 3.0
+    samples = [planted("a", one, 0), planted("b", one, 1), planted("c", other, 2)]
+    found = pd.DataFrame(transfer._accuracies(samples)).groupby(["source", "target"])[["score", "total"]].sum()
+    share = found["score"] / found["total"]
+    assert share["a", "b"] > 0.8 and share["b", "a"] > 0.8 and share["c", "c"] > 0.8 and 0.3 < share["a", "c"] < 0.7
+    cosines = pd.DataFrame(transfer._cosines(samples, 0)).set_index(["source", "target"])
+    near, far = cosines.loc[("a", "b")], cosines.loc[("a", "c")]
+    assert near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
+    assert transfer.shared_direction(samples[0], samples) @ one > 0
+    assert np.linalg.norm(transfer.shared_direction(samples[0], samples)) == pytest.approx(np.linalg.norm(samples[0].direction), rel=1e-5)
+
+
+def test_mistakes_across_tasks_are_measured_in_one_table(policy, tmp_path):
+    stores, recordings = [], []
+    for task in ("cell_lineage", "limb_tracking"):
+        write(tmp_path / f"{task}.parquet", Source(task, "test", 0, style="hasty"), 8)
+        recordings.append(read(tmp_path / f"{task}.parquet"))
+        tokens.write(tmp_path / f"{task}.tokens", recordings[-1])
+        stores.append(TokenStore(tmp_path / f"{task}.tokens"))
+    table = transfer.measure(policy, stores, recordings, 10**6)
+    assert set(table["measure"]) == {"accuracy", "cosine", "undo:shared", "undo:random"}
+    moved = table[table["measure"].str.startswith("undo")].pivot_table(index=["target", "episode"], columns=["measure", "strength"], values="score")
+    assert np.allclose(moved["undo:shared"][0.0], moved["undo:random"][0.0], atol=1e-5) and (moved > 0).all().all()
+    assert not np.allclose(moved["undo:shared"][4.0], moved["undo:shared"][0.0])
+    tested = table[(table["measure"] == "accuracy") & (table["target"] == "limb_tracking")]
+    assert set(tested["source"]) == {"cell_lineage", "limb_tracking", "others"} and (tested["score"] <= tested["total"]).all()
+    with pytest.raises(ValueError, match="fewer than two tasks"):
+        transfer.measure(policy, stores[:1], recordings[:1], 10**6)

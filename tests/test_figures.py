@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +11,13 @@ import pytest
 from PIL import Image
 
 from conftest import SETTINGS
-from lastmile.figures import FORMATS, figure_names, get_figure, render
+from lastmile.__main__ import main
+from lastmile.config import SIZES
+from lastmile.evaluation.skills import SKILLS
+from lastmile.figures import FORMATS, figure_names, get_figure, render, style
 from lastmile.studies import get_study, study_names
+from lastmile.tasks import task_names
+from lastmile.tasks.task import MISTAKES
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +78,24 @@ def test_an_unknown_figure_is_named():
 def test_figures_do_without_torch():
     code = "import sys, lastmile.figures as f; [f.get_figure(n) for n in f.figure_names()]; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_all_figures_are_drawn_again_from_a_folder_of_tables(tables, tmp_path, capsys):
+    for name in ("emergence", "transfer"):
+        shutil.copy(tables / f"{name}.csv", tmp_path)
+    assert main(["figures", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.{form}" for name in ("emergence", "transfer") for form in (*FORMATS, "rst", "csv"))
+    capsys.readouterr()
+    (tmp_path / "empty").mkdir()
+    assert main(["figures", str(tmp_path / "empty")]) == 1
+    assert "holds no table of a figure" in capsys.readouterr().err
+
+
+def test_the_front_door_needs_no_torch(tmp_path):
+    code = "import sys, lastmile.__main__ as m; m.main(['figures', sys.argv[1]]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True).returncode == 0
+
+
+def test_one_color_for_each_task_and_skill():
+    assert set(task_names()) <= set(style.TASK_COLORS) and len(set(style.TASK_COLORS.values())) == len(style.TASK_COLORS)
+    assert set(SKILLS) == set(style.SKILL_COLORS) and set(SIZES) == set(style.SIZE_COLORS) and set(MISTAKES) == set(style.MISTAKE_COLORS)

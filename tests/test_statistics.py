@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import SETTINGS
-from lastmile.config import parse
+from lastmile import plan
+from lastmile.config import load, parse
 from lastmile.evaluation.statistics import (
     Estimate,
     curve,
@@ -52,6 +54,7 @@ from lastmile.studies.claims import (
     verdict,
     with_published,
 )
+from lastmile.tasks import task_names
 
 
 @pytest.mark.parametrize(
@@ -419,3 +422,21 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not():
 def test_one_task_alone_leaves_out_what_needs_several():
     alone = parse({"tasks": ["colored_dots"], "transfer": {"held_out": [["colored_dots"]]}, "heads": {"tasks": []}})
     assert not {"transfer", "probe_transfer", "heads"} & set(all_needs(alone)) and {"emergence", "mistakes", "scaling", "probes"} <= set(all_needs(alone))
+
+
+def test_the_plan_grows_with_the_work(root):
+    small, large = (plan.plan(settings) for settings in (SETTINGS, SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"frames": 10**7})})))
+    time = [sum(work.seconds for work in works) for works in (small, large)]
+    assert 0 < 5 * time[0] < time[1] and [work.jobs for work in small] == [work.jobs for work in large]
+    assert all(0 < work.longest <= work.seconds and work.jobs > 0 for work in small)
+    assert plan.clock_seconds(small, 1) > plan.clock_seconds(small, 2) > plan.clock_seconds(small, 64) == plan.clock_seconds(small, 128)
+    for preset in (root / "workflow" / "presets").glob("*.yaml"):
+        assert f"{preset.stem}: " in plan.to_text(load(root / "config.yaml", preset), 8)
+
+
+def test_rates_are_known_for_every_task_and_size():
+    table = plan.rates()
+    assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(table["policies"])
+    assert table["policies"]["xs"]["train"] > table["policies"]["s"]["train"] > table["policies"]["m"]["train"] > table["policies"]["l"]["train"]
+    with pytest.raises(ValueError, match="none.json: not a readable table of rates"):
+        plan.rates(Path("none.json"))
