@@ -3,7 +3,7 @@
 Screens of many episodes are encoded together; each keeps the tokens of its last screens. The random numbers of an episode come from its own
 seed, so that its result depends on neither the size of the batch nor its neighbors. Nor does rounding: matrix products add up in another order
 when their shapes change, and a probability that differs in the last digit can turn a sample. So the policy always works on groups of the same number
-of screens, filled up with empty ones; within one shape, what becomes of a row does not depend on where it stands (a test holds this bit by bit).
+of screens, filled up with empty ones; within one shape and on one thread, what becomes of a row does not depend on where it stands (a test holds this bit by bit).
 """
 
 from __future__ import annotations
