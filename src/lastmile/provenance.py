@@ -19,7 +19,7 @@ from lastmile import files
 
 ROOT = Path(__file__).parent
 """Folder of the package."""
-PACKAGES = ("numpy", "torch", "pytorch-lightning", "opencv-python-headless", "pyarrow", "scikit-learn", "snakemake")
+PACKAGES = ("numpy", "torch", "pytorch-lightning", "opencv-python-headless", "pyarrow", "scikit-learn", "snakemake", "transformers")
 
 
 def module_file(name: str) -> Path | None:
