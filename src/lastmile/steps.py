@@ -247,7 +247,7 @@ def limit_threads(args: argparse.Namespace) -> None:
     if args.threads:
         import torch
 
-        torch.set_numlimit_threads(args.threads)
+        torch.set_num_threads(args.threads)
 
 
 def _tagged(table, spec: dict[str, Any]):
