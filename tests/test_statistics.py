@@ -153,7 +153,7 @@ def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
 
 def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     made = inputs()
-    chosen = matched_mistakes(made, np.random.default_rng(0))
+    chosen = matched_mistakes(made, np.random.default_rng(0), np.ones(len(made.step), bool))
     wrong = made.open_mistakes[chosen] > 0
     assert len(chosen) == len(set(chosen.tolist())) and (np.diff(chosen) > 0).all()
     assert wrong.sum() == (~wrong).sum() == (made.open_mistakes > 0).sum()
@@ -162,10 +162,17 @@ def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
 
 
+def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test():
+    made = inputs()
+    among = made.episode < 10
+    chosen = matched_mistakes(made, np.random.default_rng(0), among)
+    assert among[chosen].all() and 2 * (made.open_mistakes[chosen] > 0).sum() == len(chosen) > 20
+
+
 def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
     made = inputs(2, 10)
     crowded = Inputs(made.features, made.episode, made.step, np.zeros(20, int), made.phase, made.position, (np.arange(20) >= 3).astype(int))
-    chosen = matched_mistakes(crowded, np.random.default_rng(0))
+    chosen = matched_mistakes(crowded, np.random.default_rng(0), np.ones(20, bool))
     assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
 

@@ -34,7 +34,7 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
     episodes = np.unique(inputs.episode)
     training = np.isin(inputs.episode, fitting_episodes(episodes, rng))
-    mistakes = matched_mistakes(inputs, rng)
+    mistakes = np.sort(np.concatenate([matched_mistakes(inputs, rng, part) for part in (training, ~training)]))
     tables = []
     for feature, values in inputs.features.items():
         for target in TARGETS:
@@ -64,13 +64,16 @@ def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return order[: min(len(order) - 1, max(1, round(TRAIN_SHARE * len(order))))]
 
 
-def matched_mistakes(inputs: Inputs, rng: np.random.Generator) -> np.ndarray:
-    """Indices of steps with an open mistake and, for each, of one without: the same last action, the nearest step number that is free."""
+def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
+    """Indices of steps with an open mistake and, for each, of one without: the same last action, the nearest step number that is free.
+
+    among: (steps,) bool, the steps that are matched with each other: those to fit on, or those to test.
+    """
     chosen: list[int] = []
     wrong = inputs.open_mistakes > 0
     for action in np.unique(inputs.last_action):
-        positive = np.flatnonzero(wrong & (inputs.last_action == action))
-        negative = np.flatnonzero(~wrong & (inputs.last_action == action))
+        here = among & (inputs.last_action == action)
+        positive, negative = np.flatnonzero(wrong & here), np.flatnonzero(~wrong & here)
         free = np.ones(len(negative), bool)
         for index in rng.permutation(positive).tolist():
             if not free.any():

@@ -24,6 +24,8 @@ from lastmile.trajectory import Trajectories
 
 OTHERS = "others"
 """In the place of a task: the probe fitted on all other tasks together."""
+LEAST = 3
+"""Steps with a mistake that a task must have, matched, to fit on and to test."""
 PERMUTATIONS = 500
 """Directions of shuffled labels, for the null of the cosines."""
 RANDOM = 16
@@ -87,9 +89,9 @@ def matched(policy: Policy, store: TokenStore, trajectories: Trajectories, frame
         episodes += 1
     inputs: Inputs = step_labels(store, trajectories, int(store.starts[episodes]))
     training = np.isin(inputs.episode, fitting_episodes(np.arange(episodes), rng))
-    chosen = matched_mistakes(inputs, rng)
+    chosen = np.sort(np.concatenate([matched_mistakes(inputs, rng, part) for part in (training, ~training)]))
     wrong = inputs.open_mistakes[chosen] > 0
-    if min((wrong & training[chosen]).sum(), (~wrong & training[chosen]).sum()) < 5 or (~training[chosen]).sum() < 5:
+    if (wrong & training[chosen]).sum() < LEAST or (wrong & ~training[chosen]).sum() < LEAST:
         return None
     raw, fitting = np.concatenate(values)[chosen], training[chosen]
     scaled = (raw - raw[fitting].mean(0)) / (raw[fitting].std(0) + 1e-6)
