@@ -25,7 +25,7 @@ RUNS = all_runs(SETTINGS)
 STUDIES = tuple(NEEDS)
 WORK = {name: plan.train_seconds(run) for name, run in RUNS.items()}
 """Seconds of each training on one core."""
-FIGURES = tuple(name for name in figure_names() if name in STUDIES)
+FIGURES = tuple(name for name in STUDIES if name in figure_names())
 
 # Jobs run the Python that runs Snakemake, whether its environment is activated or not.
 os.environ["PATH"] = os.pathsep.join(

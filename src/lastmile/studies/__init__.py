@@ -18,10 +18,15 @@ from lastmile.config import Settings
 from lastmile.studies.runs import Need, Run, with_starts
 
 
+STORY = ("emergence", "mistakes", "scaling", "transfer", "probes", "probe_transfer")
+"""The order in which findings are told; studies that are not named come after these."""
+
+
 @lru_cache(maxsize=1)
 def study_names() -> tuple[str, ...]:
-    """Names of all studies: the files beside this one, but `claims.py` and `runs.py`."""
-    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "claims", "runs")))
+    """Names of all studies, in the order of the story: the files beside this one, but `claims.py` and `runs.py`."""
+    names = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "claims", "runs"}
+    return tuple(sorted(names, key=lambda name: (STORY.index(name) if name in STORY else len(STORY), name)))
 
 
 def get_study(name: str) -> ModuleType:
