@@ -17,7 +17,6 @@ from types import ModuleType
 from lastmile.config import Settings
 from lastmile.studies.runs import Need, Run, with_starts
 
-
 STORY = ("emergence", "mistakes", "scaling", "transfer", "probes", "probe_transfer")
 """The order in which findings are told; studies that are not named come after these."""
 
