@@ -2,6 +2,8 @@
 # make test   set-up, then linters and tests
 # make setup  the set-up alone, into .venv
 # make figures  every figure of results/reference/desk drawn again from its table, in seconds; needs no torch
+# make test-faults  kills, losses of power and other faults, from nothing to the report
+# make fuzz   10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -10,7 +12,7 @@ REFERENCE ?= results/reference/desk
 BIN := .venv/bin
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: run setup test lint figures clean
+.PHONY: run setup test lint figures fuzz test-faults clean
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) all
@@ -27,6 +29,12 @@ figures:
 	@python="$(BIN)/python"; test -x "$$python" || python="$(PYTHON)"; \
 	"$$python" -c "import matplotlib, pandas, pydantic, seaborn, yaml" 2>/dev/null || { echo "error: pandas, matplotlib, seaborn, pydantic or PyYAML is missing in $$python; run: make setup" >&2; exit 1; }; \
 	PYTHONPATH=src "$$python" -m lastmile figures $(REFERENCE)/figures
+
+test-faults: setup
+	$(BIN)/python -m pytest -n0 -m "slow or not slow" tests/test_faults.py
+
+fuzz: setup
+	LASTMILE_FUZZ=10000 $(BIN)/python -m pytest -p no:xdist tests/test_fuzz.py
 
 setup: .venv/installed
 

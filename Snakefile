@@ -23,6 +23,10 @@ include: "rules/probe.smk"
 include: "rules/figures.smk"
 
 
+onstart:
+    workplace.claim()
+
+
 localrules:
     all,
     trajectories,

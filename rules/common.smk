@@ -5,9 +5,9 @@ import re
 import sys
 
 from lastmile import config as lastmile_config
-from lastmile import plan
+from lastmile import plan, workplace
 from lastmile.figures import figure_names
-from lastmile.provenance import fingerprint
+from lastmile.provenance import code_label
 from lastmile.studies import all_needs, all_runs, get_study
 from lastmile.studies.runs import TOGETHER
 
@@ -32,6 +32,11 @@ os.environ["PATH"] = os.pathsep.join(
     [os.path.dirname(sys.executable), os.environ["PATH"]]
 )
 
+if workflow.is_main_process:
+    workplace.prepare(RESULTS)
+else:
+    os.environ[workplace.PARENT] = str(os.getpid())
+
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
@@ -47,7 +52,7 @@ def as_json(value):
 
 def code(module, *tasks):
     """Fingerprint of the sources that a step depends on, with those of the tasks named."""
-    return fingerprint(f"lastmile.{module}", tuple(sorted(tasks)))
+    return code_label(module, tasks)
 
 
 def task_code(module):

@@ -18,7 +18,7 @@ rule record:
         spec=trajectory_spec,
         code=task_code("trajectory"),
     shell:
-        "python -m lastmile trajectories --spec {params.spec:q} --out {output.steps:q} > {log:q} 2>&1"
+        "python -m lastmile trajectories --spec {params.spec:q} --out {output.steps:q} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule tokenize:
@@ -39,4 +39,4 @@ rule tokenize:
     params:
         code=task_code("tokens"),
     shell:
-        "python -m lastmile tokens --trajectories {input.steps:q} --out {output:q} > {log:q} 2>&1"
+        "python -m lastmile tokens --trajectories {input.steps:q} --out {output:q} --code {params.code:q} > {log:q} 2>&1"

@@ -27,7 +27,7 @@ rule skills:
         start=start_option,
     shell:
         "python -m lastmile skills --spec {params.spec:q} --policy {params.folder:q} {params.start} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output.skills:q} --losses {output.losses:q} --threads {threads} > {log:q} 2>&1"
+        " --tokens {input.tokens:q} --out {output.skills:q} --losses {output.losses:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule closed_loop:
@@ -51,7 +51,7 @@ rule closed_loop:
         folder=subpath(input.policy, parent=True),
     shell:
         "python -m lastmile closed-loop --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule closed_loop_along:
@@ -80,7 +80,7 @@ rule closed_loop_along:
         start=start_option,
     shell:
         "python -m lastmile closed-loop-along --spec {params.spec:q} --policy {params.folder:q} {params.start} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule recovery:
@@ -104,7 +104,7 @@ rule recovery:
         folder=subpath(input.policy, parent=True),
     shell:
         "python -m lastmile recovery --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule speed:
@@ -125,4 +125,4 @@ rule speed:
         folder=subpath(input.config, parent=True),
     shell:
         "python -m lastmile speed --spec {params.spec:q} --policy {params.folder:q} --tokens {input.tokens:q} --out {output:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --threads {threads} --code {params.code:q} > {log:q} 2>&1"

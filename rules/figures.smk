@@ -20,7 +20,7 @@ rule study:
         code=study_code,
     shell:
         "python -m lastmile study {wildcards.study} --spec {params.spec:q} --inputs {input:q} --out {output.table:q}"
-        " --claims {output.claims:q} > {log:q} 2>&1"
+        " --claims {output.claims:q} --code {params.code:q} > {log:q} 2>&1"
 
 
 use rule study as study_with_screens with:
@@ -64,7 +64,7 @@ for name in FIGURES:
             stem=f"{RESULTS}/figures/{name}",
             name=name,
         shell:
-            "python -m lastmile figure {params.name} --table {input.table:q} --out {params.stem:q} > {log:q} 2>&1"
+            "python -m lastmile figure {params.name} --table {input.table:q} --out {params.stem:q} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule findings:
@@ -94,7 +94,7 @@ rule findings:
         name=SETTINGS.name,
     shell:
         "python -m lastmile findings --name {params.name:q} --claims {input.claims:q} --tables {input.tables:q} --expected {input.expected:q}"
-        " --out {output.ledger:q} > {log:q} 2>&1"
+        " --out {output.ledger:q} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule runs:
@@ -121,7 +121,7 @@ rule runs:
         spec=as_json(SETTINGS.model_dump(mode="json")),
         code=code("overview"),
     shell:
-        "python -m lastmile runs --spec {params.spec:q} --manifests {input:q} --out {output.table:q} > {log:q} 2>&1"
+        "python -m lastmile runs --spec {params.spec:q} --manifests {input:q} --out {output.table:q} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule report_html:
@@ -138,11 +138,13 @@ rule report_html:
         mem_mb=2000,
         runtime=10,
     params:
+        code=code("provenance"),
         command=nested(
             f"--nolock --cores 1 --report {RESULTS}/report.html figures findings runs"
         ),
     shell:
-        "{params.command} > {log:q} 2>&1"
+        "{params.command} > {log:q} 2>&1 && python -m lastmile manifest --inputs {input:q} --outputs {output:q}"
+        " --code {params.code:q} >> {log:q} 2>&1"
 
 
 rule figures:

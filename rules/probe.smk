@@ -23,7 +23,7 @@ rule fit_probes:
         folder=subpath(input.policy, parent=True),
     shell:
         "python -m lastmile probes --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --tokens {input.tokens:q} --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule fit_transfer_probes:
@@ -50,4 +50,4 @@ rule fit_transfer_probes:
         folder=subpath(input.policy, parent=True),
     shell:
         "python -m lastmile probe-transfer --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --tokens {input.tokens:q} --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"

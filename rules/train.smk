@@ -30,7 +30,7 @@ rule train:
         start=start_option,
     shell:
         "python -m lastmile train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q} {params.start}"
-        " --runs runs --out {params.folder:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --runs runs --out {params.folder:q} --threads {threads} --code {params.code:q} 2>&1 | tee {log:q}"
 
 
 # The long trainings begin first, or the others would wait for them at the end.

@@ -11,13 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
+from lastmile.policy.policy import write_tensors
 from lastmile.policy.runs import initial
 from lastmile.screen import HEIGHT, WIDTH
 
@@ -245,11 +246,18 @@ def damage(folder, what):
     elif what == "other shape":
         state = load_file(weights)
         state["encoder.stem.bias"] = torch.zeros(3)
-        save_file(state, weights)
+        write_tensors(weights, state, {"config": values})
     elif what == "missing weight":
         state = load_file(weights)
         del state["encoder.stem.bias"]
-        save_file(state, weights)
+        write_tensors(weights, state, {"config": values})
+    elif what == "changed":
+        whole = bytearray(weights.read_bytes())
+        whole[-5] ^= 1
+        weights.write_bytes(whole)
+    elif what == "another window":
+        values["settings"]["window"] += 1
+        config.write_text(json.dumps(values))
     else:
         if what == "other format":
             values["format"] = "lastmile.policy/0"
@@ -272,12 +280,14 @@ def damage(folder, what):
     "what, file, words",
     [
         ("no config", "config.json", "no such file"),
+        ("changed", "policy.safetensors", "bytes were changed"),
+        ("another window", "policy.safetensors", "belongs to another config.json"),
         ("no weights", "policy.safetensors", "no such file"),
         ("not json", "config.json", "not readable as JSON"),
         ("truncated", "policy.safetensors", "not a readable safetensors file"),
         ("other shape", "policy.safetensors", r"encoder.stem.bias.*expected shape \(32,\), got \(3,\)"),
         ("missing weight", "policy.safetensors", "encoder.stem.bias.*missing"),
-        ("other format", "config.json", "lastmile.policy/1.*lastmile.policy/0"),
+        ("other format", "config.json", "lastmile.policy/2.*lastmile.policy/0"),
         ("unknown key", "config.json", "colour"),
         ("unknown setting", "config.json", "settings?.*colour"),
         ("missing setting", "config.json", "all settings"),

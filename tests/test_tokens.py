@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from lastmile import tokens
+from lastmile import seal, tokens
 from lastmile.annotator import PHASES
 from lastmile.screen import draw_small
 from lastmile.tasks import get_task
@@ -132,11 +132,13 @@ def test_another_version_of_the_task_is_refused(copied, monkeypatch):
 
 
 def rewrite(path, metadata=(), **tensors):
-    """Write a token file again with some of its parts changed; None leaves a part out."""
+    """Write a token file again with some of its parts changed, and seal it; None leaves a part out."""
     with safe_open(path, "numpy") as file:
         kept = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118 (no mapping)
-        meta = json.loads(file.metadata()["lastmile"]) | dict(metadata)
-    save_file({name: values for name, values in kept.items() if values is not None}, path, {"lastmile": json.dumps(meta)})
+        meta = json.loads(file.metadata()["lastmile"]) | {"seal": seal.BLANK} | dict(metadata)
+    kept = {name: values for name, values in kept.items() if values is not None}
+    save_file(kept, path, {"lastmile": json.dumps(meta)})
+    seal.close(path, path.stat().st_size - len(kept.get("blobs", ())))
 
 
 @pytest.mark.parametrize("meta, words", [({"format": "lastmile.tokens/0"}, "lastmile.tokens/0"), ({"task": "colored_cats"}, "colored_cats")])
@@ -162,6 +164,22 @@ def test_borders_out_of_order_are_refused(copied, part):
         TokenStore(copied)
 
 
+def test_a_file_changed_under_its_reader_is_refused(copied):
+    """Cut short, or written to in place: a mapped file would take the process with it, or give other screens."""
+    store, whole = TokenStore(copied), copied.read_bytes()
+    for change in (whole[:-1000], whole[:100], b"", whole[:-5] + b"12345"):
+        copied.write_bytes(change)
+        with pytest.raises(TokenError, match="test.tokens: was changed while it was read"):
+            store.screens(0, 1)
+
+
+def test_a_file_that_is_replaced_stays_open_as_it_was(copied, frames):
+    store = TokenStore(copied)
+    copied.unlink()
+    copied.write_bytes(b"another")
+    assert np.array_equal(store.screens(0, 3), frames[:3])
+
+
 @given(st.data())
 @settings(max_examples=60)
 def test_a_flipped_bit_is_noticed_or_harmless(token_file, frames, tmp_path_factory, data):
@@ -169,7 +187,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(token_file, frames, tmp_path_facto
     store = TokenStore(token_file)
     number = data.draw(st.integers(0, len(store._offsets) - 2))
     a, b = store._offsets[number : number + 2].tolist()
-    blobs = np.frombuffer(store._blobs[0:].tobytes(), np.uint8).copy()
+    blobs = np.frombuffer(token_file.read_bytes()[store._blobs :], np.uint8).copy()
     blobs[data.draw(st.one_of(st.integers(a, a + 16), st.integers(a, b - 1)))] ^= 1 << data.draw(st.integers(0, 7))
     path = tmp_path_factory.mktemp("flipped") / "flipped.tokens"
     shutil.copy(token_file, path)

@@ -21,11 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastmile.config import PolicySettings, Training
-from lastmile.policy import Policy, PolicyError
+from lastmile.policy import Policy, PolicyError, windows
 from lastmile.policy import training as module
 from lastmile.policy.checkpoints import load_snapshots
 from lastmile.policy.training import TrainingError, snapshot_steps, train
 from lastmile.policy.windows import Batches, FirstEpisodes, WindowSampler, mixture_weights, read_batch
+from lastmile.tokens import TokenError, TokenStore
 
 TINY = PolicySettings(size="xs", window=4)
 
@@ -330,18 +331,98 @@ def test_a_finished_run_is_only_written_again(tmp_path, reference):
     assert contents(run(tmp_path)) == reference
 
 
+def flip(path: Path) -> None:
+    """Change one bit of a weight."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("lost", [0, 30, None])
+def test_lost_lines_of_progress_come_back(tmp_path, reference, frequent, monkeypatch, lost):
+    """After a loss of power the log may be shorter than the checkpoint beside it, or not be there."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, 6, lambda: (_ for _ in ()).throw(Stops()))
+        with pytest.raises(Stops):
+            run(tmp_path)
+    path = tmp_path / "run" / "progress.jsonl"
+    path.unlink() if lost is None else path.write_bytes(path.read_bytes()[:lost])
+    assert contents(run(tmp_path)) == reference
+
+
+def test_tokens_changed_under_a_training(tmp_path, token_file, frequent):
+    """It stops with the name of the file; with the file as it was, the same command ends as if nothing had been."""
+    whole = token_file.read_bytes()
+    shared = tmp_path / "train.tokens"
+    shared.write_bytes(whole)
+    wanted = contents(run(tmp_path / "undisturbed", stores=[TokenStore(shared)]))
+    store, read = TokenStore(shared), []
+    original = store.screens
+
+    def screens(start: int, stop: int):
+        read.append(start)
+        if len(read) == 20:
+            shared.write_bytes(whole[:-3000])
+        return original(start, stop)
+
+    store.screens = screens
+    with pytest.raises(TokenError, match="train.tokens: was changed while it was read"):
+        run(tmp_path / "disturbed", stores=[store])
+    assert not (tmp_path / "disturbed" / "out").exists()
+    shared.write_bytes(whole)
+    assert contents(run(tmp_path / "disturbed", stores=[TokenStore(shared)])) == wanted
+
+
+def test_a_reader_that_dies_without_a_word(tmp_path, reference, frequent, monkeypatch):
+    """The thread is gone and has told nothing: the training does not wait for ever."""
+    original = windows.read_batch
+    calls = []
+
+    def read(*args):
+        calls.append(1)
+        if len(calls) == 6:
+            raise SystemExit
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(windows, "read_batch", read)
+        patch.setattr(windows.queue.Queue, "put", lambda self, item, timeout=None, _put=windows.queue.Queue.put: None if isinstance(item, BaseException) else _put(self, item, timeout=timeout))
+        with pytest.raises(OSError, match="thread that reads batches has died"):
+            run(tmp_path)
+    assert contents(run(tmp_path)) == reference
+
+
+def test_a_clock_that_goes_back_changes_nothing(tmp_path, reference, frequent, monkeypatch):
+    clock = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    assert contents(run(tmp_path)) == reference
+
+
 @pytest.mark.parametrize(
-    "what, words", [("spec", "other settings"), ("truncated", "cannot be read"), ("foreign", "cannot be read"), ("snapshot", "missing")]
-)
+    "what, words",
+    [
+        ("spec", "other settings"), ("truncated", "cannot be read"), ("empty", "cannot be read"), ("changed", "bytes were changed"),
+        ("foreign", "cannot be read"), ("snapshot", "missing"), ("cut snapshot", "damaged"), ("changed snapshot", "damaged"),
+    ],
+)  # fmt: skip
 def test_work_that_cannot_be_taken_up(tmp_path, reference, capsys, what, words):
     run(tmp_path, spec={"a": 2} if what == "spec" else None)
     path = tmp_path / "run" / "last.ckpt"
     if what == "truncated":
         path.write_bytes(path.read_bytes()[:-1000])
+    elif what == "empty":
+        path.write_bytes(b"")
+    elif what == "changed":
+        flip(path)
     elif what == "foreign":
         torch.save({"weights": 1}, path)
     elif what == "snapshot":
         min((tmp_path / "run").glob("snapshot-*")).unlink()
+    elif what == "cut snapshot":
+        cut = max((tmp_path / "run").glob("snapshot-*"))
+        cut.write_bytes(cut.read_bytes()[:-10])
+    elif what == "changed snapshot":
+        flip(max((tmp_path / "run").glob("snapshot-*")))
     assert contents(run(tmp_path)) == reference
     message = capsys.readouterr().err
     assert words in message and "starting from the beginning" in message

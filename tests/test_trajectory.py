@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lastmile import parquet
 from lastmile.annotator import PHASES
 from lastmile.config import SPLITS
 from lastmile.screen import LAYOUTS, THEMES, Look
@@ -127,16 +129,42 @@ def test_a_truncated_file_is_named(copied, part, share):
         read(copied / "test.parquet")
 
 
+def rewrite(path, table: pa.Table) -> None:
+    """Another table in a file's place, with the seal that belongs to it."""
+    parquet.write(table, path, json.loads(table.schema.metadata[b"lastmile"]))
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("place", [4, 0.2, 0.5, 0.9, -9])
+def test_a_changed_byte_is_named(copied, part, place):
+    whole = bytearray((copied / part).read_bytes())
+    whole[int(place * len(whole)) if isinstance(place, float) else place] ^= 1
+    (copied / part).write_bytes(whole)
+    with pytest.raises(TrajectoryError, match=f"{part}: not a table of lastmile as it was written"):
+        read(copied / "test.parquet")
+
+
+@pytest.mark.parametrize("column, value, words", [("x", 448, "a click lies outside"), ("phase", "dancing", "unknown phase 'dancing'"), ("episode", 3, "not those of its")])
+def test_what_cannot_be_in_a_recording_is_refused(copied, column, value, words):
+    path = copied / PARTS[0]
+    table = pq.read_table(path)
+    field = STEPS.field(column)
+    values = table[column].to_pylist()
+    rewrite(path, table.set_column(table.schema.get_field_index(column), field, pa.array([value, *values[1:]], field.type)))
+    with pytest.raises(TrajectoryError, match=f"test.parquet: .*{words}"):
+        read(path)
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_somebody_elses_parquet_is_named(copied, part):
     pd.DataFrame({"a": [1, 2]}).to_parquet(copied / part)
-    with pytest.raises(TrajectoryError, match=f"{part}: not a lastmile trajectory"):
+    with pytest.raises(TrajectoryError, match=f"{part}: not a table of lastmile"):
         read(copied / "test.parquet")
 
 
 def test_a_table_without_a_column_is_named(copied):
     path = copied / PARTS[0]
-    pq.write_table(pq.read_table(path).drop_columns(["phase"]), path)
+    rewrite(path, pq.read_table(path).drop_columns(["phase"]))
     with pytest.raises(TrajectoryError, match=f"{path}: columns missing: phase"):
         read(path)
 
@@ -150,7 +178,7 @@ def test_steps_and_episodes_of_two_recordings_are_refused(copied):
 
 def test_fewer_steps_than_counted_are_refused(copied):
     path = copied / PARTS[0]
-    pq.write_table(pq.read_table(path).slice(0, 20), path)
+    rewrite(path, pq.read_table(path).slice(0, 20))
     with pytest.raises(TrajectoryError, match="test.parquet: has 20 steps"):
         read(path)
 
@@ -165,7 +193,7 @@ def test_another_version_of_the_task_is_refused(copied, monkeypatch):
 def test_another_format_or_an_unknown_task_is_refused(copied, old, new, words):
     path = copied / PARTS[0]
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({b"lastmile": table.schema.metadata[b"lastmile"].replace(old, new)}), path)
+    rewrite(path, table.replace_schema_metadata({b"lastmile": table.schema.metadata[b"lastmile"].replace(old, new)}))
     with pytest.raises(TrajectoryError, match=f"test.parquet: {words}"):
         read(path)
 
@@ -175,7 +203,7 @@ def test_another_world_is_refused(copied):
     table = pq.read_table(path)
     worlds = table["world"].to_pylist()
     worlds[2] = "0" * len(worlds[2])
-    pq.write_table(table.set_column(table.schema.get_field_index("world"), "world", pa.array(worlds)), path)
+    rewrite(path, table.set_column(table.schema.get_field_index("world"), "world", pa.array(worlds)))
     recording = read(copied / "test.parquet")
     recording.open(1)
     with pytest.raises(TrajectoryError, match="test.parquet: episode 2 of task 'colored_dots' was recorded in another world"):

@@ -20,6 +20,7 @@ from lastmile.plan import plan
 from lastmile.provenance import file_digest
 from lastmile.studies import all_needs, all_runs
 from lastmile.tasks import task_names
+from lastmile.verify import verify
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
 TASKS = ("colored_dots", "object_exploration")
@@ -122,8 +123,20 @@ def test_manifests_tell_what_was_made_from_what(finished):
     for task in TASKS:
         manifest = json.loads((results / "models" / task / "seed0" / "manifest.json").read_text())
         assert manifest["spec"]["run"] == {"run": task, "seed": 0} and manifest["spec"]["policy"]["size"] == "xs" and manifest["packages"]["torch"]
-        assert manifest["inputs"] == {f"{task}/{s}.tokens": file_digest(results / "tokens" / task / f"{s}.tokens") for s in ("train", "validation")}
-        assert manifest["outputs"] and all(file_digest(results / "models" / task / "seed0" / name) == d for name, d in manifest["outputs"].items())
+        tokens = {s: file_digest(results / "tokens" / task / f"{s}.tokens") for s in ("train", "validation")}
+        assert {Path(name).stem: entry["digest"] for name, entry in manifest["inputs"].items()} == tokens
+        assert manifest["outputs"] and all(file_digest(results / "models" / task / "seed0" / name) == entry["digest"] for name, entry in manifest["outputs"].items())
+
+
+def test_every_result_is_as_its_manifest_says(finished):
+    report = verify(finished / "results" / "smoke")
+    assert report.problems == [] and report.elsewhere == 0 and report.manifests > 20
+    for name in ("figures/emergence.pdf", "findings.md", "report.html", f"models/{TASKS[0]}/seed0/policy.safetensors"):
+        path = finished / "results" / "smoke" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        assert f"{path}: was changed after it was made" in verify(finished / "results" / "smoke").problems
+        path.write_bytes(whole)
 
 
 def test_findings_and_report_tell_every_claim_and_figure(finished):

@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lastmile import files
 from lastmile.steps import (
+    Made,
     closed_loop,
     closed_loop_along,
     figure,
     findings,
     limit_threads,
+    manifest,
     probe_transfer,
     probes,
     recovery,
@@ -27,6 +30,7 @@ from lastmile.steps import (
     tokens,
     train,
     trajectories,
+    write_manifest,
 )  # fmt: skip
 
 
@@ -119,6 +123,19 @@ def rates(args: argparse.Namespace) -> None:
     files.write_text(args.out, json.dumps(measure(lambda line: print(line, file=sys.stderr, flush=True)), indent=1) + "\n")
 
 
+def verify(args: argparse.Namespace) -> None:
+    """Check a folder of results against its manifests: changed bytes, missing files, files that no manifest knows."""
+    from lastmile.verify import verify as check_all
+
+    report = check_all(args.folder)
+    for problem in report.problems:
+        print(problem)
+    aside = f"; {report.elsewhere} inputs lie elsewhere and were not opened" if report.elsewhere else ""
+    if report.problems:
+        raise ValueError(f"{args.folder}: {len(report.problems)} problems in {report.manifests} manifests and {report.files} files{aside}")
+    print(f"{args.folder}: {report.files} files are as their {report.manifests} manifests say{aside}")
+
+
 def schema(args: argparse.Namespace) -> None:
     """The JSON schema of the settings."""
     from lastmile.config import schema as make
@@ -147,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m lastmile", description="Teach models to annotate scientific data click by click.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(call: Callable[[argparse.Namespace], None], name: str = "") -> argparse.ArgumentParser:
+    def verb(call: Callable[[argparse.Namespace], Any], name: str = "") -> argparse.ArgumentParser:
         text = (call.__doc__ or "").strip()
         one = verbs.add_parser(name or call.__name__.replace("_", "-"), help=text, description=text)
         one.set_defaults(call=call)
@@ -156,6 +173,9 @@ def parser() -> argparse.ArgumentParser:
     def files_of(one: argparse.ArgumentParser, *names: str, many: tuple[str, ...] = ()) -> None:
         for name in names:
             one.add_argument(f"--{name}", required=True, nargs="+" if name in many else None)
+
+    def planned(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--code", help="the code that the job was planned with; other code is refused")
 
     for call, names in (
         (trajectories, ("out",)), (tokens, ("trajectories", "out")), (train, ("tokens", "validation", "runs", "out")),
@@ -169,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
         many = {train: ("tokens", "validation"), probe_transfer: ("tokens", "trajectories")}
         files_of(one, *names, many=many.get(call, ()))
         one.add_argument("--threads", type=int, default=None)
+        planned(one)
         if call in (train, skills, closed_loop_along):
             one.add_argument("--start", metavar="FOLDER", help="policy from which the training starts: fine-tuning")
     one = verb(study)
@@ -176,17 +197,25 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--spec", required=True, type=_spec)
     one.add_argument("--inputs", nargs="*", default=[])
     files_of(one, "out", "claims")
+    planned(one)
     one = verb(figure)
     one.add_argument("name")
     files_of(one, "table", "out")
+    planned(one)
     one = verb(findings)
     one.add_argument("--name", required=True)
     files_of(one, "claims", "out", many=("claims",))
     one.add_argument("--tables", nargs="*", default=[], help="CSV tables of studies, to set published figures beside them")
     one.add_argument("--expected", nargs="*", default=[], help="YAML files of what is published")
+    planned(one)
     one = verb(runs)
     one.add_argument("--spec", required=True, type=_spec, help="the settings of the study")
     files_of(one, "manifests", "out", many=("manifests",))
+    planned(one)
+    one = verb(manifest)
+    files_of(one, "outputs", many=("outputs",))
+    one.add_argument("--inputs", nargs="*", default=[])
+    planned(one)
 
     one = verb(watch)
     one.add_argument("task")
@@ -227,6 +256,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--rates", metavar="FILE", help="rates of another machine, made by `python -m lastmile rates`")
     one = verb(rates)
     one.add_argument("--out", required=True, help="a .json file")
+    one = verb(verify)
+    one.add_argument("folder", help="results/NAME, or a folder in it")
     one = verb(schema)
     one.add_argument("--out")
     one = verb(docs)
@@ -236,9 +267,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb. Errors that a person can mend are one message and exit code 1; everything else is a traceback."""
-    args = parser().parse_args(argv)
+    args, started = parser().parse_args(argv), time.monotonic()
     try:
-        args.call(args)
+        if getattr(args, "code", None):
+            from lastmile import provenance, workplace
+
+            provenance.check_code(args.code)
+            workplace.end_with_snakemake()
+        made = args.call(args)
+        if isinstance(made, Made):
+            write_manifest(args, made, time.monotonic() - started)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:

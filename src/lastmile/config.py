@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 SIZES = ("xs", "s", "m", "l", "paper")
 SPLITS = ("train", "validation", "test")
+
+
+LARGEST = 1_000_000
+"""Bytes of a file of settings."""
 
 
 class ConfigError(ValueError):
@@ -177,15 +182,33 @@ def load(path: str | Path, *overlays: str | Path) -> Settings:
     values: dict[str, Any] = {}
     for part in (path, *overlays):
         try:
-            read = yaml.safe_load(Path(part).read_text(encoding="utf-8"))
+            if Path(part).stat().st_size > LARGEST:
+                raise ConfigError(f"{part}: is larger than {LARGEST} bytes, which no settings are")
+            read = yaml.load(Path(part).read_text(encoding="utf-8"), PlainYaml)
         except OSError as error:
             raise ConfigError(f"{part}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{part}: is not valid YAML ({str(error).splitlines()[0]})") from None
+        except ConfigError:
+            raise
+        except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:  # of its constructors, too
+            raise ConfigError(f"{part}: is not valid YAML ({(str(error).splitlines() or [type(error).__name__])[0]})") from None
         if read is not None and not isinstance(read, dict):
             raise ConfigError(f"{part}: expected a mapping of settings, got {type(read).__name__}")
         _merge(values, read or {})
     return parse(values, str(overlays[-1] if overlays else path))
+
+
+class PlainYaml(yaml.SafeLoader):
+    """YAML without aliases, which a few lines of can stand for gigabytes, and without keys given twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError(f"an alias, *{self.peek_event().anchor}: write the value out")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := next((key for key in keys if keys.count(key) > 1), None):
+                raise yaml.YAMLError(f"'{twice}' is given twice")
+        return node
 
 
 def _merge(into: dict, new: dict) -> None:
@@ -206,7 +229,7 @@ def _explain(item: Any) -> str:
         known = list(model.model_fields)
         close = difflib.get_close_matches(str(key), known, n=1)
         return f"unknown setting '{where}'" + (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {', '.join(known)})"
-    return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"
+    return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {reprlib.repr(item['input'])}"
 
 
 def _check_names(settings: Settings, source: str) -> None:

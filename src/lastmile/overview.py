@@ -20,14 +20,14 @@ def training_table(manifests: list[str | Path]) -> pd.DataFrame:
     rows = []
     for path in manifests:
         made = json.loads(Path(path).read_text(encoding="utf-8"))
-        spec = made["spec"]
-        tasks = sorted({name.split("/")[0] for name in made["inputs"] if "/" in name})
-        frames, seconds = spec["training"]["frames"], made["seconds"]
+        spec, system = made["spec"], made["system"]
+        tasks = sorted({name.split("/")[0] for name in spec["data"] if "/" in name})
+        frames, seconds = spec["training"]["frames"], system["seconds"]
         rows.append(
             {
-                "run": spec["run"]["run"], "seed": spec["seed"], "tasks": " ".join(tasks), "start": "start" in made["inputs"],
+                "run": spec["run"]["run"], "seed": spec["seed"], "tasks": " ".join(tasks), "start": "start" in spec["data"],
                 **{key: spec["policy"].get(key) for key in ("size", "encoder", "context", "head")}, "episodes": spec.get("episodes"), "frames": frames,
-                "seconds": seconds, "frames_per_s": round(frames / seconds, 1) if seconds else None, "threads": made["threads"], "device": made["device"],
+                "seconds": seconds, "frames_per_s": round(frames / seconds, 1) if seconds else None, "threads": system["threads"], "device": system["device"],
                 "torch": made["packages"].get("torch"), "code": spec["code"],
             }
         )  # fmt: skip

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +21,7 @@ from lastmile import files
 
 ROOT = Path(__file__).parent
 """Folder of the package."""
+FORMAT = "lastmile.manifest/1"
 PACKAGES = ("numpy", "torch", "pytorch-lightning", "opencv-python-headless", "pyarrow", "scikit-learn", "snakemake", "transformers")
 
 
@@ -91,13 +94,81 @@ def packages() -> dict[str, str]:
     return found
 
 
-def write_manifest(path: str | Path, spec: dict[str, Any], inputs: dict[str, str | Path], outputs: list[Path], **facts: Any) -> None:
-    """What was made, from what, by which code, with which packages: a JSON file beside the outputs."""
+class CodeError(ValueError):
+    """A job that would run other code than it was planned with; the message names both."""
+
+
+def code_label(module: str, tasks: tuple[str, ...] = ()) -> str:
+    """Fingerprint with the names of what it covers: `module:task+task:hash`. The plan of a job holds it."""
+    tasks = tuple(sorted(tasks))
+    return f"{module}:{'+'.join(tasks)}:{fingerprint(f'{ROOT.name}.{module}', tasks)}"
+
+
+def code_files(label: str) -> dict[str, str]:
+    """Digest of every source file that a label covers, by its path in the package. Raises CodeError for what is no label."""
+    module, tasks = _parts(label)
+    return {path.relative_to(ROOT).as_posix(): file_digest(path) for path in closure(f"{ROOT.name}.{module}", tasks)}
+
+
+def check_code(label: str) -> None:
+    """Raises CodeError if the sources that a label covers are no longer those that it was made from."""
+    module, tasks = _parts(label)
+    try:
+        now = code_label(module, tasks)
+    except ValueError as error:
+        raise CodeError(f"--code {label}: {error}") from None
+    if now != label:
+        raise CodeError(
+            f"this job was planned with the code {label}, but the package in {ROOT} is {now}: it was edited after the plan, or another copy is "
+            "installed here; start snakemake again, so that it plans with this code"
+        )
+
+
+def _parts(label: str) -> tuple[str, tuple[str, ...]]:
+    parts = label.split(":")
+    if len(parts) != 3 or not all(re.fullmatch(r"[\w.+]*", part) for part in parts):
+        raise CodeError(f"--code: expected module:task+task:hash, got '{label}'")
+    return parts[0], tuple(task for task in parts[1].split("+") if task)
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the manifest of an output lies, beside it."""
+    return output.with_name(f"{output.name}.manifest.json")
+
+
+def write_manifests(verb: str, spec: dict[str, Any], code: str, inputs: list[Path], outputs: list[Path], **facts: Any) -> None:
+    """A manifest in each folder that has outputs, beside the first of them."""
+    folders: dict[Path, list[Path]] = {}
+    for path in outputs:
+        folders.setdefault(path.parent, []).append(path)
+    for made in folders.values():
+        write_manifest(manifest_path(made[0]), verb, spec, code, inputs, made, **facts)
+
+
+def write_manifest(path: Path, verb: str, spec: dict[str, Any], code: str, inputs: list[Path], outputs: list[Path], **facts: Any) -> None:
+    """What was made, from what, by which code, with which packages: a JSON file beside the outputs, closed by a digest of itself.
+
+    code: a label as of `code_label`. Outputs are known by name, inputs by their path from the manifest's folder. facts: device, threads, seconds.
+    """
+    folder = os.path.realpath(path.parent)
     manifest = {
+        "format": FORMAT,
+        "verb": verb,
         "spec": spec,
-        "inputs": {name: file_digest(item) for name, item in sorted(inputs.items())},
-        "outputs": {item.name: file_digest(item) for item in sorted(outputs)},
+        "code": {"label": code, "files": code_files(code)},
+        "inputs": {Path(os.path.relpath(os.path.realpath(item), folder)).as_posix(): _entry(item) for item in inputs},
+        "outputs": {item.name: _entry(item) for item in outputs},
         "packages": packages(),
-        **facts,
+        "system": {"platform": platform.platform(), "cpus": os.cpu_count(), **facts},
     }
-    files.write_text(path, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    files.write_text(path, manifest_text(manifest))
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """A manifest as it is written; its last line holds the digest of the rest."""
+    body = json.dumps({name: value for name, value in manifest.items() if name != "~digest"}, sort_keys=True)
+    return json.dumps({**manifest, "~digest": hashlib.blake2b(body.encode(), digest_size=16).hexdigest()}, indent=2, sort_keys=True) + "\n"
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "digest": file_digest(path)}

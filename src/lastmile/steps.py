@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lastmile import files
 
 
-def trajectories(args: argparse.Namespace) -> None:
+class Made(NamedTuple):
+    """What a step read and what it made: its manifest is written from it."""
+
+    inputs: list[Path]
+    outputs: list[Path]
+
+
+def trajectories(args: argparse.Namespace) -> Made:
     """Record the episodes of one task and split."""
     from lastmile import trajectory
     from lastmile.progress import Progress
@@ -25,9 +33,10 @@ def trajectories(args: argparse.Namespace) -> None:
         raise ValueError(f"spec: {error}") from None
     with Progress(f"trajectories {source.task} {source.split}", None, "steps") as progress:
         trajectory.write(args.out, source, episodes, progress)
+    return Made([], [Path(args.out), trajectory.episodes_path(args.out)])
 
 
-def tokens(args: argparse.Namespace) -> None:
+def tokens(args: argparse.Namespace) -> Made:
     """Draw the screens of recorded episodes into a token file."""
     from lastmile import tokens as store
     from lastmile import trajectory
@@ -36,6 +45,7 @@ def tokens(args: argparse.Namespace) -> None:
     read = trajectory.read(args.trajectories)
     with Progress(f"tokens {read.source.task} {read.source.split}", len(read.steps), "frames") as progress:
         store.write(args.out, read, progress)
+    return Made(_recording(args.trajectories), [Path(args.out)])
 
 
 def train(args: argparse.Namespace) -> None:
@@ -47,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
     run(args.spec, stores, validation, Path(args.runs), Path(args.out), args.threads, Path(args.start) if args.start else None)
 
 
-def skills(args: argparse.Namespace) -> None:
+def skills(args: argparse.Namespace) -> Made:
     """Teacher-forced skills of all snapshots of a training, with ceiling and floor."""
     from lastmile.evaluation import skills as measured
     from lastmile.policy.windows import FirstEpisodes
@@ -77,9 +87,10 @@ def skills(args: argparse.Namespace) -> None:
     import pandas as pd
 
     _write_table(_tagged(pd.DataFrame(losses), args.spec), args.losses)
+    return Made([*_policies(args), *_recording(args.trajectories), Path(args.tokens)], [Path(args.out), Path(args.losses)])
 
 
-def closed_loop(args: argparse.Namespace) -> None:
+def closed_loop(args: argparse.Namespace) -> Made:
     """Policy and annotator on the same held-out worlds."""
     import pandas as pd
 
@@ -94,9 +105,10 @@ def closed_loop(args: argparse.Namespace) -> None:
         played = rollout.closed_loop(Policy.load(args.policy), recorded, spec["temperature"], spec["max_steps"], spec["seed"], progress)
     table = pd.concat([played.assign(who="policy"), rollout.annotator_table(recorded).assign(who="annotator")], ignore_index=True)
     _write_table(_tagged(table, spec), args.out)
+    return Made([*_policy(args.policy), *_recording(args.trajectories)], [Path(args.out)])
 
 
-def closed_loop_along(args: argparse.Namespace) -> None:
+def closed_loop_along(args: argparse.Namespace) -> Made:
     """Policies along a training in closed loop: before it, and every other snapshot up to the last."""
     import pandas as pd
 
@@ -113,9 +125,10 @@ def closed_loop_along(args: argparse.Namespace) -> None:
             played = rollout.closed_loop(policy, recorded, spec["temperature"], spec["max_steps"], spec["seed"], progress)
             tables.append(played.assign(frames=frames))
     _write_table(_tagged(pd.concat(tables, ignore_index=True), spec), args.out)
+    return Made([*_policies(args), *_recording(args.trajectories)], [Path(args.out)])
 
 
-def recovery(args: argparse.Namespace) -> None:
+def recovery(args: argparse.Namespace) -> Made:
     """What a policy does after mistakes that were put into its way."""
     from lastmile.evaluation import recovery as measured
     from lastmile.policy.policy import Policy
@@ -129,9 +142,10 @@ def recovery(args: argparse.Namespace) -> None:
             Policy.load(args.policy), recorded, spec["recovery_states"], spec["recovery_steps"], spec["temperature"], spec["seed"], progress
         )  # fmt: skip
     _write_table(_tagged(table, spec), args.out)
+    return Made([*_policy(args.policy), *_recording(args.trajectories)], [Path(args.out)])
 
 
-def probes(args: argparse.Namespace) -> None:
+def probes(args: argparse.Namespace) -> Made:
     """Fit and test the linear probes of one policy."""
     from lastmile.policy.policy import Policy
     from lastmile.probing.activations import sample
@@ -143,9 +157,10 @@ def probes(args: argparse.Namespace) -> None:
     spec = args.spec
     inputs = sample(Policy.load(args.policy), TokenStore(args.tokens), read(args.trajectories), spec["frames"], spec["seed"])
     _write_table(_tagged(fit_probes(inputs, spec["seed"]), spec), args.out)
+    return Made([*_policy(args.policy), *_recording(args.trajectories), Path(args.tokens)], [Path(args.out)])
 
 
-def probe_transfer(args: argparse.Namespace) -> None:
+def probe_transfer(args: argparse.Namespace) -> Made:
     """Mistake probes of each task on every other one, their directions, and what moving along them does."""
     from lastmile.policy.policy import Policy
     from lastmile.probing.transfer import measure
@@ -157,9 +172,11 @@ def probe_transfer(args: argparse.Namespace) -> None:
     stores, recorded = [TokenStore(path) for path in args.tokens], [read(path) for path in args.trajectories]
     table = measure(Policy.load(args.policy), stores, recorded, spec["frames"], spec["seed"])
     _write_table(_tagged(table, spec), args.out)
+    read_too = [path for one in args.trajectories for path in _recording(one)]
+    return Made([*_policy(args.policy), *read_too, *map(Path, args.tokens)], [Path(args.out)])
 
 
-def speed(args: argparse.Namespace) -> None:
+def speed(args: argparse.Namespace) -> Made:
     """Training frames per second of a policy of this shape."""
     import pandas as pd
 
@@ -171,12 +188,14 @@ def speed(args: argparse.Namespace) -> None:
     settings = Policy.load(args.policy).settings
     row = {**training_rate(TokenStore(args.tokens), settings, steps=8)._asdict(), "parameters": parameter_count(settings), "flops_per_frame": flops_per_frame(settings)}
     _write_table(_tagged(pd.DataFrame([row]), args.spec), args.out)
+    return Made([*_policy(args.policy), Path(args.tokens)], [Path(args.out)])
 
 
-def study(args: argparse.Namespace) -> None:
+def study(args: argparse.Namespace) -> Made:
     """The table and the claims of one study."""
     import pandas as pd
 
+    from lastmile import parquet
     from lastmile.config import parse
     from lastmile.studies import get_study
     from lastmile.studies.claims import to_json
@@ -184,29 +203,32 @@ def study(args: argparse.Namespace) -> None:
     module, settings = get_study(args.name), parse(args.spec, "spec")
     inputs: dict[str, Any] = {}
     for name in dict.fromkeys(need.table for need in module.needs(settings)):
-        parts = [pd.read_parquet(path) for path in args.inputs if Path(path).stem == name]
+        parts = [parquet.frame(path) for path in args.inputs if Path(path).stem == name]
         if not parts:
             raise ValueError(f"study '{args.name}' reads '{name}', but no file of that name was given")
         inputs[name] = pd.concat(parts, ignore_index=True)
     out = Path(args.out)
     with files.writing(out) as temporary:
         module.table(inputs, settings).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    made = [out, Path(args.claims)]
     if hasattr(module, "sheet"):
         import cv2
 
-        with files.writing(out.with_name(f"{args.name}_screens.png")) as temporary:
+        made.append(out.with_name(f"{args.name}_screens.png"))
+        with files.writing(made[-1]) as temporary:
             temporary.write_bytes(cv2.imencode(".png", module.sheet(settings)[..., ::-1])[1].tobytes())
     files.write_text(args.claims, to_json(module.claims(inputs, settings)))
+    return Made([Path(path) for path in args.inputs], made)
 
 
-def figure(args: argparse.Namespace) -> None:
+def figure(args: argparse.Namespace) -> Made:
     """Draw one figure from its table."""
     from lastmile.figures import render
 
-    render(args.name, args.table, args.out)
+    return Made([Path(args.table)], render(args.name, args.table, args.out))
 
 
-def findings(args: argparse.Namespace) -> None:
+def findings(args: argparse.Namespace) -> Made:
     """The ledger of all claims, beside what is published, as JSON, Markdown and the report's first page (reStructuredText)."""
     import pandas as pd
 
@@ -218,9 +240,10 @@ def findings(args: argparse.Namespace) -> None:
     files.write_text(args.out, to_json(claims))
     files.write_text(Path(args.out).with_suffix(".md"), to_markdown(claims, args.name, compared))
     files.write_text(Path(args.out).with_suffix(".rst"), to_rst(claims, args.name, compared))
+    return Made([Path(path) for path in (*args.claims, *args.tables, *args.expected)], [Path(args.out).with_suffix(form) for form in (".json", ".md", ".rst")])
 
 
-def runs(args: argparse.Namespace) -> None:
+def runs(args: argparse.Namespace) -> Made:
     """The trainings of a study in a table: settings, frames, time, frames per second, and what they were made from."""
     from lastmile.overview import page, training_table
 
@@ -228,6 +251,43 @@ def runs(args: argparse.Namespace) -> None:
     with files.writing(args.out) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     files.write_text(Path(args.out).with_suffix(".html"), page(table, args.spec))
+    return Made([Path(path) for path in args.manifests], [Path(args.out), Path(args.out).with_suffix(".html")])
+
+
+def manifest(args: argparse.Namespace) -> Made:
+    """Write the manifest of files that another program made."""
+    return Made([Path(path) for path in args.inputs], [Path(path) for path in args.outputs])
+
+
+def write_manifest(args: argparse.Namespace, made: Made, seconds: float) -> None:
+    """The manifest of what a step made, with the code that it was planned with or, by hand, all there is."""
+    from lastmile.provenance import code_label, write_manifests
+    from lastmile.tasks import task_names
+
+    spec = dict(getattr(args, "spec", None) or {})
+    if hasattr(args, "name"):
+        spec["name"] = args.name
+    torch = sys.modules.get("torch")
+    write_manifests(
+        args.verb, spec, args.code or code_label("__main__", task_names()), made.inputs, made.outputs, device="cpu",
+        threads=torch.get_num_threads() if torch else 1, seconds=round(seconds, 1),
+    )  # fmt: skip
+
+
+def _recording(path: str) -> list[Path]:
+    """Both tables of recorded episodes."""
+    from lastmile.trajectory import episodes_path
+
+    return [Path(path), episodes_path(path)]
+
+
+def _policy(folder: str) -> list[Path]:
+    return [Path(folder) / "config.json", Path(folder) / "policy.safetensors"]
+
+
+def _policies(args: argparse.Namespace) -> list[Path]:
+    """A policy with its snapshots, and the one that it started from."""
+    return [*_policy(args.policy), Path(args.policy) / "snapshots.safetensors", *(_policy(args.start) if args.start else [])]
 
 
 def _along(args: argparse.Namespace, every: int) -> Iterator[tuple[int, Any]]:
@@ -258,5 +318,7 @@ def _tagged(table, spec: dict[str, Any]):
 
 
 def _write_table(table, path: str) -> None:
+    from lastmile import parquet
+
     with files.writing(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        parquet.write(table, temporary)

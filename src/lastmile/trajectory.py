@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lastmile import files
-from lastmile.annotator import click, make_annotator
+from lastmile import files, parquet
+from lastmile.annotator import PHASES, click, make_annotator
 from lastmile.config import SPLITS
-from lastmile.screen import Hit, Look
+from lastmile.screen import HEIGHT, WIDTH, Hit, Look
 from lastmile.tasks import get_task
 from lastmile.tasks.task import Interface, Score, State, Task, digest, generator
 
-FORMAT = "lastmile.trajectory/1"
+FORMAT = "lastmile.trajectory/2"
 LONGEST = 4000
 """An annotator that needs more steps is taken to be stuck."""
 
@@ -165,15 +164,10 @@ def write(path: str | Path, source: Source, episodes: int, progress: Any = None)
             table[name].append(value)
         if progress:
             progress(len(one.columns["x"]))
-    meta = {
-        b"lastmile": json.dumps(
-            {"format": FORMAT, "task_version": get_task(source.task).version, "source": source.__dict__}, sort_keys=True
-        ).encode()
-    }
+    meta = {"format": FORMAT, "task_version": get_task(source.task).version, "source": source.__dict__}
     with files.writing(episodes_path(path)) as first, files.writing(path) as second:
         for temporary, values, schema in ((first, table, EPISODES), (second, steps, STEPS)):
-            whole = pa.Table.from_pydict(values, schema=schema).replace_schema_metadata(meta)
-            pq.write_table(whole, temporary, compression="zstd")
+            parquet.write(pa.Table.from_pydict(values, schema=schema), temporary, meta)
 
 
 def episodes_path(path: str | Path) -> Path:
@@ -244,43 +238,61 @@ class Replay(NamedTuple):
 def read(path: str | Path) -> Trajectories:
     """Trajectories from a file of steps and the table of episodes beside it.
 
-    Raises TrajectoryError naming the file when it is missing, truncated, foreign, or of another version of format or task.
+    Raises TrajectoryError naming the file when it is missing, truncated, damaged, foreign, or of another version of format or task.
     """
     path = Path(path)
     tables, sources = [], []
-    meta: dict = {}
     for part, schema in ((path, STEPS), (episodes_path(path), EPISODES)):
         try:
-            table = pq.read_table(part)
+            table = parquet.read(part, schema)
         except FileNotFoundError:
             raise TrajectoryError(f"{part}: no such file; expected a trajectory in Parquet") from None
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise TrajectoryError(f"{part}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-        try:
-            meta = json.loads((table.schema.metadata or {})[b"lastmile"])
-            source = Source(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()})
-        except (KeyError, TypeError, ValueError):
-            raise TrajectoryError(f"{part}: not a lastmile trajectory (no such metadata)") from None
-        if meta.get("format") != FORMAT:
-            raise TrajectoryError(f"{part}: format '{meta.get('format')}', expected '{FORMAT}'; record the trajectories again")
-        try:
-            version = get_task(source.task).version
-        except ValueError as error:
-            raise TrajectoryError(f"{part}: {error}") from None
-        if meta["task_version"] != version:
-            raise TrajectoryError(
-                f"{part}: recorded with version {meta['task_version']} of task '{source.task}', which is now at version {version}; "
-                "record the trajectories again"
-            )
-        missing = [name for name in schema.names if name not in table.schema.names]
-        if missing:
-            raise TrajectoryError(f"{part}: columns missing: {', '.join(missing)}")
+        except parquet.TableError as error:
+            raise TrajectoryError(str(error)) from None
+        sources.append(_source(part, (table.schema.metadata or {}).get(b"lastmile")))
         tables.append(table.to_pandas())
-        sources.append(source)
     steps, episodes = tables
     if sources[0] != sources[1]:
         raise TrajectoryError(f"{path}: comes from {sources[0]}, but {episodes_path(path).name} from {sources[1]}")
-    if int(episodes["steps"].sum()) != len(steps):
+    if int(episodes["steps"].sum()) != len(steps) or (episodes["steps"] < 1).any():
         raise TrajectoryError(f"{path}: has {len(steps)} steps, but {episodes_path(path).name} counts {int(episodes['steps'].sum())}")
-    return Trajectories(path, source, steps, episodes)
+    if problem := _inconsistent(steps, episodes):
+        raise TrajectoryError(f"{path}: {problem}")
+    return Trajectories(path, sources[0], steps, episodes)
+
+
+def _inconsistent(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
+    """What cannot be in a recording; empty if there is nothing."""
+    if steps.isna().any(axis=None) or episodes.isna().any(axis=None):
+        return "a value is missing"
+    if not np.array_equal(steps["episode"], np.repeat(episodes["episode"].to_numpy(), episodes["steps"])):
+        return "its steps are not those of its episodes, in their order"
+    if not (steps["x"].between(0, WIDTH - 1) & steps["y"].between(0, HEIGHT - 1)).all():
+        return "a click lies outside the screen"
+    if unknown := {*steps["phase"].unique()} - {*PHASES}:
+        return f"unknown phase '{min(unknown)}'"
+    return ""
+
+
+def _source(part: Path, text: bytes | None) -> Source:
+    """The source that a table's metadata tell of. Raises TrajectoryError for metadata of another kind, format or version."""
+    try:
+        meta = json.loads(text or b"")
+        named = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()}
+        source, format_, recorded = Source(**named), meta.get("format"), meta["task_version"]
+        if not isinstance(source.task, str) or not isinstance(source.seed, int) or source.split not in SPLITS:
+            raise ValueError("no source")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise TrajectoryError(f"{part}: not a lastmile trajectory (no such metadata)") from None
+    if format_ != FORMAT:
+        raise TrajectoryError(f"{part}: format '{format_}', expected '{FORMAT}'; record the trajectories again")
+    try:
+        version = get_task(source.task).version
+    except ValueError as error:
+        raise TrajectoryError(f"{part}: {error}") from None
+    if recorded != version:
+        raise TrajectoryError(
+            f"{part}: recorded with version {recorded} of task '{source.task}', which is now at version {version}; record the trajectories again"
+        )
+    return source
 

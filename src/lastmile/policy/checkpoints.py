@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import glob
+import io
 import json
 import os
 import shutil
@@ -15,12 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
-from lastmile import files
-from lastmile.config import canonical
-from lastmile.policy.policy import Policy, PolicyError, restore, weights
+from lastmile import files, seal
+from lastmile.policy.policy import Policy, PolicyError, check_weights, read_tensors, restore, weights, write_tensors
 
 if TYPE_CHECKING:
     from lastmile.policy.training import PolicyModule
@@ -58,19 +56,16 @@ def resume(folder: Path, module: PolicyModule, spec: str, snapshots: list[int], 
     problem = None
     if path.exists():
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            missing = [
-                frames for frames, step in zip(snapshots, steps) if step <= state["done"] and not snapshot_path(folder, frames).is_file()
-            ]
+            state = read_checkpoint(path)
             if state["spec"] != spec:
                 problem = "it belongs to other settings, data or code"
-            elif missing:
-                problem = f"the snapshot after {missing[0]} frames is missing"
+            elif lost := lost_snapshot(folder, [frames for frames, step in zip(snapshots, steps) if step <= state["done"]]):
+                problem = lost
             else:
                 restore(module.policy, state["policy"], path)
                 module.scaling = state["scaling"]
                 module.done, module.losses, module.resumed = state["done"], list(state["losses"]), state["optimizer"]
-                keep_progress(folder / "progress.jsonl", module.done)
+                files.write_text(folder / "progress.jsonl", state["progress"])
                 say(f"going on after step {module.done}/{module.steps}")
                 return
         except Exception as error:  # torch.load raises whatever the damage makes it stumble over
@@ -80,18 +75,39 @@ def resume(folder: Path, module: PolicyModule, spec: str, snapshots: list[int], 
         old.unlink(missing_ok=True)
 
 
-def keep_progress(path: Path, done: int) -> None:
-    """Drop the lines of progress after step `done`, and a torn last one."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = []
-    for line in lines:
+def write_checkpoint(path: Path, state: dict) -> None:
+    """A checkpoint, whole or not at all, sealed by a digest."""
+    with files.writing(path) as temporary:
         try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row["step"] <= done:
-            kept.append(line + "\n")
-    files.write_text(path, "".join(kept))
+            torch.save(state, temporary)
+        except RuntimeError as error:  # what it makes of a full disk
+            raise OSError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
+        with open(temporary, "ab") as handle:
+            handle.write(seal.BLANK.encode())
+        seal.close(temporary)
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What a checkpoint holds. Raises SealError for one of which a byte was changed, and whatever torch stumbles over in another file."""
+    data = path.read_bytes()
+    seal.check(data)
+    return torch.load(io.BytesIO(data[: -len(seal.BLANK)]), map_location="cpu", weights_only=True)
+
+
+def read_progress(folder: Path) -> str:
+    """The lines of progress so far. A checkpoint holds them: after a loss of power the file may have lost some."""
+    path = folder / "progress.jsonl"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def lost_snapshot(folder: Path, wanted: list[int]) -> str:
+    """Which of the snapshots after so many frames cannot be used, in words; empty if all are there."""
+    for frames in wanted:
+        try:
+            read_tensors(snapshot_path(folder, frames), "a snapshot")
+        except PolicyError as error:
+            return f"the snapshot after {frames} frames is missing or damaged ({error})"
+    return ""
 
 
 def snapshot_path(folder: Path, frames: int) -> Path:
@@ -100,7 +116,7 @@ def snapshot_path(folder: Path, frames: int) -> Path:
 
 def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
     with files.writing(snapshot_path(folder, frames)) as temporary:
-        save_file(weights(policy), temporary)
+        write_tensors(temporary, weights(policy), {})
 
 
 def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
@@ -108,19 +124,19 @@ def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
 
     Raises PolicyError naming the file when it is missing, truncated or foreign.
     """
+    tensors, meta = read_tensors(Path(path), "the snapshots of a policy")
     try:
-        with safe_open(str(path), "pt") as handle:
-            meta = json.loads((handle.metadata() or {})["lastmile"])
-            config, counts = meta["config"], meta["frames"]
-            for frames in counts:
-                policy = Policy.from_config(config, path)
-                prefix = f"{frames}/"
-                restore(policy, {name[len(prefix) :]: handle.get_tensor(name) for name in handle.keys() if name.startswith(prefix)}, path)
-                yield frames, policy.eval()
-    except (SafetensorError, OSError) as error:
-        raise PolicyError(f"{path}: not a readable safetensors file ({error})") from None
-    except (KeyError, json.JSONDecodeError):
+        config, counts = meta["config"], [int(frames) for frames in meta["frames"]]
+    except (KeyError, TypeError, ValueError):
         raise PolicyError(f"{path}: not a file of snapshots (no such metadata)") from None
+    for frames in counts:
+        prefix = f"{frames}/"
+        state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        with torch.device("meta"):
+            check_weights(Policy.from_config(config, path).state_dict(), state, path)
+        policy = Policy.from_config(config, path)
+        restore(policy, state, path)
+        yield frames, policy.eval()
 
 
 def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -> None:
@@ -132,10 +148,9 @@ def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -
         policy.save(beside)
         merged = {}
         for frames in snapshots:
-            merged.update({f"{frames}/{name}": value for name, value in load_file(snapshot_path(run_dir, frames)).items()})
+            merged.update({f"{frames}/{name}": value for name, value in read_tensors(snapshot_path(run_dir, frames), "a snapshot")[0].items()})
         with files.writing(beside / "snapshots.safetensors") as temporary:
-            # One entry only: safetensors writes several in random order.
-            save_file(merged, temporary, metadata={"lastmile": canonical({"config": policy.config(), "frames": snapshots})})
+            write_tensors(temporary, merged, {"config": policy.config(), "frames": snapshots})
         rows = [json.loads(line) for line in (run_dir / "progress.jsonl").read_text(encoding="utf-8").splitlines()]
         with files.writing(beside / "progress.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
             columns = ["step", "frames", "loss", "learning_rate", "validation_loss"]

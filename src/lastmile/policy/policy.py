@@ -10,11 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lastmile import files
+from lastmile import files, seal
 from lastmile.config import PolicySettings, canonical
 from lastmile.policy.context import Context
 from lastmile.policy.encoder import ConvEncoder, pixels
@@ -23,7 +23,7 @@ from lastmile.policy.sizes import PATCH, SIZES
 from lastmile.policy.vit import Dinov2Encoder, ViTEncoder
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 
-FORMAT = "lastmile.policy/1"
+FORMAT = "lastmile.policy/2"
 CHUNK = 64
 """Frames worked on at a time where a whole episode is given."""
 TOGETHER = 512
@@ -278,7 +278,7 @@ class Policy(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write config.json and policy.safetensors, each whole or not at all."""
         with files.writing(Path(folder) / "policy.safetensors") as temporary:
-            save_file(weights(self), temporary)
+            write_tensors(temporary, weights(self), {"config": self.config()})
         files.write_text(Path(folder) / "config.json", canonical(self.config()) + "\n")
 
     def config(self) -> dict:
@@ -293,14 +293,15 @@ class Policy(nn.Module):
         Raises PolicyError naming the file at fault: missing, unreadable, of another format, with unknown keys, truncated, or of other shapes.
         """
         path = Path(folder) / "config.json"
-        policy = cls.from_config(read_config(path), path)
+        config = read_config(path)
+        with torch.device("meta"):  # nothing of that size is made before the file is known to hold it
+            wanted = cls.from_config(config, path).state_dict()
         path = Path(folder) / "policy.safetensors"
-        if not path.is_file():
-            raise PolicyError(f"{path}: no such file; expected the weights of a policy")
-        try:
-            state = load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise PolicyError(f"{path}: not a readable safetensors file ({error})") from None
+        state, meta = read_tensors(path, "the weights of a policy")
+        check_weights(wanted, state, path)
+        if meta.get("config") != config:
+            raise PolicyError(f"{path}: belongs to another config.json, with {json.dumps(meta.get('config'))}")
+        policy = cls.from_config(config, path)
         restore(policy, state, path)
         return policy.eval().to(device)
 
@@ -317,10 +318,10 @@ class Policy(nn.Module):
         except ValidationError as error:
             item = error.errors()[0]
             raise PolicyError(f"{source}: setting '{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise PolicyError(f"{source}: {error}") from None
         if policy.config() != config:
-            raise PolicyError(f"{source}: expected bins {policy.config()['bins']} and all settings, got {canonical(config)}")
+            raise PolicyError(f"{source}: expected bins {policy.config()['bins']} and all settings, got {json.dumps(config)}")
         return policy
 
 
@@ -331,15 +332,50 @@ def weights(policy: Policy) -> dict[str, Tensor]:
 
 def restore(policy: Policy, state: dict[str, Tensor], source: str | Path) -> None:
     """Fill a policy with weights. Raises PolicyError naming `source` and the first weight that is missing, unknown, or of another shape."""
-    own = policy.state_dict()
-    for name in sorted(own.keys() | state.keys()):
-        if name not in state:
-            raise PolicyError(f"{source}: weight '{name}' of shape {tuple(own[name].shape)} is missing")
-        if name not in own:
-            raise PolicyError(f"{source}: unknown weight '{name}'; does it belong to another config.json?")
-        if own[name].shape != state[name].shape:
-            raise PolicyError(f"{source}: weight '{name}': expected shape {tuple(own[name].shape)}, got {tuple(state[name].shape)}")
+    check_weights(policy.state_dict(), state, source)
     policy.load_state_dict(state)
+
+
+def check_weights(wanted: dict[str, Tensor], state: dict[str, Tensor], source: str | Path) -> None:
+    """Raises PolicyError naming `source` and the first weight that is missing, unknown, or of another shape or type than wanted."""
+    for name in sorted(wanted.keys() | state.keys()):
+        if name not in state:
+            raise PolicyError(f"{source}: weight '{name}' of shape {tuple(wanted[name].shape)} is missing")
+        if name not in wanted:
+            raise PolicyError(f"{source}: unknown weight '{name}'; does it belong to another config.json?")
+        if wanted[name].shape != state[name].shape:
+            raise PolicyError(f"{source}: weight '{name}': expected shape {tuple(wanted[name].shape)}, got {tuple(state[name].shape)}")
+        if wanted[name].dtype != state[name].dtype:
+            raise PolicyError(f"{source}: weight '{name}': expected {wanted[name].dtype}, got {state[name].dtype}")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+    """A sealed safetensors file. meta: kept in it as JSON, as one entry: safetensors writes several in random order."""
+    try:
+        save_file(tensors, path, metadata={"lastmile": canonical({**meta, "seal": seal.BLANK})})
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OSError(f"{path}: cannot be written ({error})") from None
+    seal.close(path)
+
+
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict]:
+    """Tensors of a sealed safetensors file, and its `meta`. what: what was expected, in words.
+
+    Raises PolicyError naming the file when it is missing, truncated, damaged or foreign.
+    """
+    if not path.is_file():
+        raise PolicyError(f"{path}: no such file; expected {what}")
+    try:
+        seal.check(path.read_bytes())
+        with safe_open(str(path), "pt") as handle:
+            meta = json.loads((handle.metadata() or {})["lastmile"])
+            if not isinstance(meta, dict):
+                raise ValueError("expected an object as metadata")
+            return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118 (no mapping)
+    except KeyError:
+        raise PolicyError(f"{path}: expected {what}, got a file without such metadata") from None
+    except (SafetensorError, OSError, ValueError, RecursionError, OverflowError) as error:
+        raise PolicyError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def read_config(path: Path) -> dict:
@@ -348,7 +384,7 @@ def read_config(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PolicyError(f"{path}: no such file; expected the config.json of a policy") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PolicyError(f"{path}: not readable as JSON ({error})") from None
 
 

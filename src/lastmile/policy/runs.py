@@ -73,8 +73,10 @@ def run(
     outputs = [out / name for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
     provenance.write_manifest(
         out / "manifest.json",
+        "train",
         whole,
-        inputs,
+        provenance.code_label("policy.runs"),
+        [Path(path) for path in inputs.values()],
         outputs,
         device=device,
         threads=torch.get_num_threads(),

@@ -22,9 +22,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lastmile import files
 from lastmile.config import PolicySettings, Training, canonical
-from lastmile.policy.checkpoints import alone, finish, rank, resume, save_snapshot, say, start_from
+from lastmile.policy.checkpoints import alone, finish, rank, read_progress, resume, save_snapshot, say, start_from, write_checkpoint
 from lastmile.policy.policy import Policy
 from lastmile.policy.windows import Batches, Store, WindowSampler, read_batch
 
@@ -190,9 +189,9 @@ class Keeper(pl.Callback):
             "policy": module.policy.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaling": trainer.precision_plugin.state_dict(),
+            "progress": read_progress(self.folder),
         }
-        with files.writing(self.folder / "last.ckpt") as temporary:
-            torch.save(state, temporary)
+        write_checkpoint(self.folder / "last.ckpt", state)
         self.saved = time.monotonic()
 
 

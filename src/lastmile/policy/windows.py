@@ -179,6 +179,14 @@ def _begins(store: Store, frame: int) -> bool:
     return store.starts[np.searchsorted(store.starts, frame)] == frame
 
 
+def next_ready(ready: queue.Queue, seconds: float = 1.0) -> Any:
+    """What comes next, or None if nothing has come for a while."""
+    try:
+        return ready.get(timeout=seconds)
+    except queue.Empty:
+        return None
+
+
 class Batches:
     """The batches of steps `first` to `last` - 1, read ahead by a thread. `waited` counts the seconds in which the model waited for them.
 
@@ -243,7 +251,9 @@ class Batches:
         try:
             for _ in range((self.last - self.first) * self.parts):
                 asked = time.perf_counter()
-                item = ready.get()
+                while (item := next_ready(ready)) is None:
+                    if not thread.is_alive() and ready.empty():
+                        raise OSError("the thread that reads batches has died without a word; give the same command again")
                 self.waited += time.perf_counter() - asked
                 if isinstance(item, BaseException):
                     raise item

@@ -1,0 +1,303 @@
+"""Faults put into a small study: kills, loss of power, a full disk, two Snakemakes, files changed under their readers, a clock that goes back.
+After each of them the same command ends with the results of an undisturbed run, byte for byte. Two undisturbed runs are thereby alike as well.
+
+The ordinary tests go as far as the policies; `make test-faults` goes from nothing to the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lastmile import files, workplace
+from lastmile.config import parse
+from lastmile.studies import emergence
+from lastmile.verify import is_manifest, verify
+
+pytestmark = pytest.mark.xdist_group("faults")
+STUDY = {"name": "fault", "tasks": ["colored_dots"], "episodes": {"train": 8, "validation": 2, "test": 4}, "training": {"frames": 3000}}
+PATIENCE = 300
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != workplace.PARENT}
+    return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "src")}
+
+
+in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds its victims in /proc")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Snakemake on the small study, in a session of its own."""
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "workflow/presets/smoke.yaml", "study.yaml"]
+    with open(folder / "said.txt", "wb") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def finish(folder: Path, *targets: str) -> str:
+    """Snakemake left alone: what it says. It must succeed."""
+    process = start(folder, *targets)
+    code = process.wait(PATIENCE)
+    said = (folder / "said.txt").read_text(errors="replace")
+    assert code == 0, said[-6000:]
+    return said
+
+
+def jobs(folder: Path, verb: str) -> list[int]:
+    """Processes that run a verb of the package in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if words[1:4] == [b"-m", b"lastmile", verb.encode()] and os.readlink(entry / "cwd") == str(folder):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def when(condition: Callable, process: subprocess.Popen) -> object:
+    """What a condition gives as soon as it gives something, while a process runs."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        assert process.poll() is None, "ended before the fault could be put in"
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def kill_job(folder: Path, target: str, verb: str, ready: Callable[[], object] = lambda: True) -> None:
+    """Start the study, SIGKILL the first job with this verb, and see Snakemake end with a failure."""
+    process = start(folder, target)
+    found = when(lambda: ready() and jobs(folder, verb), process)
+    os.kill(found[0], signal.SIGKILL)
+    assert process.wait(PATIENCE) != 0
+
+
+def progress(folder: Path) -> int:
+    """Lines of progress of the training."""
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/progress.jsonl"))
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """All that must be alike: not what tells times and places (logs, benchmarks, manifests, the report)."""
+    root = folder / "results" / "fault"
+    names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file() and not is_manifest(path)}
+    return {name: path.read_bytes() for name, path in names.items() if not name.startswith(("logs/", "benchmarks/")) and name != "report.html"}
+
+
+def alike(folder: Path, reference: dict[str, bytes]) -> None:
+    found = results(folder)
+    assert sorted(found) == sorted(reference)
+    assert [name for name in found if found[name] != reference[name]] == []
+    report = verify(folder / "results" / "fault")
+    assert report.problems == []
+    assert not [path for path in folder.rglob("*.part") if ".snakemake" not in path.parts]
+
+
+def copy(root: Path, folder: Path) -> Path:
+    """The workflow and the package, without results."""
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(root / name, folder)
+    for name in ("rules", "profiles", "workflow", "src"):
+        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root, tmp_path_factory) -> Path:
+    """The study as far as its policies."""
+    folder = copy(root, tmp_path_factory.mktemp("undisturbed").resolve())
+    finish(folder, "models")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory) -> Path:
+    """The study as far as its report."""
+    folder = copy(root, tmp_path_factory.mktemp("whole").resolve())
+    finish(folder, "all")
+    return folder
+
+
+def kill_on_the_way(folder: Path, target: str) -> None:
+    """SIGKILL of a data job, of Snakemake while it trains, and of a training, one after the other."""
+    kill_job(folder, target, "trajectories")
+
+    process = start(folder, target)
+    when(lambda: progress(folder) >= 2, process)
+    trained = jobs(folder, "train")
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(files.alive(job) for job in trained) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert trained and not any(files.alive(job) for job in trained), "the training outlived its Snakemake"
+    assert list((folder / ".snakemake" / "locks").iterdir()), "Snakemake has left its lock"
+
+    before = progress(folder)
+    kill_job(folder, target, "train", lambda: progress(folder) > before)
+    assert "its lock was taken away" in (folder / "said.txt").read_text()
+
+
+@in_proc
+def test_kills(root, undisturbed, tmp_path):
+    folder = copy(root, tmp_path.resolve())
+    kill_on_the_way(folder, "models")
+    assert "rule record" not in finish(folder, "models"), "what was done is done again"
+    alike(folder, results(undisturbed))
+    assert "going on after step" in next(path for path in (folder / "results" / "fault" / "logs" / "train").rglob("*.log")).read_text()
+
+
+@in_proc
+@pytest.mark.slow
+def test_kills_to_the_end(root, whole, tmp_path):
+    """The same, and SIGKILL of the drawing of a figure."""
+    folder = copy(root, tmp_path.resolve())
+    kill_on_the_way(folder, "all")
+    kill_job(folder, "all", "figure")
+    said = finish(folder, "all")
+    assert "rule train" not in said and "rule record" not in said, "what was done is done again"
+    alike(folder, results(whole))
+
+
+def test_a_second_snakemake_is_told_of_the_first(undisturbed):
+    """Its own lock or, when somebody took that away, ours."""
+    for path in (undisturbed / "results" / "fault" / "trajectories").rglob("*.parquet"):
+        path.unlink()
+    process = start(undisturbed, "trajectories")
+    stopped = when(lambda: jobs(undisturbed, "trajectories"), process)
+    second = [sys.executable, "-m", "snakemake", "--cores", "1", "trajectories", "--configfile", "workflow/presets/smoke.yaml", "study.yaml"]
+    given = {"cwd": undisturbed, "env": environment(undisturbed), "capture_output": True, "text": True}
+    os.kill(stopped[0], signal.SIGSTOP)  # so that the first one does not end before the second one asks
+    try:
+        done = subprocess.run(second, **given)
+        assert done.returncode != 0 and "no other Snakemake process" in done.stderr
+        done = subprocess.run([*second, "--nolock"], **given)
+        assert done.returncode != 0 and re.search(rf"another Snakemake \(process {process.pid} on .*\) works in", done.stdout + done.stderr)
+        assert "Traceback" not in done.stderr
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    assert process.wait(PATIENCE) == 0
+
+
+def lose_power(folder: Path) -> None:
+    """Cut every file short, or to nothing: results, manifests, checkpoints, snapshots."""
+    found = [path for path in sorted((folder / "results" / "fault").rglob("*")) if path.is_file() and not set(path.parts) & {"logs", "benchmarks"}]
+    for number, path in enumerate(found):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if number % 2 else b"")
+    for path in (folder / "runs").glob("*/*"):
+        if path.suffix != ".lock":
+            path.write_bytes(path.read_bytes()[:-20])
+
+
+def change(folder: Path, *names: str) -> None:
+    """Change a byte in the middle of files with these names."""
+    for name in names:
+        path = next((folder / "results" / "fault").rglob(name))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def test_loss_of_power(undisturbed):
+    before = results(undisturbed)
+    lose_power(undisturbed)
+    assert "its manifest is damaged" in finish(undisturbed, "models", "trajectories")
+    alike(undisturbed, before)
+    change(undisturbed, "train.tokens", "policy.safetensors")
+    assert finish(undisturbed, "models").count("was changed after it was made; it was taken away") == 2
+    alike(undisturbed, before)
+
+
+@pytest.mark.slow
+def test_loss_of_power_to_the_end(whole):
+    before = results(whole)
+    lose_power(whole)
+    finish(whole, "all")
+    alike(whole, before)
+    change(whole, "test.tokens", "skills.parquet", "emergence.csv")
+    assert finish(whole, "all", "trajectories").count("was changed after it was made; it was taken away") == 3
+    assert [name for name, content in results(whole).items() if content != before[name]] == []
+
+
+def test_a_clock_that_goes_back(undisturbed):
+    """Files from tomorrow, as they look when the clock was put back: nothing is made again for that."""
+    root, tomorrow = undisturbed / "results" / "fault", time.time() + 86_400
+    finish(undisturbed, "models")
+    for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
+        if number % 3 == 0:
+            os.utime(path, (tomorrow, tomorrow))
+    assert "Nothing to be done" in finish(undisturbed, "models")
+
+
+def test_durations_are_taken_from_a_clock_that_does_not_go_back(root):
+    for path in (root / "src").rglob("*.py"):
+        assert not re.search(r"\btime\.time\(|datetime\.(now|utcnow)\(", path.read_text()), path
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of a few pages. Without the right to mount one: None."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount") and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder], capture_output=True)
+    if not mounted or mounted.returncode:
+        yield None
+    else:
+        yield folder
+        subprocess.run(["umount", folder], check=True)
+
+
+SPEC = json.dumps({"task": "colored_dots", "split": "test", "seed": 3, "episodes": 4})
+ABOUT = {"run": {"task": "colored_dots", "seed": 0}, "seed": 0}
+TRAIN = json.dumps({**ABOUT, "policy": {"size": "xs"}, "training": {"frames": 300, "snapshots": 1}})
+
+
+@pytest.mark.parametrize("verb", ["trajectories", "tokens", "train", "skills", "figure"])
+def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
+    """One line that says so, nothing half-made; with room, the same command works."""
+    root = undisturbed / "results" / "fault"
+    steps, tokens = next(root.rglob("validation.parquet")), next(root.rglob("validation.tokens"))
+    policy = next(root.rglob("policy.safetensors")).parent
+    out = small_disk or tmp_path / "limited"
+    out.mkdir(exist_ok=True)
+    emergence.table(evaluations, parse({"tasks": ["colored_dots"]})).to_csv(tmp_path / "emergence.csv", index=False)
+    arguments = {
+        "trajectories": ["--spec", SPEC, "--out", out / "x.parquet"],
+        "tokens": ["--trajectories", steps, "--out", out / "x.tokens"],
+        "train": ["--spec", TRAIN, "--tokens", tokens.with_name("train.tokens"), "--validation", tokens, "--runs", out / "runs", "--out", out / "policy"],
+        "skills": ["--spec", json.dumps(ABOUT), "--policy", policy, "--trajectories", steps, "--tokens", tokens, "--out", out / "s.parquet",
+                   "--losses", out / "losses.parquet"],
+        "figure": ["emergence", "--table", tmp_path / "emergence.csv", "--out", out / "emergence"],
+    }[verb]  # fmt: skip
+    command = [sys.executable, "-m", "lastmile", verb, *map(str, arguments)]
+    if small_disk:
+        (out / "others").write_bytes(bytes(8192))  # nearly full
+    else:
+        command = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", *command]
+    done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert re.search(r"^error: .*(No space left|too large|os error|write)", done.stderr, re.MULTILINE), done.stderr
+    kept = {"others", "spec.json", "run.lock", "progress.jsonl", "s.parquet"}  # of two tables the first may be there, whole
+    assert [path for path in out.rglob("*") if path.is_file() and path.name not in kept] == []
+    if small_disk:
+        subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)
+    else:
+        command = command[5:]
+    done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

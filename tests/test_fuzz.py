@@ -1,0 +1,261 @@
+"""Readers given mutated files: each is refused with the error of its kind or read as it was; nothing crashes, and nothing takes more memory than
+twice what the file states. `make fuzz` mutates 10,000 files, the ordinary tests LASTMILE_FUZZ of them (600 by default)."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lastmile import config, parquet, provenance, seal, trajectory
+from lastmile.policy.policy import Policy, PolicyError
+from lastmile.tokens import TokenError, TokenStore
+from lastmile.verify import ManifestError, read_manifest
+
+FILES = int(os.environ.get("LASTMILE_FUZZ", 600))
+SLACK = 32 << 20
+"""Bytes by which memory may grow beyond twice the file: what allocators and libraries keep for themselves."""
+CHUNK = 4 << 20
+"""Bytes of the largest chunk of screens."""
+NUMBERS = [0, 1, 2**7 - 1, 2**8 - 1, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1]
+
+
+class Reader(NamedTuple):
+    """How a kind of file is read. files: name and bytes of all that is needed; mutated: the one that is damaged. read: of a folder. error: what it
+    raises. sealed: bytes that the seal covers, None for a file without one. same: whether two readings are alike."""
+
+    files: dict[str, bytes]
+    mutated: str
+    read: Callable[[Path], Any]
+    error: type[Exception]
+    same: Callable[[Any, Any], bool]
+    sealed: Callable[[bytes], int] | None = None
+
+
+def mutations() -> st.SearchStrategy:
+    """A list of changes: what, where (a share of the file, its ends preferred), and with what."""
+    place = st.one_of(st.floats(0, 1), st.floats(0, 0.02), st.floats(0.98, 1))
+    change = st.one_of(
+        st.tuples(st.just("flip"), place, st.integers(0, 7)),
+        st.tuples(st.just("byte"), place, st.integers(0, 255)),
+        st.tuples(st.just("cut"), place, st.integers(1, 4000)),
+        st.tuples(st.just("end"), place, st.just(0)),
+        st.tuples(st.just("insert"), place, st.binary(min_size=1, max_size=40)),
+        st.tuples(st.just("repeat"), place, st.integers(1, 2000)),
+        st.tuples(st.just("number"), place, st.tuples(st.sampled_from("<IiQq"[1:]), st.sampled_from(NUMBERS))),
+        st.tuples(st.just("digit"), place, st.sampled_from("0123456789e-.[]{}*&:")),
+    )
+    return st.lists(change, min_size=1, max_size=4)
+
+
+def mutate(whole: bytes, changes: list) -> bytes:
+    data = bytearray(whole)
+    for what, share, value in changes:
+        at = min(int(share * len(data)), max(0, len(data) - 1))
+        if what == "flip" and data:
+            data[at] ^= 1 << value
+        elif what == "byte" and data:
+            data[at] = value
+        elif what == "cut":
+            del data[at : at + value]
+        elif what == "end":
+            del data[at:]
+        elif what == "insert":
+            data[at:at] = value
+        elif what == "repeat":
+            data[at:at] = data[at : at + value]
+        elif what == "number":
+            form, number = value
+            packed = struct.pack("<Q", number)[: 4 if form in "Ii" else 8]
+            data[at : at + len(packed)] = packed
+        elif what == "digit":
+            place = next((i for i in range(at, min(len(data), at + 200)) if chr(data[i]).isdigit()), at)
+            data[place : place + 1] = value.encode()
+    return bytes(data)
+
+
+def reseal(data: bytes, end: int, path: Path) -> bytes:
+    """The same bytes with the seal that they should have, as somebody would make them who means harm; as they are if there is no place for it."""
+    path.write_bytes(data)
+    with contextlib.suppress(seal.SealError):
+        place = seal._find(data[:end])
+        a, b = place.span(1)
+        path.write_bytes(data[:a] + b"0" * (b - a) + data[b:])
+        seal.close(path, end)
+    return path.read_bytes()
+
+
+def status(name: str) -> int:
+    """Bytes of this process's memory, from the kernel."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def memory_bounded(bytes_: int):
+    """Fails if the block ever holds more memory than that, or asks for vastly more."""
+    if not Path("/proc/self/clear_refs").exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + bytes_ + (512 << 20), before[1]))
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    held = status("VmRSS")
+    try:
+        yield
+    finally:
+        peak = status("VmHWM")
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert peak - held <= bytes_, f"held {(peak - held) / 1e6:.0f} MB more"
+
+
+def attempt(reader: Reader, folder: Path, data: bytes) -> Any:
+    """The damaged file read: None if it is refused with the error of its kind, which names a file here."""
+    (folder / reader.mutated).write_bytes(data)
+    with memory_bounded(2 * max(len(data), CHUNK) + SLACK):
+        try:
+            return reader.read(folder)
+        except reader.error as error:
+            assert str(folder) in str(error), f"does not name the file: {error}"
+            assert len(str(error)) < 2000
+            return None
+
+
+@pytest.fixture(scope="module")
+def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, Reader]:
+    folder = tmp_path_factory.mktemp("whole")
+    policy.save(folder)
+    parquet.write(pd.DataFrame({"task": ["a", "b"] * 50, "value": np.arange(100) / 7, "hits": np.arange(100)}), folder / "table.parquet")
+    provenance.write_manifests("tokens", {}, provenance.code_label("files"), [], [folder / "table.parquet"])
+    shutil.copy(token_file, folder / "test.tokens")
+    for part in (recorded.path, trajectory.episodes_path(recorded.path)):
+        shutil.copy(part, folder / part.name)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    whole["config.yaml"] = (root / "config.yaml").read_bytes()
+    recording = {name: whole[name] for name in ("test.parquet", "test.episodes.parquet")}
+    weights = {name: whole[name] for name in ("config.json", "policy.safetensors")}
+
+    def screens(path: Path) -> tuple:
+        store = TokenStore(path / "test.tokens")
+        return store.clicks, store.starts, store.phase, store.position, store.open_mistakes, [store.screens(at, at + 1) for at in range(0, store.frames, 50)]
+
+    def alike(one: Any, other: Any) -> bool:
+        return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+    def everything(data: bytes) -> int:
+        return len(data)
+
+    def of_tokens(data: bytes) -> int:
+        return max(0, len(data) - (len(whole["test.tokens"]) - begin))
+
+    begin = TokenStore(folder / "test.tokens")._blobs
+    return {
+        "settings": Reader({}, "config.yaml", lambda f: config.load(f / "config.yaml"), config.ConfigError, lambda a, b: isinstance(a, config.Settings)),
+        "steps": Reader(
+            recording, "test.parquet", lambda f: trajectory.read(f / "test.parquet"), trajectory.TrajectoryError,
+            lambda a, b: a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes), everything,
+        ),
+        "episodes": Reader(
+            recording, "test.episodes.parquet", lambda f: trajectory.read(f / "test.parquet"), trajectory.TrajectoryError,
+            lambda a, b: a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes), everything,
+        ),
+        "table": Reader({}, "table.parquet", lambda f: parquet.frame(f / "table.parquet"), parquet.TableError, pd.DataFrame.equals, everything),
+        "tokens": Reader({}, "test.tokens", screens, TokenError, alike, of_tokens),
+        "policy": Reader(
+            weights, "policy.safetensors", Policy.load, PolicyError,
+            lambda a, b: a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values()), everything,
+        ),
+        "policy settings": Reader(
+            weights, "config.json", Policy.load, PolicyError,
+            lambda a, b: a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values()),
+        ),
+        "manifest": Reader({}, "table.parquet.manifest.json", lambda f: read_manifest(f / "table.parquet.manifest.json"), ManifestError, dict.__eq__),
+    } | {"whole": whole}  # fmt: skip
+
+
+KINDS = ("settings", "steps", "episodes", "table", "tokens", "policy", "policy settings", "manifest")
+FORGED = ("steps", "episodes", "table", "tokens", "policy")
+
+
+def run(readers, kind: str, forged: bool, count: int, folder: Path) -> None:
+    reader, whole = readers[kind], readers["whole"]
+    for name, data in reader.files.items():
+        (folder / name).write_bytes(data)
+    (folder / reader.mutated).write_bytes(whole[reader.mutated])
+    wanted = reader.read(folder)
+
+    @settings(max_examples=count, database=None, deadline=None, derandomize=FILES < 10_000, suppress_health_check=list(HealthCheck))
+    @given(mutations())
+    def each(changes):
+        data = mutate(whole[reader.mutated], changes)
+        if forged:
+            data = reseal(data, reader.sealed(data), folder / "forged")
+        found = attempt(reader, folder, data)
+        assert found is None or forged or reader.same(found, wanted), "read as something else"
+
+    try:
+        each()
+    finally:
+        gc.collect()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_files(readers, kind, tmp_path):
+    run(readers, kind, False, -(-FILES * 2 // (3 * len(KINDS))), tmp_path)
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_mutated_files_with_a_forged_seal(readers, kind, tmp_path):
+    """What the seal does not catch: sizes that are not there, types of another kind. Such a file may be read, but does no harm."""
+    run(readers, kind, True, -(-FILES // (3 * len(FORGED))), tmp_path)
+
+
+def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    path = tmp_path / "config.yaml"
+    for text, words in ((laughs, "an alias"), ("[" * 20_000, "not valid YAML"), ("seed: 1\nseed: 2\n", "'seed' is given twice"), ("x" * 2_000_000, "larger than")):
+        path.write_text(text)
+        with memory_bounded(2 * len(text) + SLACK), pytest.raises(config.ConfigError, match=f"config.yaml: .*{words}"):
+            config.load(path)
+
+
+def test_sizes_that_are_only_stated(readers, tmp_path):
+    """A policy of the largest size and a screen of a million pixels in a file of settings; a header of exabytes in front of a few weights."""
+    whole = readers["whole"]
+    values = json.loads(whole["config.json"])
+    (tmp_path / "policy.safetensors").write_bytes(whole["policy.safetensors"])
+    for change in ({"settings": {**values["settings"], "size": "l", "window": 512}}, {"screen": [14_000_000, 14_000_000]}):
+        (tmp_path / "config.json").write_text(json.dumps({**values, **change}))
+        with memory_bounded(2 * len(whole["policy.safetensors"]) + SLACK), pytest.raises(PolicyError):
+            Policy.load(tmp_path)
+    for name, read, error in (("test.tokens", TokenStore, TokenError), ("policy.safetensors", Policy.load, PolicyError)):
+        (tmp_path / "config.json").write_bytes(whole["config.json"])
+        for length in (2**63, 2**40, 2**31, len(whole[name])):
+            (tmp_path / name).write_bytes(struct.pack("<Q", length) + whole[name][8:])
+            with memory_bounded(2 * len(whole[name]) + SLACK), pytest.raises(error):
+                read(tmp_path / name if name == "test.tokens" else tmp_path)
+
+
+def test_nothing_is_loaded_that_could_be_a_program(root):
+    """No pickle: torch.load with weights_only alone, YAML by a safe loader, numpy and pandas without objects from disk."""
+    for path in sorted((root / "src").rglob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            place = f"{path.name}:{number}"
+            assert "torch.load(" not in line or "weights_only=True" in line, place
+            assert "yaml.load(" not in line or "PlainYaml" in line, place
+            for word in ("import pickle", "read_pickle", "to_pickle", "allow_pickle=True", "joblib", "import shelve", "import marshal", "eval(", "exec(", "load_from_checkpoint"):
+                assert word not in line.replace(".eval()", "").replace(".train().eval(", ""), f"{place}: {word}"
+    assert issubclass(config.PlainYaml, __import__("yaml").SafeLoader)
