@@ -1,7 +1,7 @@
 """Faults put into a small study: kills, loss of power, a full disk, two Snakemakes, files changed under their readers, a clock that goes back.
 After each of them the same command ends with the results of an undisturbed run, byte for byte. Two undisturbed runs are thereby alike as well.
 
-The ordinary tests go as far as the policies; `make test-faults` goes from nothing to the report."""
+The ordinary tests go as far as a policy; `make test-faults` goes from nothing to the report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conftest import SETTINGS
 from lastmile import files, workplace
-from lastmile.config import parse
 from lastmile.studies import emergence
 from lastmile.verify import is_manifest, verify
 
 pytestmark = pytest.mark.xdist_group("faults")
-STUDY = {"name": "fault", "tasks": ["colored_dots"], "episodes": {"train": 8, "validation": 2, "test": 4}, "training": {"frames": 3000}}
-PATIENCE = 300
+STUDY = {
+    "name": "fault", "tasks": ["colored_dots"], "episodes": {"train": 8, "validation": 2, "test": 4, "shared_test": 2}, "training": {"frames": 3000},
+    "scaling": {"sizes": ["xs"], "episodes": []}, "transfer": {"held_out": []},
+}  # fmt: skip
+POLICY = "results/fault/models/colored_dots/seed0/policy.safetensors"
+PATIENCE = 600
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -92,11 +96,15 @@ def progress(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/progress.jsonl"))
 
 
+MEASURED = re.compile(r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling|heads)[^/]*\.\w+$")
+"""What tells times: logs and benchmarks, the report, the table of trainings, and what has frames per second among its numbers."""
+
+
 def results(folder: Path) -> dict[str, bytes]:
-    """All that must be alike: not what tells times and places (logs, benchmarks, manifests, the report)."""
+    """All that must be alike."""
     root = folder / "results" / "fault"
     names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file() and not is_manifest(path)}
-    return {name: path.read_bytes() for name, path in names.items() if not name.startswith(("logs/", "benchmarks/")) and name != "report.html"}
+    return {name: path.read_bytes() for name, path in names.items() if not MEASURED.search(name)}
 
 
 def alike(folder: Path, reference: dict[str, bytes]) -> None:
@@ -119,9 +127,9 @@ def copy(root: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(root, tmp_path_factory) -> Path:
-    """The study as far as its policies."""
+    """The study as far as a policy."""
     folder = copy(root, tmp_path_factory.mktemp("undisturbed").resolve())
-    finish(folder, "models")
+    finish(folder, POLICY)
     return folder
 
 
@@ -156,10 +164,10 @@ def kill_on_the_way(folder: Path, target: str) -> None:
 @in_proc
 def test_kills(root, undisturbed, tmp_path):
     folder = copy(root, tmp_path.resolve())
-    kill_on_the_way(folder, "models")
-    assert "rule record" not in finish(folder, "models"), "what was done is done again"
+    kill_on_the_way(folder, POLICY)
+    assert "rule record" not in finish(folder, POLICY), "what was done is done again"
     alike(folder, results(undisturbed))
-    assert "going on after step" in next(path for path in (folder / "results" / "fault" / "logs" / "train").rglob("*.log")).read_text()
+    assert "going on after step" in next(path for path in (folder / "results" / "fault" / "logs" / "train").rglob("colored_dots.seed0.log")).read_text()
 
 
 @in_proc
@@ -217,10 +225,10 @@ def change(folder: Path, *names: str) -> None:
 def test_loss_of_power(undisturbed):
     before = results(undisturbed)
     lose_power(undisturbed)
-    assert "its manifest is damaged" in finish(undisturbed, "models", "trajectories")
+    assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
     alike(undisturbed, before)
     change(undisturbed, "train.tokens", "policy.safetensors")
-    assert finish(undisturbed, "models").count("was changed after it was made; it was taken away") == 2
+    assert finish(undisturbed, POLICY).count("was changed after it was made; it was taken away") == 2
     alike(undisturbed, before)
 
 
@@ -238,11 +246,11 @@ def test_loss_of_power_to_the_end(whole):
 def test_a_clock_that_goes_back(undisturbed):
     """Files from tomorrow, as they look when the clock was put back: nothing is made again for that."""
     root, tomorrow = undisturbed / "results" / "fault", time.time() + 86_400
-    finish(undisturbed, "models")
+    finish(undisturbed, POLICY)
     for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
         if number % 3 == 0:
             os.utime(path, (tomorrow, tomorrow))
-    assert "Nothing to be done" in finish(undisturbed, "models")
+    assert "Nothing to be done" in finish(undisturbed, POLICY)
 
 
 def test_durations_are_taken_from_a_clock_that_does_not_go_back(root):
@@ -276,7 +284,7 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
     policy = next(root.rglob("policy.safetensors")).parent
     out = small_disk or tmp_path / "limited"
     out.mkdir(exist_ok=True)
-    emergence.table(evaluations, parse({"tasks": ["colored_dots"]})).to_csv(tmp_path / "emergence.csv", index=False)
+    emergence.table(evaluations["emergence"], SETTINGS).to_csv(tmp_path / "emergence.csv", index=False)
     arguments = {
         "trajectories": ["--spec", SPEC, "--out", out / "x.parquet"],
         "tokens": ["--trajectories", steps, "--out", out / "x.tokens"],

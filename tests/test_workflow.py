@@ -225,6 +225,38 @@ def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(finished
     assert jobs["record"] == jobs["tokenize"] == 2
 
 
+def explained(folder: Path, target: str, **settings) -> str:
+    """What `why` says of a target."""
+    overlay = folder / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
+    command = [sys.executable, "-m", "lastmile", "why", target, "--configfile", "workflow/presets/smoke.yaml", overlay.name]
+    env = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_why_names_the_setting_or_the_source(finished):
+    assert explained(finished, "emergence") == "emergence: fresh\n"
+    said = explained(finished, "models", training={"learning_rate": 0.0123})
+    assert re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said) and "setting training.learning_rate: was 0.001, is 0.0123" in said
+    assert "source file" not in said
+    path = finished / "src" / "lastmile" / "figures" / "emergence.py"
+    before = path.read_text()
+    path.write_text(before + "\n# edited\n")
+    try:
+        said = explained(finished, "emergence")
+    finally:
+        path.write_text(before)
+    assert "emergence: stale; 1 job would run" in said and "source file figures/emergence.py: edited" in said and "setting" not in said
+    lost = finished / "results" / "smoke" / "figures" / "emergence.pdf"
+    kept = lost.read_bytes()
+    lost.unlink()
+    assert "results/smoke/figures/emergence.pdf is missing" in explained(finished, "emergence")
+    lost.write_bytes(kept)
+    os.utime(lost, ns=(lost.with_suffix(".png").stat().st_mtime_ns,) * 2)
+
+
 def test_a_lost_result_alone_is_made_again(finished):
     lost = finished / "results" / "smoke" / "figures" / "emergence.svg"
     kept = lost.read_bytes()

@@ -136,6 +136,13 @@ def verify(args: argparse.Namespace) -> None:
     print(f"{args.folder}: {report.files} files are as their {report.manifests} manifests say{aside}")
 
 
+def why(args: argparse.Namespace) -> None:
+    """Whether a result is fresh and, if not, which setting or source file makes it stale."""
+    from lastmile.why import why as explain
+
+    print(explain(args.target, args.configfile), end="")
+
+
 def schema(args: argparse.Namespace) -> None:
     """The JSON schema of the settings."""
     from lastmile.config import schema as make
@@ -258,6 +265,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", required=True, help="a .json file")
     one = verb(verify)
     one.add_argument("folder", help="results/NAME, or a folder in it")
+    one = verb(why)
+    one.add_argument("target", nargs="+", help="a file in results/, or a target of the workflow such as emergence or all")
+    one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")
     one = verb(schema)
     one.add_argument("--out")
     one = verb(docs)
