@@ -26,7 +26,7 @@ from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH, draw_small
 from lastmile.tasks import get_task
 from lastmile.trajectory import Trajectories
 
-FORMAT = "lastmile.tokens/2"
+FORMAT = "lastmile.tokens/3"
 CHUNK = 64
 """Most frames in a chunk."""
 PIECES = 4
