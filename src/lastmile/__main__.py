@@ -136,6 +136,14 @@ def verify(args: argparse.Namespace) -> None:
     print(f"{args.folder}: {report.files} files are as their {report.manifests} manifests say{aside}")
 
 
+def status(args: argparse.Namespace) -> None:
+    """Trainings with step, speed, loss, skill and time left; what remains of the study."""
+    from lastmile.config import load
+    from lastmile.status import show
+
+    show(load("config.yaml", *args.configfile), args.configfile, args.follow)
+
+
 def why(args: argparse.Namespace) -> None:
     """Whether a result is fresh and, if not, which setting or source file makes it stale."""
     from lastmile.why import why as explain
@@ -265,6 +273,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", required=True, help="a .json file")
     one = verb(verify)
     one.add_argument("folder", help="results/NAME, or a folder in it")
+    one = verb(status)
+    one.add_argument("--follow", action="store_true", help="look again and again, until all is made")
+    one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")
     one = verb(why)
     one.add_argument("target", nargs="+", help="a file in results/, or a target of the workflow such as emergence or all")
     one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")

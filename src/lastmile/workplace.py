@@ -23,6 +23,8 @@ PARENT = "LASTMILE_SNAKEMAKE"
 """Environment variable with the process that a job belongs to."""
 GRACE = 60
 """Seconds that a job has to end in order after its Snakemake died."""
+PATIENCE = 5
+"""Seconds that a Snakemake waits for another one that is about to end, or only plans."""
 _LOCK = Path(".snakemake") / "lastmile.lock"
 _LOOKING = {"--dry-run", "--dryrun", "--summary", "--detailed-summary", "--lint", "--unlock", "--list-rules", "--report", "--dag", "--rulegraph"}
 
@@ -56,8 +58,11 @@ def prepare(results: str | Path) -> None:
 def claim() -> None:
     """When work begins: hold the folder until this process ends. Raises WorkplaceError naming the process that holds it."""
     global _held
-    _held = _try_lock()
-    if _held is None:
+    for _ in range(PATIENCE):
+        if (_held := _try_lock()) is not None:
+            break
+        time.sleep(1)  # somebody may only be looking
+    else:
         holder = _LOCK.read_text(encoding="utf-8").strip() or "unknown process"
         raise WorkplaceError(f"another Snakemake ({holder}) works in {Path.cwd()}; wait until it ends, or stop it, and give the same command again")
     _held.truncate(0)
