@@ -35,7 +35,7 @@ PATIENCE = 600
 
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != workplace.PARENT}
-    return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "src")}
+    return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(folder / "src"), *kept.get("PYTHONPATH", "").split(os.pathsep)])}
 
 
 in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds its victims in /proc")

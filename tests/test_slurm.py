@@ -1,0 +1,100 @@
+"""The preset `smoke` on a real SLURM, brought up on this machine (`make test-slurm`), against the same study run locally.
+
+Needs root, Debian's slurm-wlm and munge, and the extra `slurm` of this package. All daemons started here are stopped at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import test_faults as study
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sinfo")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0 or not all(map(shutil.which, NEEDED)), reason="needs root and: apt-get install slurm-wlm munge"),
+    pytest.mark.skipif(importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="needs: pip install -e '.[slurm]'"),
+]
+
+
+def write_conf(folder: Path) -> Path:
+    """A cluster of this machine alone, without systemd and accounting."""
+    host = socket.gethostname()
+    path = folder / "slurm.conf"
+    lines = [
+        "ClusterName=lastmile", f"SlurmctldHost={host}(127.0.0.1)", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket",
+        "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core", "JobAcctGatherType=jobacct_gather/none", "AccountingStorageType=accounting_storage/none", "SlurmUser=root",
+        "SlurmdUser=root", f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool", f"SlurmctldPidFile={folder}/slurmctld.pid",
+        f"SlurmdPidFile={folder}/slurmd.pid", f"SlurmctldLogFile={folder}/slurmctld.log", f"SlurmdLogFile={folder}/slurmd.log", "ReturnToService=2",
+        "SlurmctldPort=16817", "SlurmdPort=16818", "SchedulerType=sched/backfill", "SchedulerParameters=sched_interval=2", "MinJobAge=600",
+        f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=4000 State=UNKNOWN",
+        "PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
+    ]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Environment of a client of the cluster."""
+    folder = Path(f"/run/lastmile-slurm-{os.getpid()}")
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    os.chmod(folder, 0o755)
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    os.chmod(key, 0o400)
+    env = {**os.environ, "SLURM_CONF": str(write_conf(folder))}
+    commands = [
+        ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", f"--pid-file={folder}/munge.pid",
+         f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"],
+        ["slurmctld", "-D", "-c"],
+        ["slurmd", "-D", "-N", socket.gethostname()],
+    ]  # fmt: skip
+    started = []
+    try:
+        for command in commands:
+            started.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            time.sleep(2)
+        deadline = time.monotonic() + 60
+        while "idle" not in (said := subprocess.run(["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True).stdout):
+            assert time.monotonic() < deadline, said + "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+            time.sleep(1)
+        yield env
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_results_are_those_of_a_local_run(cluster, root, tmp_path_factory, monkeypatch):
+    local = study.copy(root, tmp_path_factory.mktemp("local").resolve())
+    study.finish(local, "all")
+
+    remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
+    monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
+    monkeypatch.setattr(study, "PATIENCE", 3600)
+    # This cluster has no accounts and no GPUs; everything else is as in the profile that users start from.
+    profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
+    assert "slurm_account" in profile and "slurm_partition" in profile
+    (remote / "profiles" / "slurm" / "config.yaml").write_text(
+        "\n".join(line for line in profile.splitlines() if "slurm_account" not in line).replace("your_partition", "work") + "\n"
+    )
+    said = study.finish(
+        remote, "all", "--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--seconds-between-status-checks", "5",
+        "--set-resources", "train:gpu=0", "train_shared:gpu=0", "train_longest:gpu=0",
+    )  # fmt: skip
+    assert "SLURM jobid" in said or "slurm" in said.lower()
+    study.alike(remote, study.results(local))
