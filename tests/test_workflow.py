@@ -23,7 +23,7 @@ from lastmile.tasks import task_names
 from lastmile.verify import verify
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
-TASKS = ("colored_dots", "object_exploration")
+TASKS = ("colored_dots", "plume_finding")
 
 
 def snakemake(folder: Path, *arguments: str, **settings) -> subprocess.CompletedProcess:
