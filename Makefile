@@ -51,7 +51,7 @@ setup: .venv/installed
 	@echo "installing into .venv (the first time takes a few minutes)"
 	@extra=""; if ! command -v nvidia-smi >/dev/null 2>&1 && $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1; \
 		then extra="--extra-index-url $(TORCH_CPU)"; fi; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$extra -c constraints.txt -e '.[test,bench]' \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$extra -c constraints.txt -e '.[test,bench,dinov2]' \
 		|| { echo "error: the installation failed; is the package index reachable (pip config list)?" >&2; exit 1; }
 	@touch $@
 
