@@ -24,6 +24,7 @@ test: setup lint
 lint: setup
 	$(BIN)/ruff check src tests
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	$(BIN)/mypy
 
 # With the packages of .venv if it is there, else with those of the Python that is found.
 figures:

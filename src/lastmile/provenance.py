@@ -40,7 +40,7 @@ def module_file(name: str) -> Path | None:
 @cache
 def imports(path: Path) -> tuple[str, ...]:
     """Modules of this package that a file imports, anywhere in it, sorted."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

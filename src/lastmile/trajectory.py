@@ -160,14 +160,14 @@ def write(path: str | Path, source: Source, episodes: int, progress: Any = None)
         for name, values in one.columns.items():
             steps[name].extend(values)
         row = (number, len(one.columns["x"]), one.score.score, one.score.success, one.look.layout, one.look.theme, one.world)
-        for name, value in zip(EPISODES.names, row):
-            table[name].append(value)
+        for name, cell in zip(EPISODES.names, row):
+            table[name].append(cell)
         if progress:
             progress(len(one.columns["x"]))
     meta = {"format": FORMAT, "task_version": get_task(source.task).version, "source": source.__dict__}
     with files.writing(episodes_path(path)) as first, files.writing(path) as second:
-        for temporary, values, schema in ((first, table, EPISODES), (second, steps, STEPS)):
-            parquet.write(pa.Table.from_pydict(values, schema=schema), temporary, meta)
+        for temporary, rows, schema in ((first, table, EPISODES), (second, steps, STEPS)):
+            parquet.write(pa.Table.from_pydict(rows, schema=schema), temporary, meta)
 
 
 def episodes_path(path: str | Path) -> Path:
@@ -278,7 +278,7 @@ def _source(part: Path, text: bytes | None) -> Source:
     """The source that a table's metadata tell of. Raises TrajectoryError for metadata of another kind, format or version."""
     try:
         meta = json.loads(text or b"")
-        named = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()}
+        named: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()}
         source, format_, recorded = Source(**named), meta.get("format"), meta["task_version"]
         if not isinstance(source.task, str) or not isinstance(source.seed, int) or source.split not in SPLITS:
             raise ValueError("no source")

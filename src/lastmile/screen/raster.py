@@ -67,7 +67,8 @@ def draw_small(screen: Screen) -> np.ndarray:
 def draw_small_series(screens: Iterable[Screen]) -> np.ndarray:
     """`draw_small` of screens that follow each other, (n, 126, 168, 3) uint8: of the canvas only the rows that have changed are shrunk again."""
     frames: list[np.ndarray] = []
-    last, small = np.zeros(0, np.uint8), np.zeros(0, np.uint8)
+    last: np.ndarray = np.zeros(0, np.uint8)
+    small: np.ndarray = np.zeros(0, np.uint8)
     for screen in screens:
         canvas = np.ascontiguousarray(_canvas(screen))
         bands = canvas.reshape(CANVAS // 8, -1)

@@ -23,6 +23,7 @@ import numpy as np
 
 from lastmile.screen import CANVAS, Button, Group, Hit, Look, Mark, Screen, Widget
 from lastmile.screen.layout import LAYOUTS, places, shape
+from lastmile.screen.widgets import Kind
 
 RIGHT = "right"
 """Verdict on an annotation that is as it should be. Every other verdict is the kind of a mistake."""
@@ -52,7 +53,7 @@ class Score(NamedTuple):
 class Mistake(NamedTuple):
     """A mistake that stands in a state: index into `state.edits`, and its kind."""
 
-    index: int
+    index: int  # type: ignore[assignment] # instead of the method of tuples
     kind: str
 
 
@@ -108,7 +109,7 @@ class Interface(ABC):
         """The state after a click on the live canvas at (u, v)."""
         raise NotImplementedError
 
-    def place_kind(self, state: State, u: float, v: float) -> str:
+    def place_kind(self, state: State, u: float, v: float) -> Kind:
         """Kind of action of a canvas click; `place` unless a click there selects or turns something."""
         return "place"
 
@@ -150,7 +151,7 @@ class Interface(ABC):
 
     def screen(self, state: State, look: Look = Look()) -> Screen:  # noqa: B008 (an immutable value)
         """What is seen and can be clicked in a state. Cheap: pixels are drawn only by `lastmile.screen.draw`. The last one is kept."""
-        if self._shown[0] is state and self._shown[1] == look:
+        if self._shown[0] is state and self._shown[1] == look and self._shown[2] is not None:
             return self._shown[2]
         screen = self._screen(state, look)
         self._shown = (state, look, screen)
@@ -239,7 +240,7 @@ class Task(ABC):
         parts = (seed,) if isinstance(seed, int) else tuple(seed)
         if any(part < 0 for part in parts):
             raise ValueError(f"seed {seed} is out of range: expected integers of at least 0")
-        return self.make_world(generator(parts, self.name, "world"), self.difficulty(difficulty))
+        return type(self).make_world(generator(parts, self.name, "world"), self.difficulty(difficulty))
 
 
 def generator(seed: tuple[int, ...], task: str, purpose: str) -> np.random.Generator:
