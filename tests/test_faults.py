@@ -289,7 +289,7 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
         "trajectories": ["--spec", SPEC, "--out", out / "x.parquet"],
         "tokens": ["--trajectories", steps, "--out", out / "x.tokens"],
         "train": ["--spec", TRAIN, "--tokens", tokens.with_name("train.tokens"), "--validation", tokens, "--runs", out / "runs", "--out", out / "policy"],
-        "skills": ["--spec", json.dumps(ABOUT), "--policy", policy, "--trajectories", steps, "--tokens", tokens, "--out", out / "s.parquet",
+        "skills": ["--spec", json.dumps({**ABOUT, "episodes": 2, "every": 1}), "--policy", policy, "--trajectories", steps, "--tokens", tokens, "--out", out / "s.parquet",
                    "--losses", out / "losses.parquet"],
         "figure": ["emergence", "--table", tmp_path / "emergence.csv", "--out", out / "emergence"],
     }[verb]  # fmt: skip
@@ -301,7 +301,7 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
     done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert re.search(r"^error: .*(No space left|too large|os error|write)", done.stderr, re.MULTILINE), done.stderr
-    kept = {"others", "spec.json", "run.lock", "progress.jsonl", "s.parquet"}  # of two tables the first may be there, whole
+    kept = {"others", "spec.json", ".lock", "progress.jsonl", "s.parquet"}  # of two tables the first may be there, whole
     assert [path for path in out.rglob("*") if path.is_file() and path.name not in kept] == []
     if small_disk:
         subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)
