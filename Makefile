@@ -4,6 +4,7 @@
 # make figures  every figure of results/reference/desk drawn again from its table, in seconds; needs no torch
 # make test-faults  kills, losses of power and other faults, from nothing to the report
 # make test-slurm  a small study on a real SLURM on this machine (root; apt-get install slurm-wlm munge), against a local run
+# make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13, where found, and with the oldest torch (downloads gigabytes)
 # make fuzz   10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -13,7 +14,7 @@ REFERENCE ?= results/reference/desk
 BIN := .venv/bin
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: run setup test lint figures fuzz test-faults test-slurm clean
+.PHONY: run setup test lint figures fuzz test-faults test-slurm test-install clean
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) all
@@ -39,6 +40,9 @@ test-slurm: setup
 	@command -v slurmctld >/dev/null && command -v munged >/dev/null || { echo "error: SLURM is missing; as root: apt-get update && apt-get install slurm-wlm munge" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slurm]'
 	$(BIN)/python -m pytest -n0 -m slow -rs tests/test_slurm.py
+
+test-install: setup
+	$(BIN)/python -m pytest -n0 -m slow -rs tests/test_install.py
 
 fuzz: setup
 	LASTMILE_FUZZ=10000 $(BIN)/python -m pytest -p no:xdist tests/test_fuzz.py

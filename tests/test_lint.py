@@ -40,3 +40,10 @@ def test_conda_and_pip_ask_for_the_same(root):
     given = {name: version for name, version in {**conda, **pip}.items() if name not in ("python", "pip")}
     assert {NAMES.get(name, name) if name not in pip else name: version for name, version in wanted.items()} == given
     assert conda["python"].startswith(project["requires-python"])
+
+
+def test_what_is_no_source_is_installed_too(root):
+    """Files beside the sources are in the wheel only if pyproject.toml says so."""
+    found = [path.relative_to(root / "src" / "lastmile") for path in (root / "src" / "lastmile").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["lastmile"]
+    assert [path for path in found if not any(path.match(pattern) and len(path.parts) == 1 for pattern in data)] == []

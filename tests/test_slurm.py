@@ -16,10 +16,12 @@ import pytest
 
 import test_faults as study
 
+CONF = Path("/etc/slurm/slurm.conf")  # where srun looks in a job, whose environment has lost SLURM_CONF
 NEEDED = ("munged", "slurmctld", "slurmd", "sinfo")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0 or not all(map(shutil.which, NEEDED)), reason="needs root and: apt-get install slurm-wlm munge"),
+    pytest.mark.skipif(CONF.exists(), reason=f"this machine has a SLURM of its own ({CONF})"),
     pytest.mark.skipif(importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="needs: pip install -e '.[slurm]'"),
 ]
 
@@ -27,7 +29,8 @@ pytestmark = [
 def write_conf(folder: Path) -> Path:
     """A cluster of this machine alone, without systemd and accounting."""
     host = socket.gethostname()
-    path = folder / "slurm.conf"
+    path = CONF
+    path.parent.mkdir(exist_ok=True)
     lines = [
         "ClusterName=lastmile", f"SlurmctldHost={host}(127.0.0.1)", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket",
         "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
@@ -44,7 +47,7 @@ def write_conf(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Environment of a client of the cluster."""
+    """munged, slurmctld and slurmd, running; stopped at the end."""
     folder = Path(f"/run/lastmile-slurm-{os.getpid()}")
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
@@ -52,7 +55,8 @@ def cluster(tmp_path_factory):
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     os.chmod(key, 0o400)
-    env = {**os.environ, "SLURM_CONF": str(write_conf(folder))}
+    conf = write_conf(folder)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     commands = [
         ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", f"--pid-file={folder}/munge.pid",
          f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"],
@@ -68,7 +72,7 @@ def cluster(tmp_path_factory):
         while "idle" not in (said := subprocess.run(["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True).stdout):
             assert time.monotonic() < deadline, said + "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
             time.sleep(1)
-        yield env
+        yield
     finally:
         for process in reversed(started):
             process.terminate()
@@ -76,15 +80,16 @@ def cluster(tmp_path_factory):
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+        conf.unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_results_are_those_of_a_local_run(cluster, root, tmp_path_factory, monkeypatch):
+@pytest.mark.usefixtures("cluster")
+def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
     local = study.copy(root, tmp_path_factory.mktemp("local").resolve())
     study.finish(local, "all")
 
     remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
-    monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
     monkeypatch.setattr(study, "PATIENCE", 3600)
     # This cluster has no accounts and no GPUs; everything else is as in the profile that users start from.
     profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
