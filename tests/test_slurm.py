@@ -86,11 +86,11 @@ def cluster(tmp_path_factory):
 
 @pytest.mark.usefixtures("cluster")
 def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(study, "PATIENCE", 3600)
     local = study.copy(root, tmp_path_factory.mktemp("local").resolve())
     study.finish(local, "all")
 
     remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
-    monkeypatch.setattr(study, "PATIENCE", 3600)
     # This cluster has no accounts and no GPUs; everything else is as in the profile that users start from.
     profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
     assert "slurm_account" in profile and "slurm_partition" in profile
