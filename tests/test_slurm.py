@@ -28,7 +28,7 @@ pytestmark = [
 
 def write_conf(folder: Path) -> Path:
     """A cluster of this machine alone, without systemd and accounting."""
-    host = socket.gethostname()
+    host, memory = socket.gethostname(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10 >> 20
     path = CONF
     path.parent.mkdir(exist_ok=True)
     lines = [
@@ -38,7 +38,7 @@ def write_conf(folder: Path) -> Path:
         "SlurmdUser=root", f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool", f"SlurmctldPidFile={folder}/slurmctld.pid",
         f"SlurmdPidFile={folder}/slurmd.pid", f"SlurmctldLogFile={folder}/slurmctld.log", f"SlurmdLogFile={folder}/slurmd.log", "ReturnToService=2",
         "SlurmctldPort=16817", "SlurmdPort=16818", "SchedulerType=sched/backfill", "SchedulerParameters=sched_interval=2", "MinJobAge=600",
-        f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=4000 State=UNKNOWN",
+        f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} State=UNKNOWN",
         "PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
     ]  # fmt: skip
     path.write_text("\n".join(lines) + "\n")
