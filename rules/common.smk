@@ -234,9 +234,11 @@ def study_code(wildcards):
 
 
 def study_spec(wildcards):
-    """The settings that a study's table depends on."""
-    sections = {"seed", "worlds", "policy", "training", "episodes"}
-    sections |= set(getattr(get_study(wildcards.study), "SECTIONS", ()))
+    """The settings that a study's table depends on; those of the trainings only where it needs a training."""
+    study = get_study(wildcards.study)
+    sections = {"seed", "worlds", *getattr(study, "SECTIONS", ())}
+    if study.needs(SETTINGS):
+        sections |= {"policy", "training", "episodes"}
     parts = {
         **dict.fromkeys(sections, True),
         "evaluation": {"resamples", "recovery_steps"},
