@@ -231,7 +231,7 @@ def test_too_little_to_probe():
 @pytest.mark.parametrize(
     "low, high, null, expected",
     [(0.1, 0.3, 0, "shown"), (-0.1, 0.3, 0, "not shown"), (-0.3, -0.1, 0, "contradicted"), (0, 0.3, 0, "not shown"), (-0.3, 0, 0, "not shown"),
-     (0.1, 0.3, 0.5, "contradicted"), (np.nan, np.nan, 0, "not shown"), (0.1, np.inf, 0, "not shown")],
+     (0.1, 0.3, 0.5, "contradicted"), (np.nan, np.nan, 0, "not shown"), (0.1, np.inf, 0, "not shown"), (0.2, 0.2, 0, "not shown")],
 )  # fmt: skip
 def test_verdicts(low, high, null, expected):
     assert verdict(Estimate(0.2, low, high), null) == expected

@@ -47,8 +47,11 @@ class Claim:
 
 
 def verdict(estimate: Estimate, null: float = 0.0) -> str:
-    """`shown` if the whole interval lies above `null`, `contradicted` if it lies below, else `not shown`."""
-    if not np.isfinite([estimate.low, estimate.high]).all():
+    """`shown` if the whole interval lies above `null`, `contradicted` if it lies below, else `not shown`.
+
+    An interval without any width comes of too few units, or of units that are all the same, and shows nothing.
+    """
+    if not np.isfinite([estimate.low, estimate.high]).all() or estimate.low >= estimate.high:
         return "not shown"
     return "shown" if estimate.low > null else "contradicted" if estimate.high < null else "not shown"
 
