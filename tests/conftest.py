@@ -45,7 +45,7 @@ def token_file(recorded) -> Path:
 def policy():
     """A tiny policy as it is before training."""
     from lastmile.config import PolicySettings
-    from lastmile.policy.runs import initial
+    from lastmile.policy.policy import initial
 
     return initial(PolicySettings(size="xs", window=4), 0)
 

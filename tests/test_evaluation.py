@@ -16,7 +16,7 @@ from lastmile.env import Job
 from lastmile.evaluation import recovery, rollout, skills, speed
 from lastmile.policy import parameter_count
 from lastmile.policy.head import bin_of, click_of
-from lastmile.policy.runs import initial
+from lastmile.policy.policy import initial
 from lastmile.probing import transfer
 from lastmile.probing.activations import sample
 from lastmile.probing.transfer import Sample

@@ -18,8 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
-from lastmile.policy.policy import write_tensors
-from lastmile.policy.runs import initial
+from lastmile.policy.policy import initial, write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
 HEADS = ("pointer", "bins")
@@ -404,7 +403,7 @@ def test_pretrained_weights(tiny_backbone, tmp_path):
     pixels = (screens.permute(0, 3, 1, 2) / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
         wanted = theirs(pixels).last_hidden_state[:, 5:].view(3, 9, 12, 48)
-        found, _ = mine.encoder(mine.encoder.patches(screens))
+        _, found, _ = mine.encoder(screens)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
     # A trained policy is loaded without them.
     mine.save(tmp_path / "policy")

@@ -81,7 +81,7 @@ def _policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
     from lastmile.evaluation.skills import predictions
     from lastmile.evaluation.speed import rollout_rate, training_rate
     from lastmile.policy import flops_per_frame, parameter_count
-    from lastmile.policy.runs import initial
+    from lastmile.policy.policy import initial
     from lastmile.policy.windows import FirstEpisodes
 
     store = tokens.TokenStore(path)
@@ -128,5 +128,5 @@ def _start() -> float:
         return usage.ru_utime + usage.ru_stime
 
     begin = spent()
-    subprocess.run([sys.executable, "-c", "import lastmile.evaluation.speed, pandas"], check=True)
+    subprocess.run([sys.executable, "-c", "import lastmile.evaluation.skills, lastmile.tokens, pandas"], check=True)
     return round(spent() - begin, 2)

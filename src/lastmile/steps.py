@@ -181,11 +181,12 @@ def speed(args: argparse.Namespace) -> Made:
     import pandas as pd
 
     from lastmile.evaluation.speed import training_rate
-    from lastmile.policy import Policy, flops_per_frame, parameter_count
+    from lastmile.policy import flops_per_frame, parameter_count
+    from lastmile.policy.policy import read_settings
     from lastmile.tokens import TokenStore
 
     limit_threads(args)
-    settings = Policy.load(args.policy).settings
+    settings = read_settings(args.policy)
     row = {**training_rate(TokenStore(args.tokens), settings, steps=8)._asdict(), "parameters": parameter_count(settings), "flops_per_frame": flops_per_frame(settings)}
     _write_table(_tagged(pd.DataFrame([row]), args.spec), args.out)
     return Made([*_policy(args.policy), Path(args.tokens)], [Path(args.out)])
@@ -294,12 +295,10 @@ def _along(args: argparse.Namespace, every: int) -> Iterator[tuple[int, Any]]:
     """Frames seen and the policy then: before its training (the one that it started from, or a random one), then every so many of the snapshots, the last one
     included."""
     from lastmile.policy.checkpoints import load_snapshots
-    from lastmile.policy.policy import Policy
-    from lastmile.policy.runs import initial
+    from lastmile.policy.policy import Policy, initial, read_settings
 
-    yield 0, Policy.load(args.start) if args.start else initial(Policy.load(args.policy).settings, args.spec["run"]["seed"])
-    snapshots = list(load_snapshots(Path(args.policy) / "snapshots.safetensors"))
-    yield from snapshots[(len(snapshots) - 1) % every :: every]
+    yield 0, Policy.load(args.start) if args.start else initial(read_settings(args.policy), args.spec["run"]["seed"])
+    yield from load_snapshots(Path(args.policy) / "snapshots.safetensors", every)
 
 
 def limit_threads(args: argparse.Namespace) -> None:

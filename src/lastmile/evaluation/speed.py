@@ -12,8 +12,7 @@ import torch
 from lastmile.config import PolicySettings, Training
 from lastmile.env import Job
 from lastmile.evaluation.rollout import rollout
-from lastmile.policy.policy import Policy
-from lastmile.policy.runs import initial
+from lastmile.policy.policy import Policy, initial
 from lastmile.policy.sizes import flops_per_frame, parameter_count
 from lastmile.policy.training import PolicyModule, precision
 from lastmile.policy.vit import WeightsError

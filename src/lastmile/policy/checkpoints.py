@@ -119,8 +119,8 @@ def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
         write_tensors(temporary, weights(policy), {})
 
 
-def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
-    """Frames seen and the policy then, in order, from a snapshots.safetensors file.
+def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Policy]]:
+    """Frames seen and the policy then, in order, from a snapshots.safetensors file. every: only each so manieth, the last one included.
 
     Raises PolicyError naming the file when it is missing, truncated or foreign.
     """
@@ -129,7 +129,7 @@ def load_snapshots(path: str | Path) -> Iterator[tuple[int, Policy]]:
         config, counts = meta["config"], [int(frames) for frames in meta["frames"]]
     except (KeyError, TypeError, ValueError):
         raise PolicyError(f"{path}: not a file of snapshots (no such metadata)") from None
-    for frames in counts:
+    for frames in counts[(len(counts) - 1) % every :: every]:
         prefix = f"{frames}/"
         state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
         with torch.device("meta"):

@@ -80,18 +80,16 @@ class ConvEncoder(nn.Module):
         self.anywhere_norm = nn.LayerNorm(2 * (size.coarse + size.texture))
         self.anywhere = nn.Linear(2 * (size.coarse + size.texture), size.width)
 
-    def patches(self, screens: Tensor) -> Tensor:
-        """(N, height, width, 3) uint8 -> (N, rows, columns, 7 * 7 * 3) uint8, the pixels of each cell."""
-        return cut(screens, self.screen, CELL)
-
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches -> features of the cells (N, rows, columns, C) and frame vectors (N, D)."""
+    def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, height, width, 3) uint8 -> the pixels of the cells (N, rows, columns, 7 * 7 * 3) uint8, their features (N, rows, columns, C), and frame
+        vectors (N, D)."""
+        patches = cut(screens, self.screen, CELL)
         n, half_rows, half_columns = len(patches), self.rows // 2, self.columns // 2
         x = F.relu(self.stem(pixels(patches)) + self.position)  # (N, H, W, C)
         for block in self.fine:
             x = block(x)
         merged = x.reshape(n, half_rows, 2, half_columns, 2, -1).permute(0, 1, 3, 2, 4, 5)
-        texture = self.texture(paste(patches, CELL))  # (N, X, height / 6, width / 6)
+        texture = self.texture(screens)  # (N, X, height / 6, width / 6)
         strongest = F.adaptive_max_pool2d(texture, (half_rows, half_columns)).permute(0, 2, 3, 1)
         z = self.merge(merged.reshape(n, half_rows, half_columns, -1)) + self.textured(strongest)  # (N, H/2, W/2, K)
         for block in self.coarse:
@@ -100,7 +98,7 @@ class ConvEncoder(nn.Module):
         pooled = torch.cat([z.mean((1, 2)), z.amax((1, 2)), texture.mean((2, 3)), strongest.amax((1, 2))], 1)  # (N, 2 (K + X))
         vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(self.anywhere_norm(pooled))  # (N, D)
         x = x.reshape(n, half_rows, 2, half_columns, 2, -1) + self.up(z)[:, :, None, :, None]
-        return self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
+        return patches, self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
 
 
 def pixels(values: Tensor) -> Tensor:
@@ -121,9 +119,3 @@ def cut(screens: Tensor, screen: tuple[int, int], side: int) -> Tensor:
         raise ValueError(f"screens: expected (frames, {height}, {width}, 3), got {tuple(screens.shape)}")
     x = screens.reshape(-1, height // side, side, width // side, side, 3).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(-1, height // side, width // side, side * side * 3)
-
-
-def paste(patches: Tensor, side: int) -> Tensor:
-    """(N, rows, columns, side * side * 3) -> (N, height, width, 3): undoes `cut`."""
-    n, rows, columns, _ = patches.shape
-    return patches.view(n, rows, columns, side, side, 3).transpose(2, 3).reshape(n, rows * side, columns * side, 3)

@@ -168,8 +168,7 @@ class Policy(nn.Module):
 
     def encode(self, screens: Tensor, previous: Tensor) -> Frames:
         """screens: (N, 126, 168, 3) uint8. previous: (N, 2), the click before each screen."""
-        patches = self.encoder.patches(screens)
-        cells, vectors = self.encoder(patches)
+        patches, cells, vectors = self.encoder(screens)
         if self.settings.context == "frame":
             tokens = (vectors + self.previous(cells, screens, previous.long()))[:, None]
         else:
@@ -325,6 +324,15 @@ class Policy(nn.Module):
         return policy
 
 
+def initial(settings: PolicySettings, seed: int) -> Policy:
+    """The policy as it is before training with that seed. Raises WeightsError if pretrained weights cannot be had."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = Policy(settings)
+    policy.begin_weights()
+    return policy.eval()
+
+
 def weights(policy: Policy) -> dict[str, Tensor]:
     """All weights, on the CPU, in a form that safetensors takes."""
     return {name: value.detach().cpu().contiguous() for name, value in policy.state_dict().items()}
@@ -386,6 +394,13 @@ def read_config(path: Path) -> dict:
         raise PolicyError(f"{path}: no such file; expected the config.json of a policy") from None
     except (OSError, ValueError, RecursionError) as error:
         raise PolicyError(f"{path}: not readable as JSON ({error})") from None
+
+
+def read_settings(folder: str | Path) -> PolicySettings:
+    """The settings of the policy in a folder, without its weights. Raises PolicyError naming config.json if it cannot be used."""
+    path = Path(folder) / "config.json"
+    with torch.device("meta"):
+        return Policy.from_config(read_config(path), path).settings
 
 
 def _format(config: object) -> str:

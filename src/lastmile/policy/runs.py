@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from lastmile import files, provenance
 from lastmile.config import PolicySettings, Training, canonical
 from lastmile.policy.checkpoints import rank, say
-from lastmile.policy.policy import Policy, PolicyError
+from lastmile.policy.policy import PolicyError
 from lastmile.policy.training import train
 from lastmile.policy.windows import FirstEpisodes, mixture_weights
 from lastmile.tokens import TokenStore
@@ -149,15 +149,6 @@ def check_stores(stores: Sequence[TokenStore], validation: Sequence[TokenStore])
             if name in seen:
                 raise ValueError(f"{store.path}: tokens of {store.task} were given already as {seen[name]}")
             seen[name] = store.path
-
-
-def initial(settings: PolicySettings, seed: int) -> Policy:
-    """The policy as it is before training with that seed. Raises WeightsError if pretrained weights cannot be had."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        policy = Policy(settings)
-    policy.begin_weights()
-    return policy.eval()
 
 
 @contextmanager

@@ -55,17 +55,15 @@ class ViTEncoder(nn.Module):
         self.norm = nn.LayerNorm(self.channels)
         self.vector = FrameVector(self.channels, self.rows * self.columns, size)
 
-    def patches(self, screens: Tensor) -> Tensor:
-        """(N, height, width, 3) uint8 -> (N, rows, columns, 14 * 14 * 3) uint8, the pixels of each patch."""
-        return cut(screens, self.screen, PATCH)
-
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches -> features of the cells (N, rows, columns, C) and frame vectors (N, D)."""
+    def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, height, width, 3) uint8 -> the pixels of the patches (N, rows, columns, 14 * 14 * 3) uint8, their features (N, rows, columns, C), and
+        frame vectors (N, D)."""
+        patches = cut(screens, self.screen, PATCH)
         x = self.embed(pixels(patches)).flatten(1, 2) + self.position  # (N, H W, C)
         for layer in self.layers:
             x = layer(x)
         cells = self.norm(x).view(len(x), self.rows, self.columns, -1)
-        return cells, self.vector(cells)
+        return patches, cells, self.vector(cells)
 
 
 class Dinov2Encoder(nn.Module):
@@ -97,12 +95,10 @@ class Dinov2Encoder(nn.Module):
         for name, values in zip(("mean", "deviation"), IMAGENET):
             self.register_buffer(name, 255 * torch.tensor(values).repeat(PATCH * PATCH), persistent=False)
 
-    def patches(self, screens: Tensor) -> Tensor:
-        """(N, height, width, 3) uint8 -> (N, rows, columns, 14 * 14 * 3) uint8, the pixels of each patch."""
-        return cut(screens, self.screen, PATCH)
-
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches -> features of the cells (N, rows, columns, C) and frame vectors (N, D)."""
+    def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, height, width, 3) uint8 -> the pixels of the patches (N, rows, columns, 14 * 14 * 3) uint8, their features (N, rows, columns, C), and
+        frame vectors (N, D)."""
+        patches = cut(screens, self.screen, PATCH)
         n, parts = len(patches), self.model.embeddings
         project = parts.patch_embeddings.projection
         # A convolution whose stride is its size is a matrix product of the patches.
@@ -112,7 +108,7 @@ class Dinov2Encoder(nn.Module):
         x = torch.cat([x[:, :1], parts.register_tokens.expand(n, -1, -1), x[:, 1:]], 1)
         x = self.model.layernorm(self.model.encoder(x).last_hidden_state)
         cells = x[:, 1 + REGISTERS :].reshape(n, self.rows, self.columns, -1)
-        return cells, self.vector(cells)
+        return patches, cells, self.vector(cells)
 
     def load_pretrained(self, weights: str) -> None:
         """Take the published weights, or those in a local folder, or of another name on the Hugging Face hub.
