@@ -17,7 +17,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 .PHONY: run setup test lint figures fuzz test-faults test-slurm test-install clean
 
 run: setup
-	$(BIN)/snakemake --cores $(CORES) all
+	$(BIN)/python -m lastmile make all --cores $(CORES)
 
 test: setup lint
 	$(BIN)/python -m pytest

@@ -21,9 +21,11 @@ from lastmile.evaluation.statistics import (
     estimate,
     interval,
     mean,
+    rate,
     ratio,
     ratio_samples,
     resamples,
+    success,
     wilson,
 )
 from lastmile.probing.activations import Inputs
@@ -404,6 +406,24 @@ def test_seeds_are_drawn_as_well():
     spread = rows(3, 1, (0.5,))
     spread["hits"] = np.where(spread["seed"] == 0, 20, spread["hits"])
     assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
+
+
+def test_seeds_are_summed_up_by_their_interquartile_mean():
+    table = rows(8, 1, (0.5,))
+    by_seed = (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum()).sort_values().to_numpy()
+    assert curve(table, "hits", "total", 300)[1][0] == pytest.approx(by_seed[2:6].mean())
+    failed = table.assign(hits=np.where(table["seed"] == 0, 0, table["hits"]))
+    assert curve(failed, "hits", "total", 300)[1][0] == pytest.approx(by_seed[2:6].mean(), abs=0.02), "one that failed does not decide"
+    three = table[table["seed"] < 3]
+    assert rate(three, "hits", "total", 300)[0] == pytest.approx(three["hits"].sum() / three["total"].sum())
+
+
+def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes():
+    table = rows(4, 1, (0.5,)).assign(done=lambda t: (t["hits"] + 6 * (t["seed"] % 2) - 3) > 10)
+    whole, one = success(table, "done", 300), success(table[table["seed"] == 0], "done", 300)
+    assert one == wilson(int(table[table["seed"] == 0]["done"].sum()), 30)
+    assert whole.value == pytest.approx(table["done"].mean(), abs=0.1)
+    assert whole.high - whole.low > 1.5 * (wilson(int(table["done"].sum()), len(table)).high - wilson(int(table["done"].sum()), len(table)).low)
 
 
 def test_the_mean_over_tasks_draws_within_each():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -103,6 +104,30 @@ def test_a_misspelt_setting_is_named(folder, settings, words):
     done = snakemake(folder, "all", "-n", **settings)
     assert done.returncode != 0 and words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_make_shows_the_status_where_there_is_a_terminal(finished):
+    command = [sys.executable, "-m", "lastmile", "make", "--cores", "2", "--configfile", "workflow/presets/smoke.yaml", "overlay.yaml"]
+    env = {**os.environ, "PYTHONPATH": str(finished / "src")}
+    snakemake(finished, "-n")  # writes the overlay
+    done = subprocess.run(command, cwd=finished, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+    terminal, other = pty.openpty()
+    child = subprocess.Popen([*command[:4], "emergence", *command[4:]], cwd=finished, env=env, stdout=other, stderr=other)
+    os.close(other)
+    said = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # how a terminal ends whose last user has gone
+            break
+        if not part:
+            break
+        said += part
+    os.close(terminal)
+    assert child.wait() == 0
+    assert b"Nothing to be done" in said or b"all is made" in said
+    assert "Nothing to be done" in (finished / "results" / "smoke" / "logs" / "snakemake.log").read_text()
 
 
 def test_everything_is_made(finished, settings):

@@ -144,6 +144,14 @@ def status(args: argparse.Namespace) -> None:
     show(load("config.yaml", *args.configfile), args.configfile, args.follow)
 
 
+def make(args: argparse.Namespace) -> int:
+    """Run Snakemake, and show the status while it works."""
+    from lastmile.config import load
+    from lastmile.live import make as run
+
+    return run(load("config.yaml", *args.configfile), args.target, args.configfile, args.cores)
+
+
 def why(args: argparse.Namespace) -> None:
     """Whether a result is fresh and, if not, which setting or source file makes it stale."""
     from lastmile.why import why as explain
@@ -276,6 +284,10 @@ def parser() -> argparse.ArgumentParser:
     one = verb(status)
     one.add_argument("--follow", action="store_true", help="look again and again, until all is made")
     one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")
+    one = verb(make)
+    one.add_argument("target", nargs="*", default=["all"], help="as for snakemake; without any, all")
+    one.add_argument("--cores", default="all")
+    one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")
     one = verb(why)
     one.add_argument("target", nargs="+", help="a file in results/, or a target of the workflow such as emergence or all")
     one.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="a preset, as for snakemake")
@@ -298,6 +310,8 @@ def main(argv: list[str] | None = None) -> int:
         made = args.call(args)
         if isinstance(made, Made):
             write_manifest(args, made, time.monotonic() - started)
+        elif made:
+            return made
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:

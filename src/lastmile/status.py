@@ -19,6 +19,8 @@ SKILL = "placement@5"
 """The key skill: placements within 5 px of the annotator's."""
 REFRESH = 2.0
 """Seconds between two looks of `--follow`; on no terminal, ten times as many."""
+CLEAR = "\x1b[H\x1b[2J"
+"""Empties a terminal."""
 _STATES = ("running", "stopped", "done")
 
 
@@ -110,7 +112,7 @@ def remaining(jobs: list[Job], since: int) -> list[Job]:
 def page(settings: Settings, jobs: list[Job], found: list[Training]) -> str:
     """All that there is to say, in lines of at most 80 columns."""
     running = sum(one.state == "running" for one in found)
-    lines = [f"{settings.name}: {len(jobs)} jobs to go" + (f", {running} training{'s' if running > 1 else ''} running" if running else "") if jobs else
+    lines = [f"{settings.name}: {len(jobs)} job{'s' * (len(jobs) > 1)} to go" + (f", {running} training{'s' if running > 1 else ''} running" if running else "") if jobs else
              f"{settings.name}: all is made"]  # fmt: skip
     rest = ""
     for rule, count in Counter(job.rule for job in jobs).most_common():
@@ -144,7 +146,7 @@ def show(settings: Settings, configfiles: list[str], follow: bool) -> None:
         jobs, found = remaining(jobs, since), trainings(runs, results)
         text = page(settings, jobs, found)
         if text != before:
-            print(("\x1b[H\x1b[2J" if terminal and follow else "") + text, end="" if terminal or not follow else "\n", flush=True)
+            print((CLEAR if terminal and follow else "") + text, end="" if terminal or not follow else "\n", flush=True)
         before = text
         if not follow or not (jobs or any(one.state == "running" for one in found)):
             return

@@ -1,4 +1,7 @@
-"""Intervals. The unit of inference is the episode: steps of one episode are not independent."""
+"""Intervals. The unit of inference is the episode: steps of one episode are not independent.
+
+Several seeds of a training are summed up by their interquartile mean (Agarwal et al., 2021), which is the plain mean for fewer than four.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import norm, trim_mean
 
 
 class Estimate(NamedTuple):
@@ -69,7 +72,7 @@ def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate
 
 
 def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """sum(hits) / sum(totals) along a training.
+    """sum(hits) / sum(totals) along a training, the interquartile mean of its seeds.
 
     rows: with the columns seed, episode and frames. Returns frames (points,), and (1 + count, points): the estimate itself, then bootstrap values.
     Episodes are drawn, the same ones for all seeds; several seeds are drawn as well, crossed with the episodes. Snapshots of several seeds, whose
@@ -82,14 +85,18 @@ def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum
     index = pd.MultiIndex.from_product([np.sort(rows["seed"].unique()), np.sort(rows["episode"].unique())], names=["seed", "episode"])
     sums = rows.groupby([rows["seed"], rows["episode"], order])[[hits, totals]].sum().unstack().reindex(index).fillna(0.0)
     seeds, episodes = (len(level) for level in index.levels)
-    weights = np.ones((1 + count, seeds, episodes))
-    weights[1:] *= resamples(episodes, count, stratum)[:, None]
+    weights = np.ones((1 + count, episodes))
+    weights[1:] = resamples(episodes, count, stratum)
+    of_seeds = []
+    for seed in range(seeds):
+        part = sums.iloc[seed * episodes : (seed + 1) * episodes]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_seeds.append((weights @ part[hits].to_numpy(float)) / (weights @ part[totals].to_numpy(float)))
+    values = np.stack(of_seeds, axis=1)  # (1 + count, seeds, points)
     if seeds > 1:
-        weights[1:] *= resamples(seeds, count, 1000 + stratum)[:, :, None]
-    weights = weights.reshape(1 + count, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = (weights @ sums[hits].to_numpy(float)) / (weights @ sums[totals].to_numpy(float))
-    return rows.groupby(order)["frames"].mean().to_numpy(), values
+        drawn = np.random.default_rng(np.random.SeedSequence([1000 + stratum, seeds, count])).integers(seeds, size=(count, seeds))
+        values[1:] = np.take_along_axis(values[1:], drawn[:, :, None], axis=1)
+    return rows.groupby(order)["frames"].mean().to_numpy(), trim_mean(values, 0.25, axis=1)
 
 
 def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +109,23 @@ def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 20
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.where(there, stacked, 0.0).sum(axis=0) / there.sum(axis=0)
     return np.mean([frames for frames, _ in parts], axis=0), values
+
+
+def rate(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0) -> np.ndarray:
+    """(1 + count,) as a point of `curve`, of rows that are not along a training."""
+    return curve(rows.assign(frames=0), hits, totals, count, stratum)[1][:, 0]
+
+
+def rate_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> np.ndarray:
+    """(1 + count,) as a point of `curve_over_tasks`."""
+    return curve_over_tasks(rows.assign(frames=0), hits, totals, count)[1][:, 0]
+
+
+def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
+    """Share of the episodes with a true `column`: with Wilson's interval for one training, by the bootstrap over episodes and seeds for several."""
+    if rows["seed"].nunique() < 2:
+        return wilson(int(rows[column].sum()), len(rows))
+    return estimate(rate_over_tasks(rows.assign(**{column: rows[column].astype(float)}, one=1), column, "one", count))
 
 
 def estimate(samples: np.ndarray, level: float = 0.95) -> Estimate:

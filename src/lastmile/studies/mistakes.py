@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import estimate, mean, ratio, ratio_samples, wilson
+from lastmile.evaluation.statistics import estimate, rate, rate_over_tasks, success
 from lastmile.studies.claims import ALL, Claim
 from lastmile.studies.runs import Need, single
 
@@ -27,28 +27,26 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """
     rows: list[tuple] = []
     count = settings.evaluation.resamples
-    for (task, who), part in inputs["closed_loop"].groupby(["task", "who"], sort=True):
+    played = inputs["closed_loop"].assign(one=1)
+    shares = {f"share:{kind}": (kind, "steps") for kind in SHARES} | {name: (column, "placements") for name, column in RATES.items()}
+    for (task, who), part in played.groupby(["task", "who"], sort=True):
         about = (task, who)
         for name in OUTCOMES:
-            one = wilson(int(part[name].sum()), len(part)) if part[name].dtype == bool else mean(part[name].to_numpy(float), count)
+            one = success(part, name, count) if part[name].dtype == bool else estimate(rate(part, name, "one", count))
             rows.append((*about, name, "", -1, *one, len(part)))
-        for kind in SHARES:
-            rows.append((*about, f"share:{kind}", "", -1, *ratio(part[kind], part["steps"], count), len(part)))
-        for name, column in RATES.items():
-            rows.append((*about, name, "", -1, *ratio(part[column], part["placements"], count), len(part)))
-    tasks = task_list(settings)
-    for who in ("policy", "annotator"):
-        part = inputs["closed_loop"][inputs["closed_loop"]["who"] == who].assign(one=1)
-        for name, hits, totals in (("success", "success", "one"), ("score", "score", "one"), *((name, column, "placements") for name, column in RATES.items())):
-            if len(tasks) > 1:
-                rows.append((ALL, who, name, "", -1, *estimate(_over_tasks(part, hits, totals, count)), len(part)))
+        rows += [(*about, name, "", -1, *estimate(rate(part, *columns, count)), len(part)) for name, columns in shares.items()]
+    if len(task_list(settings)) > 1:
+        for who in ("policy", "annotator"):
+            part = played[played["who"] == who].astype({"success": float})
+            for name, columns in {"success": ("success", "one"), "score": ("score", "one"), **{n: (c, "placements") for n, c in RATES.items()}}.items():
+                rows.append((ALL, who, name, "", -1, *estimate(rate_over_tasks(part, *columns, count)), len(part)))
     rows += _recovery_rows(inputs["recovery"], count)
     return pd.DataFrame(rows, columns=["task", "who", "measure", "kind", "delay", "value", "low", "high", "n"])
 
 
 def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
     rows: list[tuple] = []
-    recovery = recovery.assign(one=1)
+    recovery = recovery.astype({"repaired": float, "undone": float}).assign(one=1)
     wrong, control = (recovery[recovery["condition"] == condition] for condition in ("mistake", "control"))
     several = recovery["task"].nunique() > 1
 
@@ -56,11 +54,11 @@ def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
         if not len(part):
             return
         if task == ALL:
-            one = estimate(_over_tasks(part, measure, "one", count))
+            one = estimate(rate_over_tasks(part, measure, "one", count))
         elif kind in ("", "control"):  # several states of an episode
-            one = ratio(*part.groupby("episode")[[measure, "one"]].sum().to_numpy(float).T, count)
+            one = estimate(rate(part, measure, "one", count))
         else:  # one state an episode
-            one = wilson(int(part[measure].sum()), len(part))
+            one = success(part, measure, count)
         rows.append((task, "policy", measure, kind, delay, *one, len(part)))
 
     for task in [*([ALL] if several else []), *sorted(recovery["task"].unique())]:
@@ -77,29 +75,15 @@ def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
     return rows
 
 
-def _samples(part: pd.DataFrame, hits: str, totals: str, count: int, stratum: int, episodes: pd.Index) -> np.ndarray:
-    """(1 + count,) sum(hits) / sum(totals): itself, then bootstrap values over these episodes."""
-    sums = part.astype({hits: float}).groupby("episode")[[hits, totals]].sum().reindex(episodes).fillna(0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = sums[hits].sum() / sums[totals].sum()
-    return np.concatenate([[value], ratio_samples(sums[hits], sums[totals], count, stratum)])
-
-
-def _over_tasks(part: pd.DataFrame, hits: str, totals: str, count: int) -> np.ndarray:
-    """(1 + count,) the mean over tasks of `_samples`, tasks as strata."""
-    parts = [
-        _samples(one, hits, totals, count, stratum, pd.Index(np.sort(one["episode"].unique()))) for stratum, (_, one) in enumerate(part.groupby("task", sort=True))
-    ]
-    return np.nanmean(parts, axis=0)
-
-
 def _differences(table: pd.DataFrame, first: tuple, second: tuple, count: int) -> dict[str, np.ndarray]:
     """By task, sum(hits) / sum(totals) of the first minus the second, paired over episodes. first, second: (column, value, hits, totals)."""
     found = {}
     for stratum, (task, part) in enumerate(table.groupby("task", sort=True)):
-        episodes = pd.Index(np.sort(part["episode"].unique()))
-        one, other = (_samples(part[part[column] == value], hits, totals, count, stratum, episodes) for column, value, hits, totals in (first, second))
-        found[str(task)] = one - other
+        sides = []
+        for column, value, hits, totals in (first, second):
+            counted = part[column] == value  # the others stay, with nothing in them: both sides then draw the same episodes
+            sides.append(rate(part.assign(hits=part[hits].astype(float).where(counted, 0), totals=part[totals].where(counted, 0)), "hits", "totals", count, stratum))
+        found[str(task)] = sides[0] - sides[1]
     return found
 
 

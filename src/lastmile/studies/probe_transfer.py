@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, estimate, ratio_samples
+from lastmile.evaluation.statistics import Estimate, estimate, rate
 from lastmile.studies.claims import ALL, Claim
 from lastmile.studies.runs import TOGETHER, Need, joint
 
@@ -23,13 +23,6 @@ def needs(settings: Settings) -> list[Need]:
     return [Need("probe_transfer", joint(settings), TOGETHER)] if len(task_list(settings)) > 1 else []
 
 
-def _sampled(part: pd.DataFrame, count: int, stratum: int = 0) -> np.ndarray:
-    """(1 + count,) sum(score) / sum(total): itself, then bootstrap values over episodes."""
-    sums = part.groupby("episode")[["score", "total"]].sum()
-    samples = ratio_samples(sums["score"].to_numpy(), sums["total"].to_numpy(), count, stratum)
-    return np.concatenate([[sums["score"].sum() / sums["total"].sum()], samples])
-
-
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Rows: measure, source, target, strength, value, low, high, episodes.
 
@@ -40,12 +33,12 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     count = settings.evaluation.resamples
     measured = inputs["probe_transfer"]
     for (source, target), part in measured[measured["measure"] == "accuracy"].groupby(["source", "target"], sort=True):
-        rows.append(("accuracy", source, target, np.nan, *estimate(_sampled(part, count)), part["episode"].nunique()))
+        rows.append(("accuracy", source, target, np.nan, *estimate(rate(part, "score", "total", count)), part["episode"].nunique()))
     cosines = measured[measured["measure"] == "cosine"].groupby(["source", "target"], sort=True)[["score", "low", "high"]].mean()
     rows += [("cosine", *pair, np.nan, *row, 0) for pair, row in zip(cosines.index, cosines.to_numpy().tolist())]
     moved = measured[measured["measure"].str.startswith("undo:")]
     for (name, strength), part in moved.groupby(["measure", "strength"], sort=True):
-        by_task = {task: _sampled(one, count, i) for i, (task, one) in enumerate(part.groupby("target", sort=True))}
+        by_task = {task: rate(one, "score", "total", count, i) for i, (task, one) in enumerate(part.groupby("target", sort=True))}
         episodes = part.groupby("target")["episode"].nunique()
         rows += [(name, OTHERS, task, strength, *estimate(samples), episodes[task]) for task, samples in by_task.items()]
         rows.append((name, OTHERS, ALL, strength, *estimate(np.mean(list(by_task.values()), axis=0)), episodes.sum()))
@@ -56,7 +49,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     count = settings.evaluation.resamples
     measured = inputs["probe_transfer"]
     accuracy = measured[(measured["measure"] == "accuracy") & (measured["source"] == OTHERS)]
-    across = {task: _sampled(part, count, i) for i, (task, part) in enumerate(accuracy.groupby("target", sort=True))}
+    across = {task: rate(part, "score", "total", count, i) for i, (task, part) in enumerate(accuracy.groupby("target", sort=True))}
     episodes = accuracy.groupby("target")["episode"].nunique()
     others = [task for task in across if task not in CLASSIFYING]
 
@@ -98,7 +91,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     moved = measured[measured["measure"].str.startswith("undo:") & (measured["strength"] == STRENGTH)]
     gains = {}
     for i, (task, part) in enumerate(moved.groupby("target", sort=True)):
-        shared, random = (_sampled(part[part["measure"] == f"undo:{name}"], count, i) for name in ("shared", "random"))
+        shared, random = (rate(part[part["measure"] == f"undo:{name}"], "score", "total", count, i) for name in ("shared", "random"))
         gains[task] = shared - random
     groups = {ALL: list(gains), **{task: [task] for task in gains}} if len(gains) > 1 else {task: [task] for task in gains}
     counted = moved.groupby("target")["episode"].nunique()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import estimate, ratio_samples
+from lastmile.evaluation.statistics import estimate, rate_over_tasks
 from lastmile.studies.claims import ALL, Claim
 from lastmile.studies.runs import Need, joint
 
@@ -27,13 +27,9 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _over_tasks(part: pd.DataFrame, target: str, count: int) -> np.ndarray:
-    """(1 + count,) the mean over tasks (strata) of the accuracy, or R2 for the position: itself, then bootstrap values over episodes."""
-    found = []
-    for stratum, (_, one) in enumerate(part.groupby("task", sort=True)):
-        score, total = one.groupby("episode")[["score", "total"]].sum().to_numpy(float).T
-        samples = np.concatenate([[score.sum() / total.sum()], ratio_samples(score, total, count, stratum)])
-        found.append(1 - samples if target == "position" else samples)
-    return np.mean(found, axis=0)
+    """(1 + count,) the mean over tasks (strata) of the accuracy, or R2 for the position: itself, then bootstrap values."""
+    samples = rate_over_tasks(part, "score", "total", count)
+    return 1 - samples if target == "position" else samples
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:

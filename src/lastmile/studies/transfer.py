@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings
-from lastmile.evaluation.statistics import Estimate, curve, curve_over_tasks, estimate, wilson
+from lastmile.evaluation.statistics import Estimate, curve, curve_over_tasks, estimate, success
 from lastmile.studies.claims import ALL, Claim
 from lastmile.studies.runs import Need, Run, finetuned, held_out, scratch, single
 from lastmile.studies.scaling import frames_to
@@ -124,14 +124,14 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         )  # fmt: skip
         final = _of(inputs["closed_loop_along"], settings, "scratch", task)
         final = final[final["frames"] == final.groupby(["run", "seed"])["frames"].transform("max")]
-        succeeded = wilson(int(final["success"].sum()), len(final))
+        succeeded = success(final, "success", settings.evaluation.resamples)
         found.append(
             Claim.of(
                 Estimate(FAILS - succeeded.value, FAILS - succeeded.high, FAILS - succeeded.low),
                 claim="scratch fails",
                 statement="Training from scratch on the budget of a fine-tuning fails",
                 task=task, statistic=f"{FAILS:g} minus success in closed loop of scratch",
-                rule=f"Shown if the interval (Wilson) lies above 0, which is success in fewer than {FAILS:.0%} of the worlds; contradicted if below.", unit=unit(played),
+                rule=f"Shown if the interval (Wilson's for one training) lies above 0, which is success in fewer than {FAILS:.0%} of the worlds; contradicted if below.", unit=unit(played),
             )
         )  # fmt: skip
     return found
