@@ -179,7 +179,7 @@ def skills_spec(wildcards):
         {
             "run": labels_on_task(wildcards),
             "episodes": episodes,
-            "every": 2 if slow else 1,
+            "every": plan.SPARSE if slow else 1,
         }
     )
 

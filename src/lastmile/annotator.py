@@ -217,6 +217,36 @@ class Annotator(ABC):
         return state.edits[mistake.index] if 0 <= mistake.index < len(state.edits) else mistake.kind
 
 
+class MovieAnnotator(Annotator):
+    """An annotator of the frames of a movie, whose state has the present one as `t`: it checks by a walk back through all of them."""
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.seen: frozenset[int] = frozenset()  # frames looked at in the final check
+
+    @abstractmethod
+    def complete(self, state: State) -> bool:
+        """Whether all frames are annotated, rightly or not."""
+
+    def verify(self, state: State) -> Intent | None:
+        if self.phase == "annotate":
+            self.seen = frozenset()
+        self.seen |= {state.t}
+        first = 0 if self.style.verify > 0.5 else self.world.frames // 4
+        left = [t for t in range(first, self.world.frames) if t not in self.seen]
+        if not left:
+            return None
+        return Intent("-t" if left[0] < state.t else "+t")
+
+    def _notice(self, state: State, mistakes: tuple[Mistake, ...]) -> None:
+        """The check begins with a second look at the frame in which the work ended."""
+        before = self.phase
+        if mistakes and before in ("annotate", "correct") and self.complete(state):
+            self.phase, self.edits = "verify", state.edits
+        super()._notice(state, mistakes)
+        self.phase = before
+
+
 def click(intent: Intent, screen: Screen, rng: np.random.Generator) -> tuple[int, int]:
     """The click that an intent becomes, in logical px.
 

@@ -20,6 +20,8 @@ PLAYED = 1.3
 """Steps of a policy's episode in closed loop over those of the annotator's, about; policies that never finish need up to `max_steps`."""
 FIT, STUDY, FIGURE, REPORT = 0.6, 6.0, 3.0, 15.0
 """Seconds: of one probe, one study, one figure, and the report."""
+SPARSE = 3
+"""Only each so manieth snapshot of a policy with patch context is measured: it sees its whole window anew for every frame."""
 PROBES = 30
 """Probes of a task: features by targets by labels, about."""
 
@@ -102,7 +104,7 @@ def _evaluation(name: str, need: Need, settings: Settings, steps: dict[str, floa
     played = rate["rollout"] / PLAYED
     if name == "skills":
         slow = need.run.policy.context == "patch"
-        points = settings.training.snapshots // 2 + 1 if slow else settings.training.snapshots + 1
+        points = -(-settings.training.snapshots // SPARSE) + 1 if slow else settings.training.snapshots + 1
         return points * (shared if slow or len(need.run.tasks) > 1 else episodes.test) * length / rate["predict"]
     if name == "closed_loop":
         return episodes.test * length / played

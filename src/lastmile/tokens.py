@@ -236,10 +236,10 @@ class TokenStore:
         return meta, spans
 
     def _small_parts(self, spans: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-        """All parts but the screens, after their seal was checked."""
+        """All parts but the screens, after their seal was checked, as arrays that torch takes without a warning."""
         data = self._read(0, spans["blobs"][0])
         seal.check(data)
-        parts = {name: np.frombuffer(data[a:b], _PARTS[name][0]) for name, (a, b) in spans.items() if name != "blobs"}
+        parts = {name: np.frombuffer(data[a:b], _PARTS[name][0]).copy() for name, (a, b) in spans.items() if name != "blobs"}
         return {name: values.reshape(-1, 2) if _PARTS[name][1] == 2 else values for name, values in parts.items()}
 
     def _inconsistent(self, size: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.annotator import Intent, MovieAnnotator
 from lastmile.tasks.behavior_tracking.interface import PARTS, State
 from lastmile.tasks.task import Mistake
 
 
-class BehaviorTrackingAnnotator(Annotator):
+class BehaviorTrackingAnnotator(MovieAnnotator):
     """First watches the video to its end and back, unless hasty. Then frame by frame: front and back of the selected animal, then of the others from
     the lowest number, and on to the next frame when all are marked. Where two animals begin to cross it looks a frame ahead and comes
     back before it marks. At the end it goes back through the frames and compares.
@@ -25,7 +25,6 @@ class BehaviorTrackingAnnotator(Annotator):
         self.watch = 0  # direction of the first look through the video: 0 not decided yet, 1 forward, -1 back, 2 over
         self.home = -1  # frame to come back to after a look ahead
         self.ahead: frozenset[int] = frozenset()  # frames from which it has looked ahead
-        self.seen: frozenset[int] = frozenset()  # frames looked at in the final check
 
     # The right steps
 
@@ -60,6 +59,9 @@ class BehaviorTrackingAnnotator(Annotator):
             (t, k, part) in self.interface.standing(state) for k in range(self.world.animals) for part in (0, 1)
         )
 
+    def complete(self, state: State) -> bool:
+        return self._first_open(state) < 0
+
     def _first_open(self, state: State) -> int:
         """The first frame in which a marker is missing, or -1."""
         placed, animals = self.interface.standing(state), range(self.world.animals)
@@ -90,16 +92,6 @@ class BehaviorTrackingAnnotator(Annotator):
         wrong = self.put(self.world.point(state.t, taken[0], 1 - taken[1]))
         return wrong._replace(mistake="lapse" if taken[0] == own[0] else "confusion", target=self.world.point(state.t, *own))
 
-    def verify(self, state: State) -> Intent | None:
-        if self.phase == "annotate":
-            self.seen = frozenset()
-        self.seen |= {state.t}
-        first = 0 if self.style.verify > 0.5 else self.world.frames // 4
-        left = [t for t in range(first, self.world.frames) if t not in self.seen]
-        if not left:
-            return None
-        return Intent("-t" if left[0] < state.t else "+t")
-
     # Mistakes
 
     def blunder(self, state: State, kind: str) -> Intent | None:
@@ -129,14 +121,6 @@ class BehaviorTrackingAnnotator(Annotator):
         """A wrong animal shows in the next frame too, by the jump of its marks."""
         t = state.edits[mistake.index].t
         return state.t == t or (mistake.kind == "confusion" and state.t == t + 1)
-
-    def _notice(self, state: State, mistakes: tuple[Mistake, ...]) -> None:
-        """The check begins with a second look at the frame in which the work ended."""
-        before = self.phase
-        if mistakes and before in ("annotate", "correct") and self._first_open(state) < 0:
-            self.phase, self.edits = "verify", state.edits
-        super()._notice(state, mistakes)
-        self.phase = before
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
         wrong = [state.edits[m.index] for m in mistakes]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.annotator import Intent, MovieAnnotator
 from lastmile.tasks.cell_lineage.interface import Point, Split, State
 from lastmile.tasks.cell_lineage.reading import assess
 from lastmile.tasks.task import Mistake
 
 
-class CellLineageAnnotator(Annotator):
+class CellLineageAnnotator(MovieAnnotator):
     """First watches the movie to its end and back, unless hasty. Then frame by frame: the selected track first, then the others from the lowest
     number, and on to the next frame when all are marked. Where a cell has divided it selects the track, presses Split and clicks the left
     daughter, then the right one. At the end it goes back through the frames and compares.
@@ -25,7 +25,6 @@ class CellLineageAnnotator(Annotator):
     def __init__(self, *args) -> None:
         super().__init__(*args)
         self.watch = 0  # direction of the first look through the movie: 0 not decided yet, 1 forward, -1 back, 2 over
-        self.seen: frozenset[int] = frozenset()  # frames looked at in the final check
 
     # The right steps
 
@@ -47,6 +46,9 @@ class CellLineageAnnotator(Annotator):
         if overlooked and self.rng.random() < 0.25 * self.style.mistakes:
             return self.put(self.world.center(self._followed(state), state.t))._replace(mistake="lapse")
         return intent
+
+    def complete(self, state: State) -> bool:
+        return self._plan(state) is None
 
     def _plan(self, state: State) -> Intent | None:
         """The next right step, without any chance in it but the jitter of a placement."""
@@ -112,16 +114,6 @@ class CellLineageAnnotator(Annotator):
             x, y = self.interface.point(state, split.track, state.t - 1) or (128.0, 128.0)
         return self.put((x + (5 if state.track % 2 else -5), y))
 
-    def verify(self, state: State) -> Intent | None:
-        if self.phase == "annotate":
-            self.seen = frozenset()
-        self.seen |= {state.t}
-        first = 0 if self.style.verify > 0.5 else self.world.frames // 4
-        left = [t for t in range(first, self.world.frames) if t not in self.seen]
-        if not left:
-            return None
-        return Intent("-t" if left[0] < state.t else "+t")
-
     # Mistakes
 
     def blunder(self, state: State, kind: str) -> Intent | None:
@@ -156,14 +148,6 @@ class CellLineageAnnotator(Annotator):
         if self._overlooked(state, edit):
             return state.t > edit.t or (state.t == edit.t and (self.phase == "verify" or edit.t == self.world.frames - 1))
         return state.t == edit.t or (mistake.kind != "slip" and state.t == edit.t + 1)
-
-    def _notice(self, state: State, mistakes: tuple[Mistake, ...]) -> None:
-        """The check begins with a second look at the frame in which the work ended."""
-        before = self.phase
-        if mistakes and before in ("annotate", "correct") and self._plan(state) is None:
-            self.phase, self.edits = "verify", state.edits
-        super()._notice(state, mistakes)
-        self.phase = before
 
     def _overlooked(self, state: State, edit: Point) -> bool:
         cell = assess(self.world, state.edits).cells[edit.track]
