@@ -228,7 +228,7 @@ class MovieAnnotator(Annotator):
     def complete(self, state: State) -> bool:
         """Whether all frames are annotated, rightly or not."""
 
-    def verify(self, state: State) -> Intent | None:
+    def verify(self, state: Any) -> Intent | None:
         if self.phase == "annotate":
             self.seen = frozenset()
         self.seen |= {state.t}
