@@ -304,7 +304,7 @@ def verdicts(study, inputs, task: str = "all tasks") -> dict[str, str]:
 
 def test_the_order_of_skills_is_found(evaluations):
     found = verdicts(emergence, evaluations["emergence"])
-    assert set(found.values()) == {"shown"} and len(found) == 3
+    assert set(found.values()) == {"shown"} and len(found) == 4
     skills = evaluations["emergence"]["skills"]
     turned = skills.replace({"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}})
     assert verdicts(emergence, {"skills": turned})["order: mechanics before decisions"] == "contradicted"

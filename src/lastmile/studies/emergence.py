@@ -10,9 +10,11 @@ from lastmile.evaluation.statistics import Estimate, curve, estimate, ratio
 from lastmile.studies.claims import ALL, Claim
 from lastmile.studies.runs import Need, single
 
-STAGES = {"mechanics": ("valid", "button"), "placement": ("placement@5",), "decisions": ("decision",)}
-"""The stages of the published order, and the skills that stand for them (their mean)."""
-PAIRS = (("mechanics", "placement"), ("placement", "decisions"), ("mechanics", "decisions"))
+STAGES = {"mechanics": ("valid", "button"), "placement": ("placement@5",), "decisions": ("decision",), "undoing": ("undo",)}
+"""The stages of the published order, and the skills that stand for them (their mean). Undoing is one of the decisions, and also looked at alone: of
+those that the publication names (to undo, to verify, to finish) it is the one that hangs on what the picture shows."""
+ORDER = ("mechanics", "placement", "decisions")
+PAIRS = (("mechanics", "placement"), ("placement", "decisions"), ("mechanics", "decisions"), ("placement", "undoing"))
 LEARNED = 0.1
 """A skill that gains less than this over training was not learned: its half-way point is then put at the end of training."""
 
@@ -49,7 +51,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             one = Estimate(*np.expm1(estimate(logs)))
             rows.append(("half", task, "policy", name, one.value, *one, held.sum() if task == ALL else held[task], 0))
     for task in [*([ALL] if len(halves) > 1 else []), *halves]:
-        for names in (*PAIRS, tuple(STAGES)):
+        for names in (*PAIRS, ORDER):
             gaps = [later_by(halves, a, b, task) for a, b in zip(names[:-1], names[1:])]
             if all(gap is not None for gap in gaps):
                 right = np.mean(np.all([gap[1:] > 0 for gap in gaps], axis=0))
