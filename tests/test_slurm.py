@@ -87,6 +87,7 @@ def cluster(tmp_path_factory):
 @pytest.mark.usefixtures("cluster")
 def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(study, "PATIENCE", 3600)
+    monkeypatch.setattr(study, "STUDY", {"name": study.STUDY["name"]})  # the preset as it is
     local = study.copy(root, tmp_path_factory.mktemp("local").resolve())
     study.finish(local, "all")
 
