@@ -50,10 +50,13 @@ def test_a_manifest_tells_all(made):
     assert {"trajectory.py", "tasks/colored_dots/world.py"} <= manifest["code"]["files"].keys() and "tokens.py" not in manifest["code"]["files"]
 
 
-def test_what_was_not_touched_is_as_it_was(capsys, results):
+def test_what_was_not_touched_is_as_it_was(capsys, results, monkeypatch):
     assert main(["verify", str(results)]) == 0
     assert capsys.readouterr().out == f"{results}: 4 files are as their 3 manifests say\n"
     assert main(["verify", str(results / "tokens")]) == 0
+    assert "2 inputs lie elsewhere and were not opened" in capsys.readouterr().out
+    monkeypatch.chdir(results / "tokens")
+    assert main(["verify", "."]) == 0
     assert "2 inputs lie elsewhere and were not opened" in capsys.readouterr().out
 
 

@@ -91,7 +91,7 @@ def verify(folder: str | Path) -> Report:
             _compare(report, root, path.parent / name, entry, digests, f"{path.parent / name}: was changed after it was made")
         for name, entry in manifest["inputs"].items():
             source = Path(os.path.normpath(path.parent / name))
-            if not source.is_relative_to(os.path.normpath(root)):
+            if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(root)):
                 report.elsewhere += 1
                 continue
             _compare(report, root, source, entry, digests, f"{path}: was made from other bytes than {source} now has")
