@@ -17,9 +17,9 @@ VERSIONS = ("3.11", "3.12", "3.13")
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version: of the path, or of pyenv."""
+    """A Python of this version: of pyenv (whose names on the path need not work), or of the path."""
     pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
-    return shutil.which(f"python{version}") or (str(pyenv[-1]) if pyenv else None)
+    return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
 
 
 def run(*command: str | Path, folder: Path) -> str:
