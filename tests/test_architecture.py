@@ -17,7 +17,7 @@ from lastmile.tasks import task_names
 PACKAGE = provenance.ROOT
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
-    "files": 0, "seal": 0, "parquet": 1, "verify": 1, "workplace": 2, "why": 2, "status": 3, "progress": 0, "config": 0, "provenance": 0, "screen": 0, "": 0, "tasks": 1, "annotator": 1, "trajectory": 2, "env": 2, "tokens": 3,
+    "files": 0, "seal": 0, "parquet": 1, "verify": 1, "workplace": 2, "why": 2, "status": 3, "live": 4, "progress": 0, "config": 0, "provenance": 0, "screen": 0, "": 0, "tasks": 1, "annotator": 1, "trajectory": 2, "env": 2, "tokens": 3,
     "policy": 4, "evaluation": 5, "probing": 5, "check": 5, "studies": 6, "figures": 6, "plan": 7, "rates": 8, "steps": 8, "overview": 7, "watch": 7, "bench": 7, "docs": 7, "__main__": 9,
 }  # fmt: skip
 """From the ground up. A part imports from itself and from lower levels; parts of one level know nothing of each other."""
