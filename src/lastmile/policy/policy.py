@@ -265,11 +265,13 @@ class Policy(nn.Module):
             part = slice(start, start + CHUNK)
             frames = self.encode(screens[part].to(self.device), previous[part].to(self.device))
             tokens = torch.cat([past, frames.tokens])
-            steps = torch.arange(len(past), len(tokens), device=self.device)
+            begun = 0 if start else min(window, len(tokens))  # frames that see all that came before
+            steps = torch.arange(len(past) + begun, len(tokens), device=self.device)
             first = (steps - window + 1).clamp_min(0)
             # Places past the newest token hold some other one; the causal mask hides them.
             index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
-            parts = [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together))]
+            parts = [self.context.each(tokens[:begun])] if begun else []
+            parts += [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together)) if len(n)]
             layers = [torch.cat(each) for each in zip(*(outputs for _, outputs in parts))]
             yield frames, torch.cat([context for context, _ in parts]), layers
             past = tokens[len(tokens) - min(window - 1, len(tokens)) :]
