@@ -75,31 +75,23 @@ class Context(nn.Module):
         return time[:, None] * self.speeds  # (T P, D / heads / 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        return self.each(tokens)[0]
+
+    def each(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The context vector of every frame from those before it, (B, T, D), and what each layer made of the frames' last tokens, a list of (B, T, D)."""
         b, t, p, d = tokens.shape
-        x, angles = tokens.reshape(b, t * p, d), self._angles(t, p)
+        x, angles, outputs = tokens.reshape(b, t * p, d), self._angles(t, p), []
         if p == 1:
             for layer in self.layers:
                 x = layer(x, angles, causal=True)
-            return self.norm(x)
+                outputs.append(x)
+            return self.norm(x), outputs
         mask = _seen(t, p, x.device)
+        newest = torch.arange(p - 1, t * p, p, device=x.device)
         for layer in self.layers[:-1]:
             x = layer(x, angles, mask)
-        newest = torch.arange(p - 1, t * p, p, device=x.device)  # the last layer is only needed where it is read
-        return self.norm(self.layers[-1](x, angles, mask[newest], chosen=newest.expand(b, -1)))
-
-    def each(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The context vectors of the first frames of an episode, each from all that came before, and what each layer made of their last tokens.
-
-        tokens: (T, P, D), no more frames than a window has. Returns (T, D) and a list of (T, D), as `last` does for each of them, in one pass.
-        """
-        t, p, d = tokens.shape
-        x, angles, outputs = tokens.reshape(1, t * p, d), self._angles(t, p), []
-        mask = _seen(t, p, x.device)
-        newest = torch.arange(p - 1, t * p, p, device=x.device)[None]
-        for layer in self.layers[:-1]:
-            x = layer(x, angles, mask)
-            outputs.append(pick(x, newest)[0])
-        outputs.append(self.layers[-1](x, angles, mask[newest[0]], chosen=newest)[0])
+            outputs.append(x[:, newest])
+        outputs.append(self.layers[-1](x, angles, mask[newest], chosen=newest.expand(b, -1)))  # the last layer is only needed where it is read
         return self.norm(outputs[-1]), outputs
 
     def last(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -270,7 +270,10 @@ class Policy(nn.Module):
             first = (steps - window + 1).clamp_min(0)
             # Places past the newest token hold some other one; the causal mask hides them.
             index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
-            parts = [self.context.each(tokens[:begun])] if begun else []
+            parts = []
+            if begun:
+                context, outputs = self.context.each(tokens[None, :begun])
+                parts.append((context[0], [output[0] for output in outputs]))
             parts += [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together)) if len(n)]
             layers = [torch.cat(each) for each in zip(*(outputs for _, outputs in parts))]
             yield frames, torch.cat([context for context, _ in parts]), layers
