@@ -87,16 +87,13 @@ def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum
     seeds, episodes = (len(level) for level in index.levels)
     weights = np.ones((1 + count, episodes))
     weights[1:] = resamples(episodes, count, stratum)
-    of_seeds = []
-    for seed in range(seeds):
-        part = sums.iloc[seed * episodes : (seed + 1) * episodes]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            of_seeds.append((weights @ part[hits].to_numpy(float)) / (weights @ part[totals].to_numpy(float)))
-    values = np.stack(of_seeds, axis=1)  # (1 + count, seeds, points)
+    hit, total = (sums[name].to_numpy(float).reshape(seeds, episodes, -1) for name in (hits, totals))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = (weights @ hit) / (weights @ total)  # (seeds, 1 + count, points)
     if seeds > 1:
         drawn = np.random.default_rng(np.random.SeedSequence([1000 + stratum, seeds, count])).integers(seeds, size=(count, seeds))
-        values[1:] = np.take_along_axis(values[1:], drawn[:, :, None], axis=1)
-    return rows.groupby(order)["frames"].mean().to_numpy(), trim_mean(values, 0.25, axis=1)
+        values[:, 1:] = np.take_along_axis(values[:, 1:], drawn.T[:, :, None], axis=0)
+    return rows.groupby(order)["frames"].mean().to_numpy(), trim_mean(values, 0.25, axis=0)
 
 
 def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +122,7 @@ def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
     """Share of the episodes with a true `column`: with Wilson's interval for one training, by the bootstrap over episodes and seeds for several."""
     if rows["seed"].nunique() < 2:
         return wilson(int(rows[column].sum()), len(rows))
-    return estimate(rate_over_tasks(rows.assign(**{column: rows[column].astype(float)}, one=1), column, "one", count))
+    return estimate(rate_over_tasks(rows.assign(one=1), column, "one", count))
 
 
 def estimate(samples: np.ndarray, level: float = 0.95) -> Estimate:

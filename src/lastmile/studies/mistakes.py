@@ -37,7 +37,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         rows += [(*about, name, "", -1, *estimate(rate(part, *columns, count)), len(part)) for name, columns in shares.items()]
     if len(task_list(settings)) > 1:
         for who in ("policy", "annotator"):
-            part = played[played["who"] == who].astype({"success": float})
+            part = played[played["who"] == who]
             for name, columns in {"success": ("success", "one"), "score": ("score", "one"), **{n: (c, "placements") for n, c in RATES.items()}}.items():
                 rows.append((ALL, who, name, "", -1, *estimate(rate_over_tasks(part, *columns, count)), len(part)))
     rows += _recovery_rows(inputs["recovery"], count)
@@ -46,7 +46,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
 def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
     rows: list[tuple] = []
-    recovery = recovery.astype({"repaired": float, "undone": float}).assign(one=1)
+    recovery = recovery.assign(one=1)
     wrong, control = (recovery[recovery["condition"] == condition] for condition in ("mistake", "control"))
     several = recovery["task"].nunique() > 1
 
