@@ -3,7 +3,7 @@
 # make setup  the set-up alone, into .venv
 # make figures  every figure of results/reference/desk drawn again from its table, in seconds; needs no torch
 # make test-faults  kills, losses of power and other faults, from nothing to the report
-# make test-slurm  a small study on a real SLURM on this machine (root; apt-get install slurm-wlm munge), against a local run
+# make test-slurm  the preset smoke on a real SLURM on this machine (root; apt-get install slurm-wlm munge), against a local run
 # make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13, where found, and with the oldest torch (downloads gigabytes)
 # make fuzz   10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
 

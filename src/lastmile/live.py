@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lastmile.config import Settings
 from lastmile.status import CLEAR, REFRESH, page, remaining, trainings
-from lastmile.why import Job, planned
+from lastmile.why import Job, planned, snakemake
 
 EVERY = 60.0
 """Seconds between two pages where they are lines among others and not a screen of their own."""
@@ -30,9 +30,14 @@ def make(settings: Settings, targets: list[str], configfiles: list[str], cores: 
     since, terminal = time.time_ns(), sys.stdout.isatty()
     results = Path("results") / settings.name
     log = results / "logs" / "snakemake.log"
-    command = [sys.executable, "-m", "snakemake", "--cores", cores, *targets, *(["--configfile", *configfiles] if configfiles else [])]
+    command = snakemake("--cores", cores, *targets, configfiles=configfiles)
     plan: list[list[Job]] = []
     threading.Thread(target=_plan, args=(targets, configfiles, plan), daemon=True).start()
+
+    def look() -> str:
+        plan[0] = remaining(plan[0], since)
+        return page(settings, plan[0], trainings(Path("runs"), results))
+
     if terminal:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w", encoding="utf-8") as kept:
@@ -51,14 +56,10 @@ def make(settings: Settings, targets: list[str], configfiles: list[str], cores: 
         except KeyboardInterrupt:  # Snakemake got it as well, and ends its jobs
             continue
         if plan and (terminal or time.monotonic() - shown > EVERY):
-            shown, plan[0] = time.monotonic(), remaining(plan[0], since)
-            text = page(settings, plan[0], trainings(Path("runs"), results))
-            print(f"{CLEAR}{text}\n{_end(log, NEWEST)}" if terminal else f"\n{text}", flush=True)
+            shown = time.monotonic()
+            print(f"{CLEAR}{look()}\n{_end(log, NEWEST)}" if terminal else f"\n{look()}", flush=True)
     if terminal:
-        if plan and not status:
-            print(f"{CLEAR}{page(settings, remaining(plan[0], since), trainings(Path('runs'), results))}", flush=True)
-        else:
-            print(_end(log, LAST), flush=True)
+        print(f"{CLEAR}{look()}" if plan and not status else _end(log, LAST), flush=True)
     return status
 
 

@@ -108,12 +108,11 @@ def _evaluation(name: str, need: Need, settings: Settings, steps: dict[str, floa
     played = rate["rollout"] / PLAYED
     if name == "skills":
         slow = need.run.policy.context == "patch"
-        points = -(-settings.training.snapshots // SPARSE) + 1 if slow else settings.training.snapshots + 1
-        return points * (shared if slow or len(need.run.tasks) > 1 else episodes.test) * length / rate["predict"]
+        return _points(settings, SPARSE if slow else 1) * (shared if slow or len(need.run.tasks) > 1 else episodes.test) * length / rate["predict"]
     if name == "closed_loop":
         return episodes.test * length / played
     if name == "closed_loop_along":
-        return (settings.training.snapshots // 2 + 1) * shared * length / played
+        return _points(settings, 2) * shared * length / played
     if name == "recovery":
         return 2 * evaluation.recovery_states * (evaluation.recovery_steps + settings.policy.window / 2) / rate["rollout"]
     if name == "speed":
@@ -122,6 +121,11 @@ def _evaluation(name: str, need: Need, settings: Settings, steps: dict[str, floa
     if name == "probes":
         return 2 * probed / rate["predict"] + PROBES * FIT * probed / 2500
     return len(steps) * (probed / rate["predict"] + 1.0)
+
+
+def _points(settings: Settings, every: int) -> int:
+    """Policies along a training that are evaluated: before it, and every so many of the snapshots, the last one included."""
+    return 1 + -(-settings.training.snapshots // every)
 
 
 def clock_seconds(works: list[Work], cores: int) -> float:

@@ -32,10 +32,14 @@ class Job(NamedTuple):
     shell: str
 
 
+def snakemake(*arguments: str, configfiles: list[str]) -> list[str]:
+    """The command that runs Snakemake with these arguments and settings laid over config.yaml."""
+    return [sys.executable, "-m", "snakemake", *arguments, *(["--configfile", *configfiles] if configfiles else [])]
+
+
 def planned(targets: list[str], configfiles: list[str]) -> list[Job]:
     """The jobs that would run to make targets. Raises ValueError with Snakemake's message if it cannot tell."""
-    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", *targets, *(["--configfile", *configfiles] if configfiles else [])]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    done = subprocess.run(snakemake("-n", "-p", "--cores", "1", *targets, configfiles=configfiles), capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
     said = done.stdout + done.stderr
     if done.returncode:
         told = [line for line in said.splitlines() if line.strip() and not line.startswith(("Using", "Config file", "Assuming", "host:", "Building"))]
