@@ -38,17 +38,12 @@ def draw(table: pd.DataFrame, folder: Path):
     over_frames.set(title="a  Loss over frames", ylabel="nats a click")
     style.frames(over_frames, first, last)
     over_compute.set(xscale="log", title="b  Loss over compute")
-    _labels(over_frames, ends)
+    style.label_ends(over_frames, ends, 0.085)
     _needed(needed, full, sizes)
     _skills(skills, full, sizes, first, last)
     _against(against, full, sizes)
     _data(data, whole)
     return figure
-
-
-def _labels(axis, ends: list) -> None:
-    for value, text, color in ends:
-        axis.annotate(text, (1.0, value), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points", color=color, fontsize=7, va="center")
 
 
 def _loss_ticks(axis) -> None:

@@ -73,9 +73,11 @@ def task_color(task: str) -> str:
 
 
 def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062) -> None:
-    """Direct labels at the right end of lines: (height, text, color) each, in axis units of y from 0 to 1, moved apart where they would touch."""
+    """Direct labels at the right end of lines: (height, text, color) each, the height in data units, moved apart where they would touch: the limits of y
+    must stand. gap: between two labels, as a share of the axis."""
     ends = sorted(ends)
-    places = [height for height, _, _ in ends]
+    to_axis = axis.transData + axis.transAxes.inverted()
+    places = [to_axis.transform((axis.get_xlim()[1], height))[1] for height, _, _ in ends]
     for _ in range(200):  # push apart whatever is too near, within the axis
         for i in range(len(places) - 1):
             close = gap - (places[i + 1] - places[i])

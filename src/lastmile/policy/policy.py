@@ -183,7 +183,7 @@ class Policy(nn.Module):
         mask = batch["mask"]
         b, t = mask.shape
         real = mask.flatten().nonzero()[:, 0]  # padding is not worth encoding
-        screens, previous, targets = (batch[name].flatten(0, 1)[real] for name in ("screens", "previous", "targets"))
+        screens, previous, targets = (batch[name].flatten(0, 1).index_select(0, real) for name in ("screens", "previous", "targets"))
         frames = self.encode(screens, previous)
         tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, real, frames.tokens)
         context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[real]
