@@ -74,8 +74,9 @@ def task_color(task: str) -> str:
 
 def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062) -> None:
     """Direct labels at the right end of lines: (height, text, color) each, the height in data units, moved apart where they would touch: the limits of y
-    must stand. gap: between two labels, as a share of the axis."""
+    stay as they are from here on. gap: between two labels, as a share of the axis."""
     ends = sorted(ends)
+    axis.set_ylim(axis.get_ylim())  # automatic limits are reckoned when they are asked for, and not by the transform
     to_axis = axis.transData + axis.transAxes.inverted()
     places = [to_axis.transform((axis.get_xlim()[1], height))[1] for height, _, _ in ends]
     for _ in range(200):  # push apart whatever is too near, within the axis
@@ -86,7 +87,7 @@ def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062)
         places = [min(max(at, gap * i), 1.0 - gap * (len(places) - 1 - i)) for i, at in enumerate(places)]
     for (height, text, color), at in zip(ends, places):
         axis.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(1.02, at), textcoords=("axes fraction", "data"), color=color,
+            text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(1.02, at), textcoords="axes fraction", color=color,
             fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
 
