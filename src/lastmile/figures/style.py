@@ -77,19 +77,16 @@ def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062)
     stay as they are from here on. gap: between two labels, as a share of the axis."""
     ends = sorted(ends)
     axis.set_ylim(axis.get_ylim())  # automatic limits are reckoned when they are asked for, and not by the transform
-    to_axis = axis.transData + axis.transAxes.inverted()
-    places = [to_axis.transform((axis.get_xlim()[1], height))[1] for height, _, _ in ends]
+    to_axis = axis.get_yaxis_transform() + axis.transAxes.inverted()
+    places = [to_axis.transform((1.0, height))[1] for height, _, _ in ends]
     for _ in range(200):  # push apart whatever is too near, within the axis
         for i in range(len(places) - 1):
             close = gap - (places[i + 1] - places[i])
             if close > 1e-9:
                 places[i], places[i + 1] = places[i] - close / 2, places[i + 1] + close / 2
         places = [min(max(at, gap * i), 1.0 - gap * (len(places) - 1 - i)) for i, at in enumerate(places)]
-    for (height, text, color), at in zip(ends, places):
-        axis.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(1.02, at), textcoords="axes fraction", color=color,
-            fontsize=7, va="center", annotation_clip=False,
-        )  # fmt: skip
+    for (_, text, color), at in zip(ends, places):
+        axis.text(1.02, at, text, transform=axis.transAxes, color=color, fontsize=7, va="center")
 
 
 def points(axis, x, rows, color: str, size: float = 4.0, **line) -> None:
