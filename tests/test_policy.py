@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
-from lastmile.policy.policy import initial, write_tensors
+from lastmile.policy.policy import initial, worth_encoding, write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
 HEADS = ("pointer", "bins")
@@ -75,6 +75,30 @@ def test_padding_does_not_matter(encoder, context, head):
         for name in ("screens", "targets", "previous"):
             data[name][1, 2:] = 7
         torch.testing.assert_close(policy.loss(data), nll)
+
+
+@pytest.mark.parametrize("encoder, context, head", KINDS)
+def test_how_much_padding_is_encoded_does_not_matter(encoder, context, head, monkeypatch):
+    """Neither for the loss nor for what is learned from it."""
+    policy, data = make(head, encoder=encoder, context=context), batch(3, 4)
+    data["mask"][0, 3:] = data["mask"][1, 1:] = False
+    found = []
+    for counts in (12, 1):  # no padding, and all of it
+        monkeypatch.setattr("lastmile.policy.policy.COUNTS", counts)
+        policy.zero_grad()
+        nll = policy.loss(data)
+        nll.sum().backward()
+        found.append([nll.detach(), *(p.grad.clone() for p in policy.parameters() if p.grad is not None)])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+@given(lengths=st.lists(st.integers(1, 20), min_size=4, max_size=4))
+def test_few_numbers_of_frames_are_worked_on(lengths):
+    """Of all that batches can hold: for each new one oneDNN would compile kernels."""
+    mask = torch.arange(20) < torch.tensor(lengths)[:, None]
+    chosen = worth_encoding(mask)
+    assert len(chosen) % 8 == 0 and len(chosen) - 8 < mask.sum() <= len(chosen)
+    assert torch.equal(chosen[: mask.sum()], mask.flatten().nonzero()[:, 0]) and len(set(chosen.tolist())) == len(chosen)
 
 
 @pytest.mark.parametrize("context", ["frame", "patch"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ CHUNK = 64
 """Frames worked on at a time where a whole episode is given."""
 TOGETHER = 512
 """Tokens of new frames, about, whose windows pass the transformer together there."""
+COUNTS = 10
+"""How many different numbers of frames, at most, are encoded for the losses of batches of one size."""
 NOWHERE = (-1, -1)
 """The click before the first one."""
 
@@ -182,13 +185,13 @@ class Policy(nn.Module):
         """
         mask = batch["mask"]
         b, t = mask.shape
-        real = mask.flatten().nonzero()[:, 0]  # padding is not worth encoding
-        screens, previous, targets = (batch[name].flatten(0, 1).index_select(0, real) for name in ("screens", "previous", "targets"))
+        chosen = worth_encoding(mask)
+        screens, previous, targets = (batch[name].flatten(0, 1).index_select(0, chosen) for name in ("screens", "previous", "targets"))
         frames = self.encode(screens, previous)
-        tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, real, frames.tokens)
-        context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[real]
+        tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, chosen, frames.tokens)
+        context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[chosen]
         nll = self.head.loss(context, frames.cells, frames.patches, targets)
-        return nll.new_zeros(b * t).index_copy(0, real, nll).view(b, t)
+        return nll.new_zeros(b * t).index_copy(0, chosen, nll).view(b, t).where(mask, 0.0)
 
     def begin(self, rows: int) -> Memory:
         """The memory of `rows` rollouts that have seen nothing yet."""
@@ -327,6 +330,16 @@ class Policy(nn.Module):
         if policy.config() != config:
             raise PolicyError(f"{source}: expected bins {policy.config()['bins']} and all settings, got {json.dumps(config)}")
         return policy
+
+
+def worth_encoding(mask: Tensor) -> Tensor:
+    """Indices into the flattened mask, (B, T) bool: of all real frames, and then of as much padding as makes their number a round one.
+
+    oneDNN compiles its kernels anew for each number of frames, which takes about as long as the step itself.
+    """
+    grain = math.ceil(mask.numel() / COUNTS)
+    count = min(math.ceil(int(mask.sum()) / grain) * grain, mask.numel())
+    return (~mask.flatten()).byte().argsort(stable=True)[:count]
 
 
 def initial(settings: PolicySettings, seed: int) -> Policy:
