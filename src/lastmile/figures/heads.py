@@ -28,17 +28,14 @@ def draw(table: pd.DataFrame, folder: Path):
                 one = part[(part["task"] == name) & (part["who"] == who)].sort_values(over)
                 if len(one):
                     style.band(axis, one[over], one, color, marker="o", ms=2.5)
-            axis.set_xscale("log")
             axis.set_ylim(-0.02, 1.02)
             axis.tick_params(labelsize=6)
             if measure == list(SHOWN)[-1]:
                 axis.set_xlabel("frames seen" if over == "frames" else "seconds on one core")
         shown = part if over == "seconds" else part[part["who"] != "longer"]
         low, high = shown[over].min(), shown[over].max()
-        ticks = [t for t in (m * 10.0**e for e in range(0, 8) for m in (1, 3)) if low * 0.9 <= t <= high * 1.1]
         for axis in line:
-            axis.set_xticks(ticks, [style.short(t) for t in ticks])
-            axis.minorticks_off()
+            style.frames(axis, low, high)
         line[0].set_ylabel(SHOWN[measure], fontsize=7)
     for axis, name in zip(axes[0], names):
         axis.set_title(name.capitalize() if name == ALL else style.title(name))

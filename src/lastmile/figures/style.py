@@ -102,10 +102,10 @@ def band(axis, x, rows, color: str, **line) -> None:
 
 
 def frames(axis, low: float, high: float, zero: float | None = None) -> None:
-    """A logarithmic axis of frames from `low` to `high`, with few ticks; `zero` is where the point before training is drawn."""
+    """A logarithmic axis of frames, or of seconds, from `low` to `high`, with few ticks; `zero` is where the point before training is drawn."""
     axis.set_xscale("log")
-    steps = (1, 3) if high / low < 300 else (1,)
-    ticks = [t for t in (m * 10.0**e for e in range(0, 10) for m in steps) if low * 0.99 <= t <= high * 1.01]
+    steps = (1, 2, 5) if high / low < 12 else (1, 3) if high / low < 300 else (1,)
+    ticks = [t for t in (m * 10.0**e for e in range(0, 10) for m in steps) if low * 0.9 <= t <= high * 1.1]
     at, names = ([zero, *ticks], ["0", *map(short, ticks)]) if zero else (ticks, [short(t) for t in ticks])
     axis.set_xticks(at, names)
     axis.minorticks_off()
