@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lastmile import config, parquet, provenance, seal, trajectory
-from lastmile.policy.policy import Policy, PolicyError
+from lastmile.policy import Policy, PolicyError
 from lastmile.tokens import TokenError, TokenStore
 from lastmile.verify import ManifestError, read_manifest
 

@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
-from lastmile.policy.policy import initial, worth_encoding, write_tensors
+from lastmile.policy.policy import initial, worth_encoding
+from lastmile.policy.tensors import write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
 HEADS = ("pointer", "bins")

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lastmile import files, seal
-from lastmile.policy.policy import Policy, PolicyError, check_weights, read_tensors, restore, weights, write_tensors
+from lastmile.policy.policy import Policy
+from lastmile.policy.tensors import PolicyError, check_weights, read_tensors, restore, weights, write_tensors
 
 if TYPE_CHECKING:
     from lastmile.policy.training import PolicyModule

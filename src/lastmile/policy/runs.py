@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from lastmile import files, provenance
 from lastmile.config import PolicySettings, Training, canonical
 from lastmile.policy.checkpoints import rank, say
-from lastmile.policy.policy import PolicyError
+from lastmile.policy.tensors import PolicyError
 from lastmile.policy.training import train
 from lastmile.policy.windows import FirstEpisodes, mixture_weights
 from lastmile.tokens import TokenStore
