@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of torch that wait without spinning, before torch is imported
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # threads of torch that wait without spinning, before torch is imported
 
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from lastmile import tokens, trajectory  # noqa: E402
 from lastmile.config import parse  # noqa: E402
+from lastmile.simulation import (
+    tokens,
+    trajectory,  # noqa: E402
+)
 from lastmile.studies import all_needs  # noqa: E402
 from made_up import measurements  # noqa: E402
 
@@ -68,9 +73,18 @@ def evaluations() -> dict[str, dict[str, pd.DataFrame]]:
     """Made-up evaluations by study, as the workflow gives them: skills come in the published order, recovery works, the last layer knows most."""
     made, found = measurements(SETTINGS), {}
     for name, needs in all_needs(SETTINGS).items():
-        wanted = pd.MultiIndex.from_tuples([(need.table, need.run.name, need.task) for need in needs]) if needs else []
+        wanted = (
+            pd.MultiIndex.from_tuples([(need.table, need.run.name, need.task) for need in needs])
+            if needs
+            else []
+        )
         tables = {need.table: made[need.table] for need in needs}
         found[name] = {
-            table: rows[pd.MultiIndex.from_frame(rows[["run", "task"]].assign(table=table)[["table", "run", "task"]]).isin(wanted)] for table, rows in tables.items()
+            table: rows[
+                pd.MultiIndex.from_frame(
+                    rows[["run", "task"]].assign(table=table)[["table", "run", "task"]]
+                ).isin(wanted)
+            ]
+            for table, rows in tables.items()
         }
     return found

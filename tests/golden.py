@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from lastmile.config import canonical
+from lastmile.simulation.trajectory import Source, record
 from lastmile.tasks import get_task, task_names
-from lastmile.trajectory import Source, record
 
 FILE = Path(__file__).with_name("golden.json")
 EPISODES = (("typical", 0), ("hasty", 1))
@@ -19,11 +19,22 @@ def of_task(name: str) -> dict:
     found = {"version": get_task(name).version}
     for style, number in EPISODES:
         one = record(Source(name, "test", 7, style=style), number, again=True)
-        rows = canonical({column: [value if isinstance(value, (str, bool)) else round(float(value), 4) for value in values] for column, values in one.columns.items()})
+        rows = canonical(
+            {
+                column: [
+                    value if isinstance(value, (str, bool)) else round(float(value), 4)
+                    for value in values
+                ]
+                for column, values in one.columns.items()
+            }
+        )
         found[f"{style} {number}"] = {
-            "world": one.world, "steps": len(one.columns["x"]), "rows": hashlib.blake2b(rows.encode(), digest_size=12).hexdigest(),
-            "score": round(float(one.score.score), 6), "success": bool(one.score.success),
-        }  # fmt: skip
+            "world": one.world,
+            "steps": len(one.columns["x"]),
+            "rows": hashlib.blake2b(rows.encode(), digest_size=12).hexdigest(),
+            "score": round(float(one.score.score), 6),
+            "success": bool(one.score.success),
+        }
     return found
 
 

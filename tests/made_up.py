@@ -27,9 +27,13 @@ def measurements(settings: Settings) -> dict[str, pd.DataFrame]:
     needs = {need for needs in all_needs(settings).values() for need in needs}
     for need in sorted(needs, key=lambda need: (need.table, need.run.name, need.task)):
         for seed in settings.training.seeds:
-            rng = np.random.default_rng(zlib.crc32(f"{need.table} {need.run.name} {need.task} {seed}".encode()))
+            rng = np.random.default_rng(
+                zlib.crc32(f"{need.table} {need.run.name} {need.task} {seed}".encode())
+            )
             rows = pd.DataFrame(globals()[f"_{need.table}"](need, settings, rng))
-            found.setdefault(need.table, []).append(rows.assign(run=need.run.name, task=need.task, seed=seed))
+            found.setdefault(need.table, []).append(
+                rows.assign(run=need.run.name, task=need.task, seed=seed)
+            )
     return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
 
 
@@ -39,13 +43,23 @@ def _frames(run: Run) -> list[int]:
 
 def _ahead(run: Run, at: int) -> float:
     """log10 of the frames that a policy is worth."""
-    ahead = FASTER[run.policy.size] - 0.4 * (run.policy.head == "bins") + 0.15 * np.log10(run.episodes / 500)
-    return float(np.log10(at + 1 + (20_000 if run.start else 0)) + ahead - 0.5 * np.log10(len(run.tasks)))
+    ahead = (
+        FASTER[run.policy.size]
+        - 0.4 * (run.policy.head == "bins")
+        + 0.15 * np.log10(run.episodes / 500)
+    )
+    return float(
+        np.log10(at + 1 + (20_000 if run.start else 0)) + ahead - 0.5 * np.log10(len(run.tasks))
+    )
 
 
 def _episodes(need: Need, settings: Settings) -> range:
     fewer = len(need.run.tasks) > 1 or need.run.policy.context == "patch"
-    return range(settings.episodes.test if not fewer else min(settings.episodes.shared_test, settings.episodes.test))
+    return range(
+        settings.episodes.test
+        if not fewer
+        else min(settings.episodes.shared_test, settings.episodes.test)
+    )
 
 
 def _skills(need, settings, rng):
@@ -55,8 +69,19 @@ def _skills(need, settings, rng):
                 learned = 0.95 / (1 + np.exp(-4 * (_ahead(need.run, at) - HALF.get(skill, 3.7))))
                 share = {"ceiling": 0.97, "floor": 0.2}.get(predictor, learned)
                 for episode in _episodes(need, settings):
-                    total = 0 if skill.startswith("placement") and need.task == "object_exploration" else 30
-                    yield {"predictor": predictor, "frames": at, "skill": skill, "episode": episode, "hits": rng.binomial(total, share), "total": total}
+                    total = (
+                        0
+                        if skill.startswith("placement") and need.task == "object_exploration"
+                        else 30
+                    )
+                    yield {
+                        "predictor": predictor,
+                        "frames": at,
+                        "skill": skill,
+                        "episode": episode,
+                        "hits": rng.binomial(total, share),
+                        "total": total,
+                    }
 
 
 def _losses(need, settings, rng):
@@ -67,12 +92,29 @@ def _losses(need, settings, rng):
 
 
 def _played(rng, episode: int, wrong: float, good: float) -> dict:
-    counts = {"navigate": 14, "look": 3, "mode": 0, "place": 10, "decide": 0, "undo": 2, "done": 1, "invalid": 0}
+    counts = {
+        "navigate": 14,
+        "look": 3,
+        "mode": 0,
+        "place": 10,
+        "decide": 0,
+        "undo": 2,
+        "done": 1,
+        "invalid": 0,
+    }
     score = float(np.clip(good + rng.normal(0, 0.1), 0, 1))
     return {
-        "episode": episode, "score": score, "success": score > 0.8, "finished": bool(rng.random() < good + 0.1), "steps": 30, "coverage": score, **counts,
-        "placements": 10, "mistakes": rng.binomial(10, wrong), "left": 0,
-    }  # fmt: skip
+        "episode": episode,
+        "score": score,
+        "success": score > 0.8,
+        "finished": bool(rng.random() < good + 0.1),
+        "steps": 30,
+        "coverage": score,
+        **counts,
+        "placements": 10,
+        "mistakes": rng.binomial(10, wrong),
+        "left": 0,
+    }
 
 
 def _closed_loop(need, settings, rng):
@@ -95,9 +137,15 @@ def _recovery(need, settings, rng):
                 for condition in ("mistake", "control"):
                     wrong = condition == "mistake"
                     yield {
-                        "episode": episode, "step": 7, "kind": kind, "delay": delay, "condition": condition, "after": 1,
-                        "repaired": wrong and bool(rng.random() < 0.8 - 0.04 * delay), "undone": wrong or bool(rng.random() < 0.1),
-                    }  # fmt: skip
+                        "episode": episode,
+                        "step": 7,
+                        "kind": kind,
+                        "delay": delay,
+                        "condition": condition,
+                        "after": 1,
+                        "repaired": wrong and bool(rng.random() < 0.8 - 0.04 * delay),
+                        "undone": wrong or bool(rng.random() < 0.1),
+                    }
 
 
 def _probes(need, settings, rng):
@@ -108,7 +156,15 @@ def _probes(need, settings, rng):
                     right = rng.binomial(40, share if labels == "real" else 0.4) / 40
                     score, total = (1 - right, 1.0) if target == "position" else (40 * right, 40.0)
                     if target != "position" or labels == "real":
-                        yield {"target": target, "feature": feature, "labels": labels, "episode": episode, "score": score, "total": total, "steps": 40}
+                        yield {
+                            "target": target,
+                            "feature": feature,
+                            "labels": labels,
+                            "episode": episode,
+                            "score": score,
+                            "total": total,
+                            "steps": 40,
+                        }
 
 
 def _probe_transfer(need, settings, rng):
@@ -116,24 +172,53 @@ def _probe_transfer(need, settings, rng):
     for target in tasks:
         for source in (*tasks, "others"):
             alone = "object_exploration" in (source, target) and source != target
-            share = 0.85 if source == target else 0.5 if alone else 0.8 if source == "others" else 0.7
+            share = (
+                0.85 if source == target else 0.5 if alone else 0.8 if source == "others" else 0.7
+            )
             for episode in _episodes(need, settings):
-                yield {"measure": "accuracy", "source": source, "target": target, "episode": episode, "score": rng.binomial(20, share), "total": 20.0}
+                yield {
+                    "measure": "accuracy",
+                    "source": source,
+                    "target": target,
+                    "episode": episode,
+                    "score": rng.binomial(20, share),
+                    "total": 20.0,
+                }
         for name, gain in (("shared", 0.08), ("random", 0.005)):
             for strength in (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0):
                 for episode in _episodes(need, settings):
                     chance = np.clip(0.06 + gain * strength + rng.normal(0, 0.01), 0, 1)
                     yield {
-                        "measure": f"undo:{name}", "source": "others", "target": target, "strength": strength, "episode": episode, "score": 20 * chance,
+                        "measure": f"undo:{name}",
+                        "source": "others",
+                        "target": target,
+                        "strength": strength,
+                        "episode": episode,
+                        "score": 20 * chance,
                         "total": 20.0,
-                    }  # fmt: skip
+                    }
     pairs = [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]] + [("others", "others")]
     for source, target in pairs:
         value = rng.normal(0.02 if "object_exploration" in (source, target) else 0.4, 0.05)
-        yield {"measure": "cosine", "source": source, "target": target, "score": value, "total": 1.0, "low": -0.15, "high": 0.15}
+        yield {
+            "measure": "cosine",
+            "source": source,
+            "target": target,
+            "score": value,
+            "total": 1.0,
+            "low": -0.15,
+            "high": 0.15,
+        }
 
 
 def _speed(need, settings, rng):
-    rate = {"xs": 900, "s": 350, "m": 120, "l": 40}[need.run.policy.size] / (8 if need.run.policy.context == "patch" else 1)
+    rate = {"xs": 900, "s": 350, "m": 120, "l": 40}[need.run.policy.size] / (
+        8 if need.run.policy.context == "patch" else 1
+    )
     size = {"xs": 0.5e6, "s": 1.6e6, "m": 5e6, "l": 20e6}[need.run.policy.size]
-    yield {"frames_per_s": rate, "wait_share": 0.01, "parameters": size, "flops_per_frame": 40 * size}
+    yield {
+        "frames_per_s": rate,
+        "wait_share": 0.01,
+        "parameters": size,
+        "flops_per_frame": 40 * size,
+    }

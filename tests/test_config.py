@@ -23,11 +23,21 @@ def test_the_default_and_every_preset_load(root):
 
 def test_the_default_explains_every_setting(root):
     """config.yaml spells out every key there is, so that nothing has to be looked up elsewhere."""
-    assert canonical_keys(yaml.safe_load((root / "config.yaml").read_text())) == canonical_keys(Settings().model_dump())
+    assert canonical_keys(yaml.safe_load((root / "config.yaml").read_text())) == canonical_keys(
+        Settings().model_dump()
+    )
 
 
 def canonical_keys(values: dict, prefix: str = "") -> set[str]:
-    return {k for name, value in values.items() for k in (canonical_keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name})}
+    return {
+        k
+        for name, value in values.items()
+        for k in (
+            canonical_keys(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {prefix + name}
+        )
+    }
 
 
 def test_overlays_merge_mappings_and_replace_lists(tmp_path):
@@ -62,8 +72,14 @@ def test_overlays_merge_mappings_and_replace_lists(tmp_path):
         ({"training": {"learning_rate": float("inf")}}, ["'training.learning_rate'", "inf"]),
         ({"evaluation": {"temperature": 0}}, ["'evaluation.temperature'", "0"]),
         ({"probes": {"frames": 1}}, ["'probes.frames'", "1"]),
-        ({"transfer": {"held_out": [["colored_dot"]]}}, ["'transfer.held_out'", "did you mean 'colored_dots'?"]),
-        ({"transfer": {"held_out": [["colored_dots"], ["colored_dots"]]}}, ["'transfer.held_out'", "twice"]),
+        (
+            {"transfer": {"held_out": [["colored_dot"]]}},
+            ["'transfer.held_out'", "did you mean 'colored_dots'?"],
+        ),
+        (
+            {"transfer": {"held_out": [["colored_dots"], ["colored_dots"]]}},
+            ["'transfer.held_out'", "twice"],
+        ),
         ({"heads": {"tasks": ["dots"]}}, ["'heads.tasks'", "'dots'"]),
         ({"scaling": {"sizes": ["xl"]}}, ["'scaling.sizes", "'xl'"]),
         ({"name": "../elsewhere"}, ["'name'", "../elsewhere"]),
@@ -85,7 +101,15 @@ def test_every_bad_key_gets_a_line():
     assert "'sed'" in str(error.value) and "'episodes.train'" in str(error.value)
 
 
-@pytest.mark.parametrize("content, words", [("a: [1, 2", "not valid YAML"), ("- 1\n- 2\n", "expected a mapping"), ("\xff\xfe", "not valid YAML"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("a: [1, 2", "not valid YAML"),
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("\xff\xfe", "not valid YAML"),
+        (None, "cannot be read"),
+    ],
+)
 def test_files_that_cannot_be_read_are_named(tmp_path, content, words):
     path = tmp_path / "mine.yaml"
     if content is not None:
@@ -103,13 +127,18 @@ def test_canonical_does_not_depend_on_order():
     items = list(Settings().model_dump(mode="json").items())
     random.Random(0).shuffle(items)
     assert parse(dict(items)).canonical() == Settings().canonical()
-    assert canonical({"b": (1, 2), "a": 1}) == canonical({"a": 1, "b": [1, 2]}) == '{"a":1,"b":[1,2]}'
+    assert (
+        canonical({"b": (1, 2), "a": 1}) == canonical({"a": 1, "b": [1, 2]}) == '{"a":1,"b":[1,2]}'
+    )
 
 
 def test_settings_stay_few():
     def leaves(model: type[BaseModel]) -> int:
         kinds = [item.annotation for item in model.model_fields.values()]
-        return sum(leaves(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else 1 for kind in kinds)
+        return sum(
+            leaves(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else 1
+            for kind in kinds
+        )
 
     assert leaves(Settings) <= 46
 

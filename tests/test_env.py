@@ -13,8 +13,9 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastmile.env import Job, Pool, env_id, register
-from lastmile.evaluation.rollout import jobs, rollout
+from lastmile.evaluation.closed_loop import roll_out, rollouts
+from lastmile.simulation.env import env_id, register
+from lastmile.simulation.pool import Pool, Rollout
 from lastmile.tasks import task_names
 from lastmile.tasks.task import digest
 
@@ -35,12 +36,14 @@ def test_every_task_is_registered_once():
     before = dict(gymnasium.registry)
     register()
     assert gymnasium.registry == before
-    assert [name for name in gymnasium.registry if name.startswith("lastmile/")] == [env_id(task) for task in task_names()]
+    assert [name for name in gymnasium.registry if name.startswith("lastmile/")] == [
+        env_id(task) for task in task_names()
+    ]
     assert env_id("colored_dots") == "lastmile/ColoredDots-v0"
 
 
 def test_made_by_its_id_alone_and_without_torch():
-    code = "import sys, gymnasium; gymnasium.make('lastmile.env:lastmile/ColoredDots-v0').reset(seed=1); sys.exit('torch' in sys.modules)"
+    code = "import sys, gymnasium; gymnasium.make('lastmile.simulation.env:lastmile/ColoredDots-v0').reset(seed=1); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -52,7 +55,9 @@ def test_a_seed_gives_one_course_of_events():
         assert np.array_equal(first[0], second[0]) and first[1:] == second[1:]
         if first[2]:
             break
-    worlds = [digest(env.unwrapped.world) for env in (one, one, two) if env.reset()]  # the next worlds are as reproducible
+    worlds = [
+        digest(env.unwrapped.world) for env in (one, one, two) if env.reset()
+    ]  # the next worlds are as reproducible
     assert worlds[0] == worlds[2] != worlds[1]
     assert digest(one.unwrapped.task.world((9, 5), "short")) not in worlds
 
@@ -80,17 +85,32 @@ def test_rewards_add_up_to_the_score_and_done_ends_the_episode():
         assert info["kind"] == "place" and not ended and not cut
     _, reward, ended, cut, info = env.step((done.x + 3, done.y + 3))
     assert ended and not cut and info["widget"] == "done" and not info["success"]
-    assert total + reward == pytest.approx(info["score"]) == pytest.approx(task.score(world, env.unwrapped.state).score)
+    assert (
+        total + reward
+        == pytest.approx(info["score"])
+        == pytest.approx(task.score(world, env.unwrapped.state).score)
+    )
     assert info["score"] > 0
 
 
 def test_an_episode_is_cut_off():
     env = make(max_steps=3)
     env.reset(seed=0)
-    assert [env.step((0, 0))[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
+    assert [env.step((0, 0))[2:4] for _ in range(3)] == [
+        (False, False),
+        (False, False),
+        (False, True),
+    ]
 
 
-@pytest.mark.parametrize("options, words", [({"difficulty": "hard"}, "'hard'"), ({"max_steps": 0}, "max_steps"), ({"look": None}, "check")])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"difficulty": "hard"}, "'hard'"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"look": None}, "check"),
+    ],
+)
 def test_impossible_options_are_refused(options, words):
     with pytest.raises((ValueError, AttributeError), match=words):
         make(**options)
@@ -115,7 +135,9 @@ def test_a_pool_returns_every_job_once(lengths, size):
         new = pool.refill()
         seen += [pool.rows[row].number for row in new]
         active = pool.active()
-        assert len(active) == min(size, len(lengths) - len(finished))  # no row waits while there is work
+        assert len(active) == min(
+            size, len(lengths) - len(finished)
+        )  # no row waits while there is work
         if not active:
             break
         for row in active:
@@ -131,17 +153,19 @@ def test_a_pool_needs_room():
         Pool([], 0)
 
 
-def played(policy, recorded, rows: int) -> list[Job]:
-    made = jobs(recorded.source, recorded, 1)
+def played(policy, recorded, rows: int) -> list[Rollout]:
+    made = rollouts(recorded.source, recorded, 1)
     for job in made:
         job.max_steps = 5
-    return rollout(policy, made, 1.0, seed=3, rows=rows)
+    return roll_out(policy, made, 1.0, seed=3, rows=rows)
 
 
 def test_a_rollout_does_not_depend_on_how_many_run_at_a_time(policy, recorded):
     one, three, eight = (played(policy, recorded, rows) for rows in (1, 3, 8))
     assert [job.number for job in one] == [0, 1, 2, 3]
-    assert [len(job.clicks) for job in one] == [5] * 4 and len({tuple(job.clicks) for job in one}) == 4
+    assert [len(job.steps) for job in one] == [5] * 4 and len(
+        {tuple(step.click for step in job.steps) for job in one}
+    ) == 4
     for first, second, third in zip(one, three, eight):
         assert first.clicks == second.clicks == third.clicks
         assert first.states == second.states == third.states
@@ -149,4 +173,4 @@ def test_a_rollout_does_not_depend_on_how_many_run_at_a_time(policy, recorded):
 
 def test_a_rollout_needs_a_temperature(policy, recorded):
     with pytest.raises(ValueError, match="temperature: expected more than 0"):
-        rollout(policy, [], 0.0)
+        roll_out(policy, [], 0.0)

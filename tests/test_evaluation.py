@@ -9,28 +9,34 @@ import pandas as pd
 import pytest
 import torch
 
-from lastmile import tokens
-from lastmile.annotator import click, make_annotator
 from lastmile.config import PolicySettings
-from lastmile.env import Job
-from lastmile.evaluation import recovery, rollout, skills, speed
+from lastmile.evaluation import closed_loop as rollout
+from lastmile.evaluation import recovery, skills
+from lastmile.performance import speed
 from lastmile.policy import parameter_count
 from lastmile.policy.head import bin_of, click_of
 from lastmile.policy.policy import initial
-from lastmile.probing import transfer
+from lastmile.probing import generalization as transfer
 from lastmile.probing.activations import sample
-from lastmile.probing.transfer import Sample
+from lastmile.probing.generalization import Sample
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
+from lastmile.simulation import tokens
+from lastmile.simulation.pool import Rollout
+from lastmile.simulation.tokens import TokenStore
+from lastmile.simulation.trajectory import Source, read, write
 from lastmile.tasks import get_task
+from lastmile.tasks.annotator import click, make_annotator
 from lastmile.tasks.task import RIGHT
-from lastmile.tokens import TokenStore
-from lastmile.trajectory import Source, read, write
 
 
 @pytest.fixture(scope="module")
 def measured(recorded):
-    clicks = {"itself": recorded.steps[["x", "y"]].to_numpy(), "ceiling": skills.ceiling(recorded), "floor": skills.floor(recorded)}
+    clicks = {
+        "itself": recorded.steps[["x", "y"]].to_numpy(),
+        "ceiling": skills.ceiling(recorded),
+        "floor": skills.floor(recorded),
+    }
     clicks["nowhere"] = np.zeros_like(clicks["itself"])
     return skills.measure(recorded, clicks)
 
@@ -40,7 +46,9 @@ def share(table, predictor: str, skill: str) -> float:
     return part["hits"].sum() / part["total"].sum()
 
 
-@pytest.mark.parametrize("skill", ["valid", "action", "button", "placement@10", "decision", "undo", "done", "look"])
+@pytest.mark.parametrize(
+    "skill", ["valid", "action", "button", "placement@10", "decision", "undo", "done", "look"]
+)
 def test_the_annotator_agrees_with_itself(measured, skill):
     assert share(measured, "itself", skill) == 1
     assert share(measured, "ceiling", skill) <= 1
@@ -51,7 +59,10 @@ def test_skills_are_ordered_as_they_must_be(measured):
         within = [share(measured, predictor, f"placement@{k}") for k in skills.RADII]
         assert within == sorted(within)
         assert share(measured, predictor, "valid") >= share(measured, predictor, "action")
-    assert share(measured, "ceiling", "action") > 0.8 and share(measured, "ceiling", "placement@5") > 0.7
+    assert (
+        share(measured, "ceiling", "action") > 0.8
+        and share(measured, "ceiling", "placement@5") > 0.7
+    )
     assert share(measured, "ceiling", "button") > share(measured, "floor", "button")
 
 
@@ -67,7 +78,9 @@ def test_a_click_on_nothing_is_right_in_nothing(measured):
 
 
 def test_steps_are_counted_by_episode(measured, recorded):
-    part = measured[measured["predictor"] == "itself"].pivot(index="skill", columns="episode", values="total")
+    part = measured[measured["predictor"] == "itself"].pivot(
+        index="skill", columns="episode", values="total"
+    )
     assert part.loc["valid"].tolist() == recorded.episodes["steps"].tolist()
     assert part.loc["done"].tolist() == [1] * len(recorded.episodes)
     placed = recorded.steps[(recorded.steps["kind"] == "place") & (recorded.steps["mistake"] == "")]
@@ -97,12 +110,21 @@ def test_predictions_are_teacher_forced(policy, token_file):
 
 def test_the_annotators_table_is_what_was_recorded(recorded):
     table = rollout.annotator_table(recorded)
-    assert np.allclose(table["score"], recorded.episodes["score"]) and table["success"].tolist() == recorded.episodes["success"].tolist()
-    assert table["steps"].tolist() == recorded.episodes["steps"].tolist() and table["finished"].all()
+    assert (
+        np.allclose(table["score"], recorded.episodes["score"])
+        and table["success"].tolist() == recorded.episodes["success"].tolist()
+    )
+    assert (
+        table["steps"].tolist() == recorded.episodes["steps"].tolist() and table["finished"].all()
+    )
     assert (table[list(KINDS)].sum(axis=1) == table["steps"]).all()
-    verdicts = recorded.steps.assign(verdict=recorded.steps["verdict"].astype(str)).groupby("episode")["verdict"]
+    verdicts = recorded.steps.assign(verdict=recorded.steps["verdict"].astype(str)).groupby(
+        "episode"
+    )["verdict"]
     assert table["placements"].tolist() == verdicts.agg(lambda v: (v != "").sum()).tolist()
-    assert table["mistakes"].tolist() == verdicts.agg(lambda v: (~v.isin(["", RIGHT])).sum()).tolist()
+    assert (
+        table["mistakes"].tolist() == verdicts.agg(lambda v: (~v.isin(["", RIGHT])).sum()).tolist()
+    )
     assert (table["left"] == 0)[table["success"]].all()
 
 
@@ -118,10 +140,14 @@ def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
     trajectories, found = cases
     task = get_task(trajectories.source.task)
     assert len(found) >= 6 and len({(c.episode, c.kind, c.delay) for c in found}) == len(found)
-    assert {c.delay for c in found} == ({0} if task.name == "object_exploration" else {0, 2})  # there the wrong choice is the last step but one
+    assert {c.delay for c in found} == (
+        {0} if task.name == "object_exploration" else {0, 2}
+    )  # there the wrong choice is the last step but one
     for case in found:
         standing = task.mistakes(case.world, case.wrong.state)
-        assert case.index in [m.index for m in standing] and not task.mistakes(case.world, case.right.state)
+        assert case.index in [m.index for m in standing] and not task.mistakes(
+            case.world, case.right.state
+        )
         assert recovery.stands(task, case.world, case.wrong.state, case.index, case.edit)
         assert not recovery.stands(task, case.world, case.right.state, case.index, case.edit)
         assert not case.wrong.state.done and not case.right.state.done
@@ -129,7 +155,9 @@ def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
             assert len(line.screens) == len(line.clicks) == min(4, case.step + 1 + case.delay)
         if case.delay == 0:
             assert np.array_equal(case.wrong.clicks[:-1], case.right.clicks[:-1])
-            assert np.array_equal(case.right.clicks[-1], trajectories.clicks(case.episode)[case.step])
+            assert np.array_equal(
+                case.right.clicks[-1], trajectories.clicks(case.episode)[case.step]
+            )
 
 
 def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
@@ -138,8 +166,11 @@ def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
     assert later or trajectories.source.task == "object_exploration"
     for case in later:
         replay = trajectories.open(case.episode)
-        states = [state for state, _, _ in replay.states()]
-        assert np.array_equal(case.right.screens[0], draw_small(replay.interface.screen(states[case.step - 1], replay.look)))
+        states = [step.before for step in replay.replay()]
+        assert np.array_equal(
+            case.right.screens[0],
+            draw_small(replay.interface.screen(states[case.step - 1], replay.look)),
+        )
         interface, state = replay.interface, states[case.step]
         for x, y in case.wrong.clicks[-3:].tolist():
             hit = interface.hit(state, x, y, replay.look)
@@ -151,16 +182,23 @@ def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
 def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases):
     trajectories, found = cases
     replay = trajectories.open(found[0].episode)
-    states = [state for state, _, _ in replay.states()]
+    states = [step.before for step in replay.replay()]
     assert found[0].delay == 0
-    assert np.array_equal(found[0].wrong.screens[-1], draw_small(replay.interface.screen(states[found[0].step], replay.look)))
+    assert np.array_equal(
+        found[0].wrong.screens[-1],
+        draw_small(replay.interface.screen(states[found[0].step], replay.look)),
+    )
 
 
 def test_the_oracle_repairs_every_injection(cases):
     trajectories, found = cases
     task = get_task(trajectories.source.task)
     for case in found:
-        rng, interface, state = np.random.default_rng(0), task.interface(case.world), case.wrong.state
+        rng, interface, state = (
+            np.random.default_rng(0),
+            task.interface(case.world),
+            case.wrong.state,
+        )
         annotator = make_annotator(task, case.world, interface, "oracle", rng)
         steps, repaired = 0, -1
         while not state.done and steps < 500:
@@ -197,8 +235,18 @@ def test_who_undoes_repairs_at_once(cases):
 
 @pytest.mark.parametrize("where", ["nothing", "done"])
 def test_who_does_nothing_repairs_nothing(cases, where):
-    table = recovery.measure(player(*((0, 0) if where == "nothing" else button(cases, "done"))), cases[0], 6, 3, 0.4, 0, delays=(0,))
-    assert not table["repaired"].any() and not table["undone"].any() and (table["after"] == -1).all()
+    table = recovery.measure(
+        player(*((0, 0) if where == "nothing" else button(cases, "done"))),
+        cases[0],
+        6,
+        3,
+        0.4,
+        0,
+        delays=(0,),
+    )
+    assert (
+        not table["repaired"].any() and not table["undone"].any() and (table["after"] == -1).all()
+    )
 
 
 def test_closed_loop_is_cut_off_and_counts(recorded):
@@ -206,17 +254,28 @@ def test_closed_loop_is_cut_off_and_counts(recorded):
     limit = int(2 * np.median(recorded.episodes["steps"]))
     assert table["episode"].tolist() == [0, 1, 2, 3]
     assert (table["steps"] == limit).all() and (table["invalid"] == limit).all()
-    assert not table["finished"].any() and not table["success"].any() and (table["score"] == 0).all()
+    assert (
+        not table["finished"].any() and not table["success"].any() and (table["score"] == 0).all()
+    )
 
 
 def test_probed_frames_are_whole_episodes_with_their_labels(policy, token_file, recorded):
     store, ends = TokenStore(token_file), recorded.starts
     inputs = sample(policy, store, recorded, int(ends[1]) + 1)
-    assert len(inputs.episode) == ends[2] and all(len(values) == ends[2] for values in inputs.features.values())
+    assert len(inputs.episode) == ends[2] and all(
+        len(values) == ends[2] for values in inputs.features.values()
+    )
     kinds = recorded.steps["kind"].tolist()
-    expected = [len(KINDS) if step == 0 else KINDS.index(kinds[i - 1]) for i, step in enumerate(recorded.steps["step"][: ends[2]])]
+    expected = [
+        len(KINDS) if step == 0 else KINDS.index(kinds[i - 1])
+        for i, step in enumerate(recorded.steps["step"][: ends[2]])
+    ]
     assert inputs.last_action.tolist() == expected
-    layers = [name for name in inputs.features if name not in ("screen", "metadata") and not name.startswith("random:")]
+    layers = [
+        name
+        for name in inputs.features
+        if name not in ("screen", "metadata") and not name.startswith("random:")
+    ]
     assert layers and all(f"random:{name}" in inputs.features for name in layers)
     assert len(sample(policy, store, recorded, 10**6).episode) == store.frames
 
@@ -231,14 +290,22 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("kind", [{}, {"context": "patch"}, {"encoder": "vit", "context": "patch", "head": "bins"}])
+@pytest.mark.parametrize(
+    "kind", [{}, {"context": "patch"}, {"encoder": "vit", "context": "patch", "head": "bins"}]
+)
 def test_a_rollout_does_not_depend_on_the_batch(recorded, kind):
     """Neither on its size nor on which episodes are played in which process."""
     policy = initial(PolicySettings(size="xs", window=3, **kind), 0)
 
     def play(chosen: list[int], rows: int) -> dict[int, list]:
-        made = [Job(i, "colored_dots", recorded.source.world(i), recorded.source.look(i), 6 + i) for i in chosen]
-        return {job.number: job.clicks for job in rollout.rollout(policy, made, 1.0, rows=rows)}
+        made = [
+            Rollout(i, "colored_dots", recorded.source.world(i), recorded.source.look(i), 6 + i)
+            for i in chosen
+        ]
+        return {
+            job.number: [s.click for s in job.steps]
+            for job in rollout.roll_out(policy, made, 1.0, rows=rows)
+        }
 
     everything = play(list(range(5)), 32)
     assert sum(map(len, everything.values())) > 20  # some press Done before they are cut off
@@ -248,7 +315,15 @@ def test_a_rollout_does_not_depend_on_the_batch(recorded, kind):
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("kind", [{}, {"context": "patch"}, {"encoder": "vit"}, {"encoder": "vit", "context": "patch", "head": "bins"}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"context": "patch"},
+        {"encoder": "vit"},
+        {"encoder": "vit", "context": "patch", "head": "bins"},
+    ],
+)
 def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
     """What the policy computes for a rollout, not only the click: rounding cannot tell where in a group it stands, nor beside whom."""
     policy, rng = initial(PolicySettings(size="xs", window=3, **kind), 0), np.random.default_rng(0)
@@ -271,7 +346,9 @@ def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
 @pytest.mark.parametrize("head", ["pointer", "bins"])
 def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head):
     policy = initial(PolicySettings(size="xs", window=2, head=head), 0)
-    screens = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 126, 168, 3), dtype=np.uint8))
+    screens = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 255, (3, 126, 168, 3), dtype=np.uint8)
+    )
     frames = policy.encode(screens, torch.tensor([[-1, -1], [100, 80], [447, 335]]))
     context = torch.randn(3, frames.vectors.shape[1], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -280,11 +357,24 @@ def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head):
         x, y, width, height = 90, 70, 31, 23
         part = policy.head.chance(context, frames.cells, frames.patches, (x, y, width, height))
         clicks = [(u, v) for u in range(x, x + width) for v in range(y, y + height)]
-        bins = {tuple(bin_of(torch.tensor(c)).tolist()) if head == "pointer" else (c[0] // 4, c[1] // 4): c for c in clicks}
-        said = {b: click_of(torch.tensor(b)).tolist() if head == "pointer" else [b[0] * 4 + 2, b[1] * 4 + 2] for b in bins}
+        bins = {
+            tuple(bin_of(torch.tensor(c)).tolist())
+            if head == "pointer"
+            else (c[0] // 4, c[1] // 4): c
+            for c in clicks
+        }
+        said = {
+            b: click_of(torch.tensor(b)).tolist()
+            if head == "pointer"
+            else [b[0] * 4 + 2, b[1] * 4 + 2]
+            for b in bins
+        }
         inside = [c for c in said.values() if x <= c[0] < x + width and y <= c[1] < y + height]
         for row in range(3):
-            of_row = [value[row : row + 1].expand(len(inside), *value.shape[1:]) for value in (context, frames.cells, frames.patches)]
+            of_row = [
+                value[row : row + 1].expand(len(inside), *value.shape[1:])
+                for value in (context, frames.cells, frames.patches)
+            ]
             summed = (-policy.head.loss(*of_row, torch.tensor(inside))).exp().sum()
             assert part[row].item() == pytest.approx(summed.item(), rel=1e-3, abs=1e-7)
 
@@ -304,14 +394,27 @@ def test_a_shared_direction_is_found_and_a_foreign_one_is_not():
     one, other = np.zeros(8), np.zeros(8)
     one[:2], other[6] = 2.0, 3.0
     samples = [planted("a", one, 0), planted("b", one, 1), planted("c", other, 2)]
-    found = pd.DataFrame(transfer._accuracies(samples)).groupby(["source", "target"])[["score", "total"]].sum()
+    found = (
+        pd.DataFrame(transfer._accuracies(samples))
+        .groupby(["source", "target"])[["score", "total"]]
+        .sum()
+    )
     share = found["score"] / found["total"]
-    assert share["a", "b"] > 0.8 and share["b", "a"] > 0.8 and share["c", "c"] > 0.8 and 0.3 < share["a", "c"] < 0.7
+    assert (
+        share["a", "b"] > 0.8
+        and share["b", "a"] > 0.8
+        and share["c", "c"] > 0.8
+        and 0.3 < share["a", "c"] < 0.7
+    )
     cosines = pd.DataFrame(transfer._cosines(samples, 0)).set_index(["source", "target"])
     near, far = cosines.loc[("a", "b")], cosines.loc[("a", "c")]
-    assert near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
+    assert (
+        near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
+    )
     assert transfer.shared_direction(samples[0], samples) @ one > 0
-    assert np.linalg.norm(transfer.shared_direction(samples[0], samples)) == pytest.approx(np.linalg.norm(samples[0].direction), rel=1e-5)
+    assert np.linalg.norm(transfer.shared_direction(samples[0], samples)) == pytest.approx(
+        np.linalg.norm(samples[0].direction), rel=1e-5
+    )
 
 
 def test_mistakes_across_tasks_are_measured_in_one_table(policy, tmp_path):
@@ -323,19 +426,32 @@ def test_mistakes_across_tasks_are_measured_in_one_table(policy, tmp_path):
         stores.append(TokenStore(tmp_path / f"{task}.tokens"))
     table = transfer.measure(policy, stores, recordings, 10**6)
     assert set(table["measure"]) == {"accuracy", "cosine", "undo:shared", "undo:random"}
-    moved = table[table["measure"].str.startswith("undo")].pivot_table(index=["target", "episode"], columns=["measure", "strength"], values="score")
-    assert np.allclose(moved["undo:shared"][0.0], moved["undo:random"][0.0], atol=1e-5) and (moved > 0).all().all()
+    moved = table[table["measure"].str.startswith("undo")].pivot_table(
+        index=["target", "episode"], columns=["measure", "strength"], values="score"
+    )
+    assert (
+        np.allclose(moved["undo:shared"][0.0], moved["undo:random"][0.0], atol=1e-5)
+        and (moved > 0).all().all()
+    )
     assert not np.allclose(moved["undo:shared"][4.0], moved["undo:shared"][0.0])
     tested = table[(table["measure"] == "accuracy") & (table["target"] == "limb_tracking")]
-    assert set(tested["source"]) == {"cell_lineage", "limb_tracking", "others"} and (tested["score"] <= tested["total"]).all()
+    assert (
+        set(tested["source"]) == {"cell_lineage", "limb_tracking", "others"}
+        and (tested["score"] <= tested["total"]).all()
+    )
     with pytest.raises(ValueError, match="fewer than two tasks"):
         transfer.measure(policy, stores[:1], recordings[:1], 10**6)
 
 
 def test_the_table_of_sizes():
-    variants = [{"size": "xs"}, {"size": "xs", "encoder": "vit", "context": "patch", "head": "bins"}]
+    variants = [
+        {"size": "xs"},
+        {"size": "xs", "encoder": "vit", "context": "patch", "head": "bins"},
+    ]
     table = speed.size_table(0.0, variants)
-    assert [row["variant"] for row in table["rows"]] == variants and all(row["train_frames_per_s"] > 0 for row in table["rows"])
+    assert [row["variant"] for row in table["rows"]] == variants and all(
+        row["train_frames_per_s"] > 0 for row in table["rows"]
+    )
     assert table["rows"][0]["parameters"] == parameter_count(PolicySettings(size="xs"))
     page = speed.sizes_page(table)
     assert "| xs | conv | frame | pointer | 0." in page and "| xs | vit | patch | bins | 0." in page

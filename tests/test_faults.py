@@ -20,33 +20,65 @@ import pytest
 import yaml
 
 from conftest import SETTINGS
-from lastmile import files, workplace
-from lastmile.studies import emergence
-from lastmile.verify import is_manifest, verify
+from lastmile.pipeline import lock as workplace
+from lastmile.provenance.verify import is_manifest, verify
+from lastmile.storage import files
+from lastmile.studies.emergence import study as emergence
 
 pytestmark = pytest.mark.xdist_group("faults")
 STUDY = {
-    "name": "fault", "tasks": ["colored_dots"], "episodes": {"train": 8, "validation": 2, "test": 4, "shared_test": 2}, "training": {"frames": 3000},
-    "scaling": {"sizes": ["xs"], "episodes": []}, "transfer": {"held_out": []},
-}  # fmt: skip
+    "name": "fault",
+    "tasks": ["colored_dots"],
+    "episodes": {"train": 8, "validation": 2, "test": 4, "shared_test": 2},
+    "training": {"frames": 3000},
+    "scaling": {"sizes": ["xs"], "episodes": []},
+    "transfer": {"held_out": []},
+}
 POLICY = "results/fault/models/colored_dots/seed0/policy.safetensors"
 PATIENCE = 600
 
 
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != workplace.PARENT}
-    return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(folder / "src"), *kept.get("PYTHONPATH", "").split(os.pathsep)])}
+    return {
+        **kept,
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(
+            [str(folder / "src"), *kept.get("PYTHONPATH", "").split(os.pathsep)]
+        ),
+    }
 
 
-in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds its victims in /proc")
+in_proc = pytest.mark.skipif(
+    not Path("/proc/self/cmdline").exists(), reason="finds its victims in /proc"
+)
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """Snakemake on the small study, in a session of its own."""
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "workflow/presets/smoke.yaml", "study.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        *arguments,
+        "--configfile",
+        "workflow/presets/smoke.yaml",
+        "study.yaml",
+    ]
     with open(folder / "said.txt", "wb") as said:
-        return subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(folder),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def finish(folder: Path, *targets: str) -> str:
@@ -65,7 +97,9 @@ def jobs(folder: Path, verb: str) -> list[int]:
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[1:4] == [b"-m", b"lastmile", verb.encode()] and os.readlink(entry / "cwd") == str(folder):
+                if words[1:4] == [b"-m", b"lastmile", verb.encode()] and os.readlink(
+                    entry / "cwd"
+                ) == str(folder):
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -83,7 +117,9 @@ def when(condition: Callable, process: subprocess.Popen) -> object:
     raise AssertionError("waited in vain")
 
 
-def kill_job(folder: Path, target: str, verb: str, ready: Callable[[], object] = lambda: True) -> None:
+def kill_job(
+    folder: Path, target: str, verb: str, ready: Callable[[], object] = lambda: True
+) -> None:
     """Start the study, SIGKILL the first job with this verb, and see Snakemake end with a failure."""
     process = start(folder, target)
     found = when(lambda: ready() and jobs(folder, verb), process)
@@ -93,17 +129,25 @@ def kill_job(folder: Path, target: str, verb: str, ready: Callable[[], object] =
 
 def progress(folder: Path) -> int:
     """Lines of progress of the training."""
-    return sum(path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/progress.jsonl"))
+    return sum(
+        path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/progress.jsonl")
+    )
 
 
-MEASURED = re.compile(r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling|heads)[^/]*\.\w+$")
+MEASURED = re.compile(
+    r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling|heads)[^/]*\.\w+$"
+)
 """What tells times: logs and benchmarks, the report, the table of trainings, and what has frames per second among its numbers."""
 
 
 def results(folder: Path) -> dict[str, bytes]:
     """All that must be alike."""
     root = folder / "results" / "fault"
-    names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file() and not is_manifest(path)}
+    names = {
+        path.relative_to(root).as_posix(): path
+        for path in root.rglob("*")
+        if path.is_file() and not is_manifest(path)
+    }
     return {name: path.read_bytes() for name, path in names.items() if not MEASURED.search(name)}
 
 
@@ -153,7 +197,9 @@ def kill_on_the_way(folder: Path, target: str) -> None:
     deadline = time.monotonic() + 60
     while any(files.alive(job) for job in trained) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert trained and not any(files.alive(job) for job in trained), "the training outlived its Snakemake"
+    assert trained and not any(files.alive(job) for job in trained), (
+        "the training outlived its Snakemake"
+    )
     assert list((folder / ".snakemake" / "locks").iterdir()), "Snakemake has left its lock"
 
     before = progress(folder)
@@ -167,7 +213,15 @@ def test_kills(root, undisturbed, tmp_path):
     kill_on_the_way(folder, POLICY)
     assert "rule record" not in finish(folder, POLICY), "what was done is done again"
     alike(folder, results(undisturbed))
-    assert "going on after step" in next(path for path in (folder / "results" / "fault" / "logs" / "train").rglob("colored_dots.seed0.log")).read_text()
+    assert (
+        "going on after step"
+        in next(
+            path
+            for path in (folder / "results" / "fault" / "logs" / "train").rglob(
+                "colored_dots.seed0.log"
+            )
+        ).read_text()
+    )
 
 
 @in_proc
@@ -188,14 +242,34 @@ def test_a_second_snakemake_is_told_of_the_first(undisturbed):
         path.unlink()
     process = start(undisturbed, "trajectories")
     stopped = when(lambda: jobs(undisturbed, "trajectories"), process)
-    second = [sys.executable, "-m", "snakemake", "--cores", "1", "trajectories", "--configfile", "workflow/presets/smoke.yaml", "study.yaml"]
-    given = {"cwd": undisturbed, "env": environment(undisturbed), "capture_output": True, "text": True}
-    os.kill(stopped[0], signal.SIGSTOP)  # so that the first one does not end before the second one asks
+    second = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        "trajectories",
+        "--configfile",
+        "workflow/presets/smoke.yaml",
+        "study.yaml",
+    ]
+    given = {
+        "cwd": undisturbed,
+        "env": environment(undisturbed),
+        "capture_output": True,
+        "text": True,
+    }
+    os.kill(
+        stopped[0], signal.SIGSTOP
+    )  # so that the first one does not end before the second one asks
     try:
         done = subprocess.run(second, **given)
         assert done.returncode != 0 and "no other Snakemake process" in done.stderr
         done = subprocess.run([*second, "--nolock"], **given)
-        assert done.returncode != 0 and re.search(rf"another Snakemake \(process {process.pid} on .*\) works in", done.stdout + done.stderr)
+        assert done.returncode != 0 and re.search(
+            rf"another Snakemake \(process {process.pid} on .*\) works in",
+            done.stdout + done.stderr,
+        )
         assert "Traceback" not in done.stderr
     finally:
         os.kill(stopped[0], signal.SIGCONT)
@@ -204,7 +278,11 @@ def test_a_second_snakemake_is_told_of_the_first(undisturbed):
 
 def lose_power(folder: Path) -> None:
     """Cut every file short, or to nothing: results, manifests, checkpoints, snapshots."""
-    found = [path for path in sorted((folder / "results" / "fault").rglob("*")) if path.is_file() and not set(path.parts) & {"logs", "benchmarks"}]
+    found = [
+        path
+        for path in sorted((folder / "results" / "fault").rglob("*"))
+        if path.is_file() and not set(path.parts) & {"logs", "benchmarks"}
+    ]
     for number, path in enumerate(found):
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2] if number % 2 else b"")
@@ -228,7 +306,9 @@ def test_loss_of_power(undisturbed):
     assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
     alike(undisturbed, before)
     change(undisturbed, "train.tokens", "policy.safetensors")
-    assert finish(undisturbed, POLICY).count("was changed after it was made; it was taken away") == 2
+    assert (
+        finish(undisturbed, POLICY).count("was changed after it was made; it was taken away") == 2
+    )
     alike(undisturbed, before)
 
 
@@ -239,7 +319,12 @@ def test_loss_of_power_to_the_end(whole):
     finish(whole, "all")
     alike(whole, before)
     change(whole, "test.tokens", "skills.parquet", "emergence.csv")
-    assert finish(whole, "all", "trajectories").count("was changed after it was made; it was taken away") == 3
+    assert (
+        finish(whole, "all", "trajectories").count(
+            "was changed after it was made; it was taken away"
+        )
+        == 3
+    )
     assert [name for name, content in results(whole).items() if content != before[name]] == []
 
 
@@ -263,7 +348,13 @@ def small_disk(tmp_path):
     """A folder on a disk of a few pages. Without the right to mount one: None."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and shutil.which("mount") and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder], capture_output=True)
+    mounted = (
+        os.geteuid() == 0
+        and shutil.which("mount")
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder], capture_output=True
+        )
+    )
     if not mounted or mounted.returncode:
         yield None
     else:
@@ -284,15 +375,40 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
     policy = next(root.rglob("policy.safetensors")).parent
     out = small_disk or tmp_path / "limited"
     out.mkdir(exist_ok=True)
-    emergence.table(evaluations["emergence"], SETTINGS).to_csv(tmp_path / "emergence.csv", index=False)
+    emergence.table(evaluations["emergence"], SETTINGS).to_csv(
+        tmp_path / "emergence.csv", index=False
+    )
     arguments = {
         "trajectories": ["--spec", SPEC, "--out", out / "x.parquet"],
         "tokens": ["--trajectories", steps, "--out", out / "x.tokens"],
-        "train": ["--spec", TRAIN, "--tokens", tokens.with_name("train.tokens"), "--validation", tokens, "--runs", out / "runs", "--out", out / "policy"],
-        "skills": ["--spec", json.dumps({**ABOUT, "episodes": 2, "every": 1}), "--policy", policy, "--trajectories", steps, "--tokens", tokens, "--out", out / "s.parquet",
-                   "--losses", out / "losses.parquet"],
+        "train": [
+            "--spec",
+            TRAIN,
+            "--tokens",
+            tokens.with_name("train.tokens"),
+            "--validation",
+            tokens,
+            "--runs",
+            out / "runs",
+            "--out",
+            out / "policy",
+        ],
+        "skills": [
+            "--spec",
+            json.dumps({**ABOUT, "episodes": 2, "every": 1}),
+            "--policy",
+            policy,
+            "--trajectories",
+            steps,
+            "--tokens",
+            tokens,
+            "--out",
+            out / "s.parquet",
+            "--losses",
+            out / "losses.parquet",
+        ],
         "figure": ["emergence", "--table", tmp_path / "emergence.csv", "--out", out / "emergence"],
-    }[verb]  # fmt: skip
+    }[verb]
     command = [sys.executable, "-m", "lastmile", verb, *map(str, arguments)]
     if small_disk:
         (out / "others").write_bytes(bytes(8192))  # nearly full
@@ -300,8 +416,16 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
         command = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", *command]
     done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    assert re.search(r"^error: .*(No space left|too large|os error|write)", done.stderr, re.MULTILINE), done.stderr
-    kept = {"others", "spec.json", ".lock", "progress.jsonl", "s.parquet"}  # of two tables the first may be there, whole
+    assert re.search(
+        r"^error: .*(No space left|too large|os error|write)", done.stderr, re.MULTILINE
+    ), done.stderr
+    kept = {
+        "others",
+        "spec.json",
+        ".lock",
+        "progress.jsonl",
+        "s.parquet",
+    }  # of two tables the first may be there, whole
     assert [path for path in out.rglob("*") if path.is_file() and path.name not in kept] == []
     if small_disk:
         subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)

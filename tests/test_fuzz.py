@@ -20,17 +20,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastmile import config, parquet, provenance, seal, trajectory
+from lastmile import config, provenance
 from lastmile.policy import Policy, PolicyError
-from lastmile.tokens import TokenError, TokenStore
-from lastmile.verify import ManifestError, read_manifest
+from lastmile.provenance.verify import ManifestError, read_manifest
+from lastmile.simulation import trajectory
+from lastmile.simulation.tokens import TokenError, TokenStore
+from lastmile.storage import parquet, seal
 
 FILES = int(os.environ.get("LASTMILE_FUZZ", 600))
 SLACK = 32 << 20
 """Bytes by which memory may grow beyond twice the file: what allocators and libraries keep for themselves."""
 CHUNK = 4 << 20
 """Bytes of the largest chunk of screens."""
-NUMBERS = [0, 1, 2**7 - 1, 2**8 - 1, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1]
+NUMBERS = [
+    0,
+    1,
+    2**7 - 1,
+    2**8 - 1,
+    2**15 - 1,
+    2**16 - 1,
+    2**31 - 1,
+    2**32 - 1,
+    2**62,
+    2**63 - 1,
+    2**64 - 1,
+]
 
 
 class Reader(NamedTuple):
@@ -55,7 +69,11 @@ def mutations() -> st.SearchStrategy:
         st.tuples(st.just("end"), place, st.just(0)),
         st.tuples(st.just("insert"), place, st.binary(min_size=1, max_size=40)),
         st.tuples(st.just("repeat"), place, st.integers(1, 2000)),
-        st.tuples(st.just("number"), place, st.tuples(st.sampled_from("<IiQq"[1:]), st.sampled_from(NUMBERS))),
+        st.tuples(
+            st.just("number"),
+            place,
+            st.tuples(st.sampled_from("<IiQq"[1:]), st.sampled_from(NUMBERS)),
+        ),
         st.tuples(st.just("digit"), place, st.sampled_from("0123456789e-.[]{}*&:")),
     )
     return st.lists(change, min_size=1, max_size=4)
@@ -82,7 +100,9 @@ def mutate(whole: bytes, changes: list) -> bytes:
             packed = struct.pack("<Q", number)[: 4 if form in "Ii" else 8]
             data[at : at + len(packed)] = packed
         elif what == "digit":
-            place = next((i for i in range(at, min(len(data), at + 200)) if chr(data[i]).isdigit()), at)
+            place = next(
+                (i for i in range(at, min(len(data), at + 200)) if chr(data[i]).isdigit()), at
+            )
             data[place : place + 1] = value.encode()
     return bytes(data)
 
@@ -100,7 +120,9 @@ def reseal(data: bytes, end: int, path: Path) -> bytes:
 
 def status(name: str) -> int:
     """Bytes of this process's memory, from the kernel."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -138,8 +160,15 @@ def attempt(reader: Reader, folder: Path, data: bytes) -> Any:
 def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, Reader]:
     folder = tmp_path_factory.mktemp("whole")
     policy.save(folder)
-    parquet.write(pd.DataFrame({"task": ["a", "b"] * 50, "value": np.arange(100) / 7, "hits": np.arange(100)}), folder / "table.parquet")
-    provenance.write_manifests("tokens", {}, provenance.code_label("files"), [], [folder / "table.parquet"])
+    parquet.write(
+        pd.DataFrame(
+            {"task": ["a", "b"] * 50, "value": np.arange(100) / 7, "hits": np.arange(100)}
+        ),
+        folder / "table.parquet",
+    )
+    provenance.write_manifests(
+        "tokens", {}, provenance.code_label("files"), [], [folder / "table.parquet"]
+    )
     shutil.copy(token_file, folder / "test.tokens")
     for part in (recorded.path, trajectory.episodes_path(recorded.path)):
         shutil.copy(part, folder / part.name)
@@ -150,7 +179,14 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
 
     def screens(path: Path) -> tuple:
         store = TokenStore(path / "test.tokens")
-        return store.clicks, store.starts, store.phase, store.position, store.open_mistakes, [store.screens(at, at + 1) for at in range(0, store.frames, 50)]
+        return (
+            store.clicks,
+            store.starts,
+            store.phase,
+            store.position,
+            store.open_mistakes,
+            [store.screens(at, at + 1) for at in range(0, store.frames, 50)],
+        )
 
     def alike(one: Any, other: Any) -> bool:
         return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -163,30 +199,81 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
 
     begin = TokenStore(folder / "test.tokens")._blobs
     return {
-        "settings": Reader({}, "config.yaml", lambda f: config.load(f / "config.yaml"), config.ConfigError, lambda a, b: isinstance(a, config.Settings)),
+        "settings": Reader(
+            {},
+            "config.yaml",
+            lambda f: config.load(f / "config.yaml"),
+            config.ConfigError,
+            lambda a, b: isinstance(a, config.Settings),
+        ),
         "steps": Reader(
-            recording, "test.parquet", lambda f: trajectory.read(f / "test.parquet"), trajectory.TrajectoryError,
-            lambda a, b: a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes), everything,
+            recording,
+            "test.parquet",
+            lambda f: trajectory.read(f / "test.parquet"),
+            trajectory.TrajectoryError,
+            lambda a, b: (
+                a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes)
+            ),
+            everything,
         ),
         "episodes": Reader(
-            recording, "test.episodes.parquet", lambda f: trajectory.read(f / "test.parquet"), trajectory.TrajectoryError,
-            lambda a, b: a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes), everything,
+            recording,
+            "test.episodes.parquet",
+            lambda f: trajectory.read(f / "test.parquet"),
+            trajectory.TrajectoryError,
+            lambda a, b: (
+                a.source == b.source and a.steps.equals(b.steps) and a.episodes.equals(b.episodes)
+            ),
+            everything,
         ),
-        "table": Reader({}, "table.parquet", lambda f: parquet.frame(f / "table.parquet"), parquet.TableError, pd.DataFrame.equals, everything),
+        "table": Reader(
+            {},
+            "table.parquet",
+            lambda f: parquet.frame(f / "table.parquet"),
+            parquet.TableError,
+            pd.DataFrame.equals,
+            everything,
+        ),
         "tokens": Reader({}, "test.tokens", screens, TokenError, alike, of_tokens),
         "policy": Reader(
-            weights, "policy.safetensors", Policy.load, PolicyError,
-            lambda a, b: a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values()), everything,
+            weights,
+            "policy.safetensors",
+            Policy.load,
+            PolicyError,
+            lambda a, b: (
+                a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values())
+            ),
+            everything,
         ),
         "policy settings": Reader(
-            weights, "config.json", Policy.load, PolicyError,
-            lambda a, b: a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values()),
+            weights,
+            "config.json",
+            Policy.load,
+            PolicyError,
+            lambda a, b: (
+                a.config() == b.config() and alike(a.state_dict().values(), b.state_dict().values())
+            ),
         ),
-        "manifest": Reader({}, "table.parquet.manifest.json", lambda f: read_manifest(f / "table.parquet.manifest.json"), ManifestError, dict.__eq__),
-    } | {"whole": whole}  # fmt: skip
+        "manifest": Reader(
+            {},
+            "table.parquet.manifest.json",
+            lambda f: read_manifest(f / "table.parquet.manifest.json"),
+            ManifestError,
+            dict.__eq__,
+        ),
+    } | {"whole": whole}
 
 
-KINDS = ("settings", "steps", "episodes", "table", "tokens", "policy", "policy settings", "manifest")
+KINDS = (
+    "settings",
+    "steps",
+    "episodes",
+    "table",
+    "tokens",
+    "policy",
+    "policy settings",
+    "manifest",
+)
 FORGED = ("steps", "episodes", "table", "tokens", "policy")
 
 
@@ -197,7 +284,13 @@ def run(readers, kind: str, forged: bool, count: int, folder: Path) -> None:
     (folder / reader.mutated).write_bytes(whole[reader.mutated])
     wanted = reader.read(folder)
 
-    @settings(max_examples=count, database=None, deadline=None, derandomize=FILES < 10_000, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        derandomize=FILES < 10_000,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(mutations())
     def each(changes):
         data = mutate(whole[reader.mutated], changes)
@@ -224,11 +317,21 @@ def test_mutated_files_with_a_forged_seal(readers, kind, tmp_path):
 
 
 def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
-    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+    )
     path = tmp_path / "config.yaml"
-    for text, words in ((laughs, "an alias"), ("[" * 20_000, "not valid YAML"), ("seed: 1\nseed: 2\n", "'seed' is given twice"), ("x" * 2_000_000, "larger than")):
+    for text, words in (
+        (laughs, "an alias"),
+        ("[" * 20_000, "not valid YAML"),
+        ("seed: 1\nseed: 2\n", "'seed' is given twice"),
+        ("x" * 2_000_000, "larger than"),
+    ):
         path.write_text(text)
-        with memory_bounded(2 * len(text) + SLACK), pytest.raises(config.ConfigError, match=f"config.yaml: .*{words}"):
+        with (
+            memory_bounded(2 * len(text) + SLACK),
+            pytest.raises(config.ConfigError, match=f"config.yaml: .*{words}"),
+        ):
             config.load(path)
 
 
@@ -237,11 +340,20 @@ def test_sizes_that_are_only_stated(readers, tmp_path):
     whole = readers["whole"]
     values = json.loads(whole["config.json"])
     (tmp_path / "policy.safetensors").write_bytes(whole["policy.safetensors"])
-    for change in ({"settings": {**values["settings"], "size": "l", "window": 512}}, {"screen": [14_000_000, 14_000_000]}):
+    for change in (
+        {"settings": {**values["settings"], "size": "l", "window": 512}},
+        {"screen": [14_000_000, 14_000_000]},
+    ):
         (tmp_path / "config.json").write_text(json.dumps({**values, **change}))
-        with memory_bounded(2 * len(whole["policy.safetensors"]) + SLACK), pytest.raises(PolicyError):
+        with (
+            memory_bounded(2 * len(whole["policy.safetensors"]) + SLACK),
+            pytest.raises(PolicyError),
+        ):
             Policy.load(tmp_path)
-    for name, read, error in (("test.tokens", TokenStore, TokenError), ("policy.safetensors", Policy.load, PolicyError)):
+    for name, read, error in (
+        ("test.tokens", TokenStore, TokenError),
+        ("policy.safetensors", Policy.load, PolicyError),
+    ):
         (tmp_path / "config.json").write_bytes(whole["config.json"])
         for length in (2**63, 2**40, 2**31, len(whole[name])):
             (tmp_path / name).write_bytes(struct.pack("<Q", length) + whole[name][8:])
@@ -256,6 +368,19 @@ def test_nothing_is_loaded_that_could_be_a_program(root):
             place = f"{path.name}:{number}"
             assert "torch.load(" not in line or "weights_only=True" in line, place
             assert "yaml.load(" not in line or "PlainYaml" in line, place
-            for word in ("import pickle", "read_pickle", "to_pickle", "allow_pickle=True", "joblib", "import shelve", "import marshal", "eval(", "exec(", "load_from_checkpoint"):
-                assert word not in line.replace(".eval()", "").replace(".train().eval(", ""), f"{place}: {word}"
+            for word in (
+                "import pickle",
+                "read_pickle",
+                "to_pickle",
+                "allow_pickle=True",
+                "joblib",
+                "import shelve",
+                "import marshal",
+                "eval(",
+                "exec(",
+                "load_from_checkpoint",
+            ):
+                assert word not in line.replace(".eval()", "").replace(".train().eval(", ""), (
+                    f"{place}: {word}"
+                )
     assert issubclass(config.PlainYaml, __import__("yaml").SafeLoader)

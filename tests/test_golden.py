@@ -18,4 +18,6 @@ def test_every_task_has_its_digests():
 
 @pytest.mark.parametrize("task", sorted(GOLDEN))
 def test_episodes_are_the_same_on_every_machine(task):
-    assert of_task(task) == GOLDEN[task], "if the change of the task is meant: python tests/golden.py"
+    assert of_task(task) == GOLDEN[task], (
+        "if the change of the task is meant: python tests/golden.py"
+    )

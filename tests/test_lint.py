@@ -20,8 +20,14 @@ NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 
 def test_snakemake_has_nothing_else_to_say(root):
-    done = subprocess.run([sys.executable, "-m", "snakemake", "--lint"], cwd=root, capture_output=True, text=True)
-    found = {re.sub(r" in line \d+", "", line.strip()[2:].rstrip(":.").rstrip(":.")) for line in (done.stdout + done.stderr).splitlines() if line.startswith("    * ")}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=root, capture_output=True, text=True
+    )
+    found = {
+        re.sub(r" in line \d+", "", line.strip()[2:].rstrip(":.").rstrip(":."))
+        for line in (done.stdout + done.stderr).splitlines()
+        if line.startswith("    * ")
+    }
     assert found and found <= ALLOWED.keys(), found - ALLOWED.keys()
 
 
@@ -35,15 +41,34 @@ def test_conda_and_pip_ask_for_the_same(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     environment = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     conda = dict(bounds(item) for item in environment if isinstance(item, str))
-    pip = dict(bounds(item) for item in next(item["pip"] for item in environment if isinstance(item, dict)) if not item.startswith("-"))
+    pip = dict(
+        bounds(item)
+        for item in next(item["pip"] for item in environment if isinstance(item, dict))
+        if not item.startswith("-")
+    )
     wanted = dict(bounds(item) for item in project["dependencies"])
-    given = {name: version for name, version in {**conda, **pip}.items() if name not in ("python", "pip")}
-    assert {NAMES.get(name, name) if name not in pip else name: version for name, version in wanted.items()} == given
+    given = {
+        name: version for name, version in {**conda, **pip}.items() if name not in ("python", "pip")
+    }
+    assert {
+        NAMES.get(name, name) if name not in pip else name: version
+        for name, version in wanted.items()
+    } == given
     assert conda["python"].startswith(project["requires-python"])
 
 
 def test_what_is_no_source_is_installed_too(root):
     """Files beside the sources are in the wheel only if pyproject.toml says so."""
-    found = [path.relative_to(root / "src" / "lastmile") for path in (root / "src" / "lastmile").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
-    data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["lastmile"]
-    assert [path for path in found if not any(path.match(pattern) and len(path.parts) == 1 for pattern in data)] == []
+    found = [
+        path.relative_to(root / "src" / "lastmile")
+        for path in (root / "src" / "lastmile").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
+    data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]["lastmile"]
+    assert [
+        path
+        for path in found
+        if not any(path.match(pattern) and len(path.parts) == 1 for pattern in data)
+    ] == []

@@ -19,7 +19,7 @@ from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
 from lastmile.policy.policy import initial, worth_encoding
-from lastmile.policy.tensors import write_tensors
+from lastmile.policy.weights import write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
 HEADS = ("pointer", "bins")
@@ -27,10 +27,18 @@ KINDS = [(e, c, h) for e in ("conv", "vit") for c in ("frame", "patch") for h in
 """Encoder, context and head."""
 
 
-def make(head: str = "pointer", window: int = 4, seed: int = 0, encoder: str = "conv", context: str = "frame") -> Policy:
+def make(
+    head: str = "pointer",
+    window: int = 4,
+    seed: int = 0,
+    encoder: str = "conv",
+    context: str = "frame",
+) -> Policy:
     """A tiny policy whose weights are all random, so that every path matters."""
     torch.manual_seed(seed)
-    policy = Policy(PolicySettings(size="xs", head=head, window=window, encoder=encoder, context=context)).eval()
+    policy = Policy(
+        PolicySettings(size="xs", head=head, window=window, encoder=encoder, context=context)
+    ).eval()
     for p in policy.parameters():
         if not p.any():
             torch.nn.init.normal_(p, std=0.05)
@@ -48,7 +56,12 @@ def batch(b: int, t: int, seed: int = 0) -> dict[str, torch.Tensor]:
     clicks = torch.from_numpy(clicks).long().view(b, t, 2)
     previous = torch.cat([torch.full((b, 1, 2), -1), clicks[:, :-1]], 1)
     mask = torch.ones(b, t, dtype=torch.bool)
-    return {"screens": torch.from_numpy(screens).view(b, t, 126, 168, 3), "targets": clicks, "previous": previous, "mask": mask}
+    return {
+        "screens": torch.from_numpy(screens).view(b, t, 126, 168, 3),
+        "targets": clicks,
+        "previous": previous,
+        "mask": mask,
+    }
 
 
 @pytest.mark.parametrize("size, millions", [("xs", 0.5), ("s", 1.6), ("m", 5), ("l", 20)])
@@ -72,7 +85,11 @@ def test_padding_does_not_matter(encoder, context, head):
     data["mask"][1, 2:] = False
     with torch.no_grad():
         nll = policy.loss(data)
-        assert nll.shape == (3, 4) and torch.equal(nll[1, 2:], torch.zeros(2)) and bool((nll[data["mask"]] > 0).all())
+        assert (
+            nll.shape == (3, 4)
+            and torch.equal(nll[1, 2:], torch.zeros(2))
+            and bool((nll[data["mask"]] > 0).all())
+        )
         for name in ("screens", "targets", "previous"):
             data[name][1, 2:] = 7
         torch.testing.assert_close(policy.loss(data), nll)
@@ -89,7 +106,9 @@ def test_how_much_padding_is_encoded_does_not_matter(encoder, context, head, mon
         policy.zero_grad()
         nll = policy.loss(data)
         nll.sum().backward()
-        found.append([nll.detach(), *(p.grad.clone() for p in policy.parameters() if p.grad is not None)])
+        found.append(
+            [nll.detach(), *(p.grad.clone() for p in policy.parameters() if p.grad is not None)]
+        )
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 
@@ -99,7 +118,9 @@ def test_few_numbers_of_frames_are_worked_on(lengths):
     mask = torch.arange(20) < torch.tensor(lengths)[:, None]
     chosen = worth_encoding(mask)
     assert len(chosen) % 8 == 0 and len(chosen) - 8 < mask.sum() <= len(chosen)
-    assert torch.equal(chosen[: mask.sum()], mask.flatten().nonzero()[:, 0]) and len(set(chosen.tolist())) == len(chosen)
+    assert torch.equal(chosen[: mask.sum()], mask.flatten().nonzero()[:, 0]) and len(
+        set(chosen.tolist())
+    ) == len(chosen)
 
 
 @pytest.mark.parametrize("context", ["frame", "patch"])
@@ -119,7 +140,9 @@ def test_every_weight_learns(encoder, context, head):
         pytest.skip("its cells are only read where the last click was")
     policy = make(head, encoder=encoder, context=context)
     policy.loss(batch(2, 4)).sum().backward()
-    assert [name for name, p in policy.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert [
+        name for name, p in policy.named_parameters() if p.grad is None or not p.grad.any()
+    ] == []
 
 
 @pytest.mark.parametrize("screen", [(128, 168), (126, 160), (133, 168), (0, 0)])
@@ -139,7 +162,10 @@ def test_bins_of_clicks(x, y):
     bins = bin_of(click)
     again = click_of(bins)
     assert bool((again - click).abs().max() <= 1) and torch.equal(bin_of(again), bins)
-    assert (bins // 14).tolist() == [int(x * 24 / 448), int(y * 18 / 336)]  # the cell, by its definition
+    assert (bins // 14).tolist() == [
+        int(x * 24 / 448),
+        int(y * 18 / 336),
+    ]  # the cell, by its definition
     assert 0 <= bins[0] < 24 * 14 and 0 <= bins[1] < 18 * 14
 
 
@@ -152,7 +178,10 @@ def test_every_bin_is_decoded_onto_the_screen():
     )
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(lambda w: sum(w) > 1e-6), st.floats(0, 1, exclude_max=True))
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(lambda w: sum(w) > 1e-6),
+    st.floats(0, 1, exclude_max=True),
+)
 def test_draws_follow_the_weights(weights, u):
     index = int(draw(torch.tensor([weights]).double(), torch.tensor([u]).double()))
     low, high = sum(weights[:index]), sum(weights[: index + 1])
@@ -162,7 +191,9 @@ def test_draws_follow_the_weights(weights, u):
 
 def fixed(policy: Policy, p: torch.Tensor) -> None:
     """Let the pointer head give the cells the probabilities p, (rows, columns)."""
-    policy.head.cell_logits = lambda context, cells: (p + 1e-12).log().flatten().expand(len(context), -1)
+    policy.head.cell_logits = lambda context, cells: (
+        (p + 1e-12).log().flatten().expand(len(context), -1)
+    )
 
 
 def test_a_button_is_not_beaten_by_a_lone_peak():
@@ -181,7 +212,9 @@ def test_a_button_is_not_beaten_by_a_lone_peak():
     for temperature, share in ((1.0, 0.4 / 1.01), (0.5, 0.4**2 / (0.4**2 + 0.61**2))):
         u = torch.rand(4000, 3, generator=torch.Generator().manual_seed(1))
         cell = bin_of(policy.head.sample(context, cells, patches, temperature, u)) // 14
-        assert float((cell == torch.tensor([20, 15])).all(1).float().mean()) == pytest.approx(share, abs=0.03)
+        assert float((cell == torch.tensor([20, 15])).all(1).float().mean()) == pytest.approx(
+            share, abs=0.03
+        )
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
@@ -196,12 +229,21 @@ def test_a_rollout_depends_on_nothing_else_in_the_batch(encoder, context, head, 
         memory = policy.begin(5)
         for t in range(steps):
             for rows in groups:
-                clicks[t + 1, rows] = policy.act(memory, torch.tensor(rows), screens[t, rows], clicks[t, rows], temperature, u[t, rows])
+                clicks[t + 1, rows] = policy.act(
+                    memory,
+                    torch.tensor(rows),
+                    screens[t, rows],
+                    clicks[t, rows],
+                    temperature,
+                    u[t, rows],
+                )
         return clicks
 
     together = play([[0, 1, 2, 3, 4]])
     assert torch.equal(together, play([[3], [0, 4], [2, 1]]))
-    assert bool((together[1:] >= 0).all()) and bool((together[1:] < torch.tensor([WIDTH, HEIGHT])).all())
+    assert bool((together[1:] >= 0).all()) and bool(
+        (together[1:] < torch.tensor([WIDTH, HEIGHT])).all()
+    )
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
@@ -212,7 +254,9 @@ def test_teacher_forcing_is_what_a_rollout_does(encoder, context, head, monkeypa
     memory = policy.begin(2)
     for t in range(13):
         previous = torch.from_numpy(clicks[t - 1 : t] if t else np.array([[-1, -1]])).long()
-        click = policy.act(memory, torch.tensor([1]), torch.from_numpy(screens[t : t + 1]), previous)
+        click = policy.act(
+            memory, torch.tensor([1]), torch.from_numpy(screens[t : t + 1]), previous
+        )
         assert click[0].tolist() == modes[t].tolist()
     # In training the same: at the last place of a full window.
     data = batch(1, 13)
@@ -239,7 +283,10 @@ def test_activations_have_names_and_rows(context):
     policy, (screens, clicks) = make(context=context), episode(9)
     found = policy.activations(screens, clicks)
     assert list(found) == ["encoder", "token", "layer1", "layer2"]
-    assert all(values.shape == (9, 96) and values.dtype == np.float32 and np.isfinite(values).all() for values in found.values())
+    assert all(
+        values.shape == (9, 96) and values.dtype == np.float32 and np.isfinite(values).all()
+        for values in found.values()
+    )
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
@@ -248,12 +295,18 @@ def test_saved_and_loaded(encoder, context, head, tmp_path):
     policy.save(tmp_path / "p")
     again = Policy.load(tmp_path / "p")
     assert again.settings == policy.settings and not again.training
-    for one, other in zip(policy.predict_episode(screens, clicks, clicks), again.predict_episode(screens, clicks, clicks)):
+    for one, other in zip(
+        policy.predict_episode(screens, clicks, clicks),
+        again.predict_episode(screens, clicks, clicks),
+    ):
         assert np.array_equal(one, other)
     first = (tmp_path / "p" / "policy.safetensors").read_bytes()
     policy.save(tmp_path / "p")
     assert (tmp_path / "p" / "policy.safetensors").read_bytes() == first
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["config.json", "policy.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [
+        "config.json",
+        "policy.safetensors",
+    ]
 
 
 def damage(folder, what):
@@ -309,7 +362,11 @@ def damage(folder, what):
         ("no weights", "policy.safetensors", "no such file"),
         ("not json", "config.json", "not readable as JSON"),
         ("truncated", "policy.safetensors", "not a readable safetensors file"),
-        ("other shape", "policy.safetensors", r"encoder.stem.bias.*expected shape \(32,\), got \(3,\)"),
+        (
+            "other shape",
+            "policy.safetensors",
+            r"encoder.stem.bias.*expected shape \(32,\), got \(3,\)",
+        ),
         ("missing weight", "policy.safetensors", "encoder.stem.bias.*missing"),
         ("other format", "config.json", "lastmile.policy/2.*lastmile.policy/0"),
         ("unknown key", "config.json", "colour"),
@@ -350,7 +407,11 @@ def test_no_frame_is_encoded_twice(kinds, monkeypatch):
     policy, (screens, clicks) = make(encoder=kinds[0], context=kinds[1]), episode(11)
     encoded = []
     original = policy.encoder.forward
-    monkeypatch.setattr(policy.encoder, "forward", lambda patches: (encoded.append(len(patches)), original(patches))[1])
+    monkeypatch.setattr(
+        policy.encoder,
+        "forward",
+        lambda patches: (encoded.append(len(patches)), original(patches))[1],
+    )
     data = batch(3, 4)
     data["mask"][1, 2:] = False
     policy.loss(data)
@@ -362,11 +423,15 @@ def test_no_frame_is_encoded_twice(kinds, monkeypatch):
     memory, screens = policy.begin(2), torch.from_numpy(screens)
     policy.remember(memory, 1, screens[:3], torch.full((3, 2), -1))
     for t in range(3, 9):
-        policy.act(memory, torch.tensor([0, 1]), screens[[t, t]], torch.zeros(2, 2, dtype=torch.long))
+        policy.act(
+            memory, torch.tensor([0, 1]), screens[[t, t]], torch.zeros(2, 2, dtype=torch.long)
+        )
     assert encoded == [3] + [2] * 6
 
 
-PAPER = PolicySettings(size="paper", encoder="dinov2", context="patch", head="bins", weights="random")
+PAPER = PolicySettings(
+    size="paper", encoder="dinov2", context="patch", head="bins", weights="random"
+)
 
 
 @pytest.fixture
@@ -382,25 +447,42 @@ def test_the_published_model():
     assert parameter_count(PAPER) / 1e6 == pytest.approx(95, rel=0.02)
     torch.manual_seed(0)
     policy, data = Policy(PAPER), batch(1, 2)
-    assert policy.encoder.model.config.num_register_tokens == 4 and (policy.encoder.rows, policy.encoder.columns) == (9, 12)
-    assert policy.tokens_per_frame == 109 and len(policy.context.layers) == 8 and policy.context.layers[0].heads == 8
+    assert policy.encoder.model.config.num_register_tokens == 4 and (
+        policy.encoder.rows,
+        policy.encoder.columns,
+    ) == (9, 12)
+    assert (
+        policy.tokens_per_frame == 109
+        and len(policy.context.layers) == 8
+        and policy.context.layers[0].heads == 8
+    )
     assert policy.config()["bins"] == [112, 84]
     frames = policy.encode(data["screens"][0], data["previous"][0])
     assert frames.cells.shape == (2, 9, 12, 768) and frames.tokens.shape == (2, 109, 512)
     optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], 1e-4)
     first = policy.loss(data).sum()
-    assert float(first.detach()) / 2 == pytest.approx(np.log(112 * 84), rel=0.2)  # knows nothing yet
+    assert float(first.detach()) / 2 == pytest.approx(
+        np.log(112 * 84), rel=0.2
+    )  # knows nothing yet
     first.backward()
-    still = [name for name, p in policy.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    still = [
+        name
+        for name, p in policy.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert still == []
     optimizer.step()
     with torch.no_grad():
         assert policy.loss(data).sum() < first
 
 
-@pytest.mark.parametrize("context, head", [("frame", "pointer"), ("patch", "bins"), ("patch", "pointer")])
+@pytest.mark.parametrize(
+    "context, head", [("frame", "pointer"), ("patch", "bins"), ("patch", "pointer")]
+)
 def test_dinov2(tiny_backbone, context, head):
-    settings = PolicySettings(**tiny_backbone, weights="random", context=context, head=head, window=8)
+    settings = PolicySettings(
+        **tiny_backbone, weights="random", context=context, head=head, window=8
+    )
     torch.manual_seed(0)
     policy = Policy(settings)
     for p in policy.parameters():
@@ -409,7 +491,11 @@ def test_dinov2(tiny_backbone, context, head):
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loss = policy.loss(batch(2, 8))
     loss.sum().backward()
-    assert [name for name, p in policy.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())] == []
+    assert [
+        name
+        for name, p in policy.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ] == []
     assert flops_per_frame(settings) == pytest.approx(counter.get_total_flops() / 16, rel=0.001)
 
 
@@ -418,14 +504,22 @@ def test_pretrained_weights(tiny_backbone, tmp_path):
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     torch.manual_seed(1)
-    shape = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "patch_size": 14, "image_size": 518}
+    shape = {
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "patch_size": 14,
+        "image_size": 518,
+    }
     theirs = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**shape)).eval()
     for p in theirs.parameters():
         torch.nn.init.normal_(p, std=0.1)
     theirs.save_pretrained(tmp_path / "dino")
     mine = initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "dino")), 0)
     screens = torch.from_numpy(episode(3)[0])
-    pixels = (screens.permute(0, 3, 1, 2) / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    pixels = (
+        screens.permute(0, 3, 1, 2) / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    ) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
         wanted = theirs(pixels).last_hidden_state[:, 5:].view(3, 9, 12, 48)
         _, found, _ = mine.encoder(screens)
@@ -434,17 +528,26 @@ def test_pretrained_weights(tiny_backbone, tmp_path):
     mine.save(tmp_path / "policy")
     shutil.rmtree(tmp_path / "dino")
     again = Policy.load(tmp_path / "policy")
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in mine.state_dict().items())
+    assert all(
+        torch.equal(value, again.state_dict()[name]) for name, value in mine.state_dict().items()
+    )
 
 
 def test_weights_that_cannot_be_had(tiny_backbone, tmp_path, monkeypatch):
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-    other = Dinov2WithRegistersConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, patch_size=14, image_size=518)
+    other = Dinov2WithRegistersConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=3, patch_size=14, image_size=518
+    )
     Dinov2WithRegistersModel(other).save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="size 'small': embeddings.cls_token is .*24.*, expected .*48"):
+    with pytest.raises(
+        ValueError, match="size 'small': embeddings.cls_token is .*24.*, expected .*48"
+    ):
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "other")), 0)
-    with pytest.raises(ValueError, match="none' cannot be fetched(.|\n)*hf download facebook/dinov2-with-registers-small(.|\n)*policy.weights"):
+    with pytest.raises(
+        ValueError,
+        match="none' cannot be fetched(.|\n)*hf download facebook/dinov2-with-registers-small(.|\n)*policy.weights",
+    ):
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "none")), 0)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"needs the package transformers.*lastmile\[dinov2\]"):

@@ -33,15 +33,30 @@ from lastmile.screen.layout import places, shape
 from lastmile.screen.widgets import NOTHING
 
 GROUPS = (
-    Group("Slice", (Button("-z", "− z", "navigate", enabled=False), Button("+z", "+ z", "navigate"))),
-    Group("Animal", tuple(Button(name, name.title(), "mode", active=name == "red", color=(200, 40, 40)) for name in ("red", "green", "blue"))),
-    Group("", (Button("undo", "Undo", "undo"), Button("done", "A label that is much too long", "done"))),
+    Group(
+        "Slice", (Button("-z", "− z", "navigate", enabled=False), Button("+z", "+ z", "navigate"))
+    ),
+    Group(
+        "Animal",
+        tuple(
+            Button(name, name.title(), "mode", active=name == "red", color=(200, 40, 40))
+            for name in ("red", "green", "blue")
+        ),
+    ),
+    Group(
+        "",
+        (Button("undo", "Undo", "undo"), Button("done", "A label that is much too long", "done")),
+    ),
 )
 MARKS = (
-    Mark("ring", ((30.5, 40.2), (3, 250))), Mark("dot", ((100, 100),), (255, 0, 0), 4, label="7"), Mark("cross", ((200.7, 33.3),)),
-    Mark("line", ((10, 10), (90, 120), (250, 128)), (0, 255, 0), 2), Mark("polygon", ((150, 150), (200, 160), (180, 220)), faint=True),
-    Mark("ring", ((-20, 400),), faint=True), Mark("dot", ((255, 255),), label="edge", faint=True),
-)  # fmt: skip
+    Mark("ring", ((30.5, 40.2), (3, 250))),
+    Mark("dot", ((100, 100),), (255, 0, 0), 4, label="7"),
+    Mark("cross", ((200.7, 33.3),)),
+    Mark("line", ((10, 10), (90, 120), (250, 128)), (0, 255, 0), 2),
+    Mark("polygon", ((150, 150), (200, 160), (180, 220)), faint=True),
+    Mark("ring", ((-20, 400),), faint=True),
+    Mark("dot", ((255, 255),), label="edge", faint=True),
+)
 LOOKS = [Look(layout, theme) for layout, theme in product(LAYOUTS, THEMES)]
 
 
@@ -52,15 +67,28 @@ def toy(look: Look = Look(), groups=GROUPS, marks=MARKS) -> Screen:  # noqa: B00
     frame, rects = LAYOUTS[look.layout], places(shape(groups), look.layout)
     buttons = [button for group in groups for button in group.buttons]
     return Screen(
-        "A toy task", tuple(map(Widget, buttons, rects.buttons)), tuple((g.title, r) for g, r in zip(groups, rects.titles)), frame.canvas,
-        frame.status_bar, frame.title_bar, True, lambda: ("slice 3 of 9", "12 markers"), lambda: image, lambda: marks, look,
-    )  # fmt: skip
+        "A toy task",
+        tuple(map(Widget, buttons, rects.buttons)),
+        tuple((g.title, r) for g, r in zip(groups, rects.titles)),
+        frame.canvas,
+        frame.status_bar,
+        frame.title_bar,
+        True,
+        lambda: ("slice 3 of 9", "12 markers"),
+        lambda: image,
+        lambda: marks,
+        look,
+    )
 
 
 @pytest.mark.parametrize("look", LOOKS, ids="-".join)
 def test_the_small_screen_is_the_large_one_shrunk(look):
     large, small = draw(toy(look)), draw_small(toy(look))
-    assert large.shape == (HEIGHT, WIDTH, 3) and small.shape == (SMALL_HEIGHT, SMALL_WIDTH, 3) and small.dtype == np.uint8
+    assert (
+        large.shape == (HEIGHT, WIDTH, 3)
+        and small.shape == (SMALL_HEIGHT, SMALL_WIDTH, 3)
+        and small.dtype == np.uint8
+    )
     assert np.abs(shrink(large).astype(int) - small.astype(int)).max() <= 1
 
 
@@ -86,7 +114,9 @@ def test_marks_change_the_canvas_and_nothing_else(kind):
     faint = draw(toy(marks=(mark._replace(faint=True),)))
     x, y, width, height = toy().canvas
     assert changed[y : y + height, x : x + width].sum() == changed.sum() > 20
-    assert not np.array_equal(faint, draw(toy(marks=(mark,)))) and not np.array_equal(faint, draw(toy(marks=())))
+    assert not np.array_equal(faint, draw(toy(marks=(mark,)))) and not np.array_equal(
+        faint, draw(toy(marks=()))
+    )
 
 
 def test_every_theme_and_layout_looks_different():
@@ -96,13 +126,22 @@ def test_every_theme_and_layout_looks_different():
             assert (one != other).any(axis=2).mean() > 0.1
 
 
-@pytest.mark.parametrize("change", [{"enabled": False}, {"active": True}, {"label": "Back"}, {"color": (0, 200, 0)}], ids=lambda c: next(iter(c)))
+@pytest.mark.parametrize(
+    "change",
+    [{"enabled": False}, {"active": True}, {"label": "Back"}, {"color": (0, 200, 0)}],
+    ids=lambda c: next(iter(c)),
+)
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_state_of_a_button_is_seen_where_it_is_clicked(theme, change):
     undo, done = GROUPS[-1].buttons
-    before, after = (toy(Look(theme=theme), (*GROUPS[:-1], Group("", (button, done)))) for button in (undo, undo._replace(**change)))
+    before, after = (
+        toy(Look(theme=theme), (*GROUPS[:-1], Group("", (button, done))))
+        for button in (undo, undo._replace(**change))
+    )
     changed = (draw(before) != draw(after)).any(axis=2)
-    x, y, width, height = before.widget("undo").rect  # and the anti-aliased rim around it, one pixel wide
+    x, y, width, height = before.widget(
+        "undo"
+    ).rect  # and the anti-aliased rim around it, one pixel wide
     assert changed[y - 1 : y + height + 1, x - 1 : x + width + 1].sum() == changed.sum() > 10
 
 
@@ -110,9 +149,16 @@ def test_the_state_of_a_button_is_seen_where_it_is_clicked(theme, change):
 def test_every_widget_is_hit_at_each_of_its_corners(layout):
     screen = toy(Look(layout))
     for button, (x, y, width, height) in screen.widgets:
-        for at in ((x, y), (x + width - 1, y), (x, y + height - 1), (x + width - 1, y + height - 1)):
+        for at in (
+            (x, y),
+            (x + width - 1, y),
+            (x, y + height - 1),
+            (x + width - 1, y + height - 1),
+        ):
             hit = screen.hit(*at)
-            assert (hit.widget, hit.kind) == ((button.id, button.kind) if button.enabled else ("", "invalid"))
+            assert (hit.widget, hit.kind) == (
+                (button.id, button.kind) if button.enabled else ("", "invalid")
+            )
     x, y = screen.canvas.x, screen.canvas.y
     assert screen.hit(x + 5, y + 255) == ("canvas", "place", 5, 255)
     assert replace(screen, canvas_live=False).hit(x + 5, y + 255) == NOTHING
@@ -142,9 +188,11 @@ def test_canvases_lie_on_multiples_of_eight(layout):
     assert 0 <= canvas.x <= WIDTH - CANVAS and 0 <= canvas.y <= HEIGHT - CANVAS
 
 
-STRUCTURES = st.lists(st.tuples(st.sampled_from(["", "View"]), st.integers(1, 6), st.integers(1, 3)), min_size=1, max_size=5).map(
-    lambda groups: (*groups, ("", 2, 2))
-)
+STRUCTURES = st.lists(
+    st.tuples(st.sampled_from(["", "View"]), st.integers(1, 6), st.integers(1, 3)),
+    min_size=1,
+    max_size=5,
+).map(lambda groups: (*groups, ("", 2, 2)))
 
 
 @given(STRUCTURES, st.sampled_from(sorted(LAYOUTS)))
@@ -159,7 +207,10 @@ def test_buttons_stand_apart_in_their_panels_or_do_not_fit(structure, layout):
     taken = np.zeros((HEIGHT, WIDTH), int)
     for x, y, width, height in rects:
         assert width >= 20 and height >= 14
-        assert any(p.x <= x and x + width <= p.x + p.width and p.y <= y and y + height <= p.y + p.height for p in frame.panels)
+        assert any(
+            p.x <= x and x + width <= p.x + p.width and p.y <= y and y + height <= p.y + p.height
+            for p in frame.panels
+        )
         taken[y : y + height, x : x + width] += 1
     assert taken.max() == 1
 
@@ -170,10 +221,15 @@ def test_letters_have_ink(size, bold):
     for letter in map(chr, range(33, 127)):
         assert texts.mask(letter, size, bold).any(), letter
     for letter in "−…°²×→←":  # used in labels and texts: the fonts have them
-        assert texts.mask(letter, size, bold).any() and not np.array_equal(texts.mask(letter, size, bold), missing), letter
+        assert texts.mask(letter, size, bold).any() and not np.array_equal(
+            texts.mask(letter, size, bold), missing
+        ), letter
 
 
-@given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30), st.integers(20, 200))
+@given(
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30),
+    st.integers(20, 200),
+)
 def test_fitted_text_fits(line, width):
     fitted = texts.fit(line, width, 11)
     assert texts.mask(fitted, 11).shape[1] <= width

@@ -16,31 +16,61 @@ import pytest
 
 import test_faults as study
 
-CONF = Path("/etc/slurm/slurm.conf")  # where srun looks in a job, whose environment has lost SLURM_CONF
+CONF = Path(
+    "/etc/slurm/slurm.conf"
+)  # where srun looks in a job, whose environment has lost SLURM_CONF
 NEEDED = ("munged", "slurmctld", "slurmd", "sinfo")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0 or not all(map(shutil.which, NEEDED)), reason="needs root and: apt-get install slurm-wlm munge"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(map(shutil.which, NEEDED)),
+        reason="needs root and: apt-get install slurm-wlm munge",
+    ),
     pytest.mark.skipif(CONF.exists(), reason=f"this machine has a SLURM of its own ({CONF})"),
-    pytest.mark.skipif(importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="needs: pip install -e '.[slurm]'"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
+        reason="needs: pip install -e '.[slurm]'",
+    ),
 ]
 
 
 def write_conf(folder: Path) -> Path:
     """A cluster of this machine alone, without systemd and accounting."""
-    host, memory = socket.gethostname(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10 >> 20
+    host, memory = (
+        socket.gethostname(),
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10 >> 20,
+    )
     path = CONF
     path.parent.mkdir(exist_ok=True)
     lines = [
-        "ClusterName=lastmile", f"SlurmctldHost={host}(127.0.0.1)", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket",
-        "MpiDefault=none", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
-        "SelectTypeParameters=CR_Core", "JobAcctGatherType=jobacct_gather/none", "AccountingStorageType=accounting_storage/none", "SlurmUser=root",
-        "SlurmdUser=root", f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool", f"SlurmctldPidFile={folder}/slurmctld.pid",
-        f"SlurmdPidFile={folder}/slurmd.pid", f"SlurmctldLogFile={folder}/slurmctld.log", f"SlurmdLogFile={folder}/slurmd.log", "ReturnToService=2",
-        "SlurmctldPort=16817", "SlurmdPort=16818", "SchedulerType=sched/backfill", "SchedulerParameters=sched_interval=2", "MinJobAge=600",
+        "ClusterName=lastmile",
+        f"SlurmctldHost={host}(127.0.0.1)",
+        "AuthType=auth/munge",
+        f"AuthInfo=socket={folder}/munge.socket",
+        "MpiDefault=none",
+        "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
+        "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core",
+        "JobAcctGatherType=jobacct_gather/none",
+        "AccountingStorageType=accounting_storage/none",
+        "SlurmUser=root",
+        "SlurmdUser=root",
+        f"StateSaveLocation={folder}/state",
+        f"SlurmdSpoolDir={folder}/spool",
+        f"SlurmctldPidFile={folder}/slurmctld.pid",
+        f"SlurmdPidFile={folder}/slurmd.pid",
+        f"SlurmctldLogFile={folder}/slurmctld.log",
+        f"SlurmdLogFile={folder}/slurmd.log",
+        "ReturnToService=2",
+        "SlurmctldPort=16817",
+        "SlurmdPort=16818",
+        "SchedulerType=sched/backfill",
+        "SchedulerParameters=sched_interval=2",
+        "MinJobAge=600",
         f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} State=UNKNOWN",
         "PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
-    ]  # fmt: skip
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -58,19 +88,37 @@ def cluster(tmp_path_factory):
     conf = write_conf(folder)
     env = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     commands = [
-        ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", f"--pid-file={folder}/munge.pid",
-         f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"],
+        [
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={folder}/munge.socket",
+            f"--pid-file={folder}/munge.pid",
+            f"--log-file={folder}/munge.log",
+            f"--seed-file={folder}/munge.seed",
+        ],
         ["slurmctld", "-D", "-c"],
         ["slurmd", "-D", "-N", socket.gethostname()],
-    ]  # fmt: skip
+    ]
     started = []
     try:
         for command in commands:
-            started.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            started.append(
+                subprocess.Popen(
+                    command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            )
             time.sleep(2)
         deadline = time.monotonic() + 60
-        while "idle" not in (said := subprocess.run(["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True).stdout):
-            assert time.monotonic() < deadline, said + "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+        while "idle" not in (
+            said := subprocess.run(
+                ["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True
+            ).stdout
+        ):
+            assert time.monotonic() < deadline, said + "".join(
+                path.read_text()[-2000:] for path in folder.glob("*.log")
+            )
             time.sleep(1)
         yield
     finally:
@@ -96,11 +144,25 @@ def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
     profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
     assert "slurm_account" in profile and "slurm_partition" in profile
     (remote / "profiles" / "slurm" / "config.yaml").write_text(
-        "\n".join(line for line in profile.splitlines() if "slurm_account" not in line).replace("your_partition", "work") + "\n"
+        "\n".join(line for line in profile.splitlines() if "slurm_account" not in line).replace(
+            "your_partition", "work"
+        )
+        + "\n"
     )
     said = study.finish(
-        remote, "all", "--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--seconds-between-status-checks", "5",
-        "--set-resources", "train:gpu=0", "train_shared:gpu=0", "train_longest:gpu=0",
-    )  # fmt: skip
+        remote,
+        "all",
+        "--profile",
+        "profiles/slurm",
+        "--slurm-no-account",
+        "--slurm-status-command",
+        "squeue",
+        "--seconds-between-status-checks",
+        "5",
+        "--set-resources",
+        "train:gpu=0",
+        "train_shared:gpu=0",
+        "train_longest:gpu=0",
+    )
     assert "SLURM jobid" in said or "slurm" in said.lower()
     study.alike(remote, study.results(local))

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import SETTINGS
-from lastmile import plan
 from lastmile.config import load, parse
 from lastmile.evaluation.statistics import (
     Estimate,
@@ -28,22 +27,10 @@ from lastmile.evaluation.statistics import (
     success,
     wilson,
 )
+from lastmile.pipeline import plan
 from lastmile.probing.activations import Inputs
 from lastmile.probing.probes import control_labels, fit_probes, matched_mistakes
-from lastmile.studies import (
-    all_needs,
-    all_runs,
-    emergence,
-    get_study,
-    heads,
-    mistakes,
-    probe_transfer,
-    probes,
-    runs,
-    scaling,
-    study_names,
-    transfer,
-)
+from lastmile.studies import all_needs, all_runs, get_study, runs, study_names
 from lastmile.studies.claims import (
     VERDICTS,
     Claim,
@@ -56,12 +43,25 @@ from lastmile.studies.claims import (
     verdict,
     with_published,
 )
+from lastmile.studies.emergence import study as emergence
+from lastmile.studies.heads import study as heads
+from lastmile.studies.mistakes import study as mistakes
+from lastmile.studies.probe_generalization import study as probe_transfer
+from lastmile.studies.probes import study as probes
+from lastmile.studies.scaling import study as scaling
+from lastmile.studies.transfer import study as transfer
 from lastmile.tasks import task_names
 
 
 @pytest.mark.parametrize(
     "successes, trials, low, high",
-    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662), (1, 29, 0.0061, 0.1718)],
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (1, 29, 0.0061, 0.1718),
+    ],
 )
 def test_wilson_gives_the_published_values(successes, trials, low, high):
     """The last two are examples of Newcombe (1998), table I."""
@@ -96,8 +96,14 @@ def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
 
 def test_resamples_draw_as_many_episodes_as_there_are():
     weights = resamples(7, 100)
-    assert weights.shape == (100, 7) and (weights.sum(axis=1) == 7).all() and len(np.unique(weights, axis=0)) > 50
-    assert np.array_equal(weights, resamples(7, 100)) and not np.array_equal(weights, resamples(7, 100, seed=1))
+    assert (
+        weights.shape == (100, 7)
+        and (weights.sum(axis=1) == 7).all()
+        and len(np.unique(weights, axis=0)) > 50
+    )
+    assert np.array_equal(weights, resamples(7, 100)) and not np.array_equal(
+        weights, resamples(7, 100, seed=1)
+    )
 
 
 def test_differences_are_paired():
@@ -111,21 +117,29 @@ def test_differences_are_paired():
 
 def test_mean_is_the_mean():
     estimate = mean([0.0, 1.0, 2.0, 3.0])
-    assert estimate.value == 1.5 and estimate.low < 1.5 < estimate.high and str(estimate).startswith("1.500 [")
+    assert (
+        estimate.value == 1.5
+        and estimate.low < 1.5 < estimate.high
+        and str(estimate).startswith("1.500 [")
+    )
 
 
 FRAMES = np.array([0, 10, 100, 1000, 10_000])
 
 
 def test_half_of_a_gain_is_found_between_the_points():
-    values = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 1, 1], [0.2, 0.2, 0.4, 0.8, 1.0], [0, 0, 0, 0, 1]], float)
+    values = np.array(
+        [[0, 0, 0, 1, 1], [0, 0.5, 1, 1, 1], [0.2, 0.2, 0.4, 0.8, 1.0], [0, 0, 0, 0, 1]], float
+    )
     at = emergence.half_gain(FRAMES, values)
     between = [np.expm1((np.log1p(FRAMES[i]) + np.log1p(FRAMES[i + 1])) / 2) for i in (2, 3)]
     assert at == pytest.approx([between[0], 10, between[0], between[1]])
 
 
 def test_what_was_not_learned_comes_at_the_end():
-    values = np.array([[0.3, 0.9, 0.9, 0.5, 0.35], [0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4, 0.4]])
+    values = np.array(
+        [[0.3, 0.9, 0.9, 0.5, 0.35], [0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4, 0.4]]
+    )
     assert emergence.half_gain(FRAMES, values).tolist() == [10_000] * 3
 
 
@@ -149,8 +163,20 @@ def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
     open_mistakes = (rng.random(len(step)) < 0.1 + 0.2 * (last == 2)).astype(int)
     code = np.column_stack([np.eye(5)[phase], position, open_mistakes])
     planted = code @ rng.normal(size=(7, 150)) + rng.normal(0, 0.05, (len(step), 150))
-    features = {"planted": planted, "noise": rng.normal(size=(len(step), 20)), "metadata": np.eye(4)[last]}
-    return Inputs({k: v.astype(np.float32) for k, v in features.items()}, episode, step, last, phase, position, open_mistakes)
+    features = {
+        "planted": planted,
+        "noise": rng.normal(size=(len(step), 20)),
+        "metadata": np.eye(4)[last],
+    }
+    return Inputs(
+        {k: v.astype(np.float32) for k, v in features.items()},
+        episode,
+        step,
+        last,
+        phase,
+        position,
+        open_mistakes,
+    )
 
 
 def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
@@ -160,7 +186,9 @@ def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     assert len(chosen) == len(set(chosen.tolist())) and (np.diff(chosen) > 0).all()
     assert wrong.sum() == (~wrong).sum() == (made.open_mistakes > 0).sum()
     for action in range(4):
-        assert (made.last_action[chosen[wrong]] == action).sum() == (made.last_action[chosen[~wrong]] == action).sum()
+        assert (made.last_action[chosen[wrong]] == action).sum() == (
+            made.last_action[chosen[~wrong]] == action
+        ).sum()
     assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
 
 
@@ -173,7 +201,15 @@ def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_tes
 
 def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
     made = inputs(2, 10)
-    crowded = Inputs(made.features, made.episode, made.step, np.zeros(20, int), made.phase, made.position, (np.arange(20) >= 3).astype(int))
+    crowded = Inputs(
+        made.features,
+        made.episode,
+        made.step,
+        np.zeros(20, int),
+        made.phase,
+        made.position,
+        (np.arange(20) >= 3).astype(int),
+    )
     chosen = matched_mistakes(crowded, np.random.default_rng(0), np.ones(20, bool))
     assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
@@ -181,7 +217,9 @@ def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
 def test_control_labels_are_one_for_each_third_of_an_episode():
     made = inputs()
     drawn = control_labels(made, made.phase, np.random.default_rng(0))
-    groups = pd.DataFrame({"episode": made.episode, "third": made.step * 3 // 40, "label": drawn}).groupby(["episode", "third"])["label"]
+    groups = pd.DataFrame(
+        {"episode": made.episode, "third": made.step * 3 // 40, "label": drawn}
+    ).groupby(["episode", "third"])["label"]
     assert (groups.nunique() == 1).all() and len(groups) == 90
     assert set(drawn) <= set(made.phase) and len(set(drawn)) > 2
 
@@ -192,7 +230,9 @@ def fitted() -> pd.DataFrame:
 
 
 def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real") -> float:
-    part = table[(table["target"] == target) & (table["feature"] == feature) & (table["labels"] == labels)]
+    part = table[
+        (table["target"] == target) & (table["feature"] == feature) & (table["labels"] == labels)
+    ]
     share = part["score"].sum() / part["total"].sum()
     return 1 - share if target == "position" else share
 
@@ -232,16 +272,42 @@ def test_too_little_to_probe():
 
 @pytest.mark.parametrize(
     "low, high, null, expected",
-    [(0.1, 0.3, 0, "shown"), (-0.1, 0.3, 0, "not shown"), (-0.3, -0.1, 0, "contradicted"), (0, 0.3, 0, "not shown"), (-0.3, 0, 0, "not shown"),
-     (0.1, 0.3, 0.5, "contradicted"), (np.nan, np.nan, 0, "not shown"), (0.1, np.inf, 0, "not shown"), (0.2, 0.2, 0, "not shown")],
-)  # fmt: skip
+    [
+        (0.1, 0.3, 0, "shown"),
+        (-0.1, 0.3, 0, "not shown"),
+        (-0.3, -0.1, 0, "contradicted"),
+        (0, 0.3, 0, "not shown"),
+        (-0.3, 0, 0, "not shown"),
+        (0.1, 0.3, 0.5, "contradicted"),
+        (np.nan, np.nan, 0, "not shown"),
+        (0.1, np.inf, 0, "not shown"),
+        (0.2, 0.2, 0, "not shown"),
+    ],
+)
 def test_verdicts(low, high, null, expected):
     assert verdict(Estimate(0.2, low, high), null) == expected
 
 
 def claim(**change) -> Claim:
-    known = {"claim": "c", "statement": "Cats see", "task": "colored_dots", "statistic": "share", "value": 0.25, "low": 0.1, "high": 0.4}
-    return Claim(**{**known, "rule": "Shown if above 0.", "verdict": "shown", "unit": "episode (9)", "published": "seen", **change})
+    known = {
+        "claim": "c",
+        "statement": "Cats see",
+        "task": "colored_dots",
+        "statistic": "share",
+        "value": 0.25,
+        "low": 0.1,
+        "high": 0.4,
+    }
+    return Claim(
+        **{
+            **known,
+            "rule": "Shown if above 0.",
+            "verdict": "shown",
+            "unit": "episode (9)",
+            "published": "seen",
+            **change,
+        }
+    )
 
 
 def test_claims_survive_being_written(tmp_path):
@@ -249,16 +315,34 @@ def test_claims_survive_being_written(tmp_path):
     (tmp_path / "claims.json").write_text(to_json(claims))
     json.loads(to_json(claims), parse_constant=pytest.fail)  # strict JSON has no NaN
     read = from_json(tmp_path / "claims.json")
-    assert read[0] == claims[0] and np.isnan([read[1].value, read[1].low, read[1].high]).all() and read[1].verdict == "not shown"
+    assert (
+        read[0] == claims[0]
+        and np.isnan([read[1].value, read[1].low, read[1].high]).all()
+        and read[1].verdict == "not shown"
+    )
 
 
 def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below():
-    claims = [claim(task="all tasks"), claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"), claim(task="c"), claim(task="d")]
+    claims = [
+        claim(task="all tasks"),
+        claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"),
+        claim(task="c"),
+        claim(task="d"),
+    ]
     claims.append(claim(claim="k", statement="Dogs hear", verdict="contradicted"))
     text = to_markdown(claims, "desk")
-    assert text.startswith("# Findings of `desk`\n") and "2 claims tested: 1 shown, 0 not shown, 1 contradicted." in text
-    assert "| Cats see | All tasks | share | 0.25 [0.1, 0.4] | **shown** | 2 shown; 1 not shown (B) | seen |" in text
-    assert "| Dogs hear | Colored dots | share | 0.25 [0.1, 0.4] | **contradicted** |  | seen |" in text
+    assert (
+        text.startswith("# Findings of `desk`\n")
+        and "2 claims tested: 1 shown, 0 not shown, 1 contradicted." in text
+    )
+    assert (
+        "| Cats see | All tasks | share | 0.25 [0.1, 0.4] | **shown** | 2 shown; 1 not shown (B) | seen |"
+        in text
+    )
+    assert (
+        "| Dogs hear | Colored dots | share | 0.25 [0.1, 0.4] | **contradicted** |  | seen |"
+        in text
+    )
     assert "| Cats see | B | n/a [n/a, n/a] | not shown |" in text
     assert text.count("- *Cats see*: Shown if above 0. Unit of inference: episode (9).") == 1
     table = [line for line in text.splitlines() if line.startswith("|")]
@@ -268,32 +352,59 @@ def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below():
 
 
 def test_published_figures_stand_beside_ours(tmp_path, root):
-    (tmp_path / "a.yaml").write_text("claims: {c: it was so}\nfigures: [{what: steps, study: s, where: {task: t}, published: 7}, {what: more, study: none, where: {}, published: 1}]\n")
+    (tmp_path / "a.yaml").write_text(
+        "claims: {c: it was so}\nfigures: [{what: steps, study: s, where: {task: t}, published: 7}, {what: more, study: none, where: {}, published: 1}]\n"
+    )
     published = read_published([tmp_path / "a.yaml"])
-    assert [one.published for one in with_published([claim(), claim(claim="k")], published)] == ["it was so", ""]
-    table = pd.DataFrame({"task": ["t", "t", "u"], "frames": [1, 9, 20], "value": [1.0, 2.0, 3.0], "low": 0.0, "high": 4.0})
+    assert [one.published for one in with_published([claim(), claim(claim="k")], published)] == [
+        "it was so",
+        "",
+    ]
+    table = pd.DataFrame(
+        {
+            "task": ["t", "t", "u"],
+            "frames": [1, 9, 20],
+            "value": [1.0, 2.0, 3.0],
+            "low": 0.0,
+            "high": 4.0,
+        }
+    )
     found = beside(published, {"s": table})
     assert found.to_numpy().tolist() == [["steps", "t", 2.0, 0.0, 4.0, "7"]]
     assert "| steps | T | 2 [0, 4] | 7 |" in to_markdown([claim()], "desk", found)
     (tmp_path / "b.yaml").write_text("facts: 3\n")
-    with pytest.raises(ValueError, match="b.yaml: expected a mapping with the keys claims and figures"):
+    with pytest.raises(
+        ValueError, match="b.yaml: expected a mapping with the keys claims and figures"
+    ):
         read_published([tmp_path / "b.yaml"])
     assert read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).figures
 
 
 def test_what_is_published_belongs_to_claims_that_are_made(evaluations, root):
-    made = {one.claim for name in study_names() for one in get_study(name).claims(evaluations[name], SETTINGS)}
-    assert set(read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).claims) <= made
+    made = {
+        one.claim
+        for name in study_names()
+        for one in get_study(name).claims(evaluations[name], SETTINGS)
+    }
+    assert (
+        set(read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).claims) <= made
+    )
 
 
 def test_every_study_says_what_it_needs_and_claims(evaluations):
     for name in study_names():
         found = get_study(name).claims(evaluations[name], SETTINGS)
-        assert all(one.verdict in VERDICTS and one.task in ("all tasks", *SETTINGS.tasks) for one in found)
+        assert all(
+            one.verdict in VERDICTS and one.task in ("all tasks", *SETTINGS.tasks) for one in found
+        )
         assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in found)
-        assert len({(one.claim, one.task) for one in found}) == len(found) and (found or not get_study(name).needs(SETTINGS))
+        assert len({(one.claim, one.task) for one in found}) == len(found) and (
+            found or not get_study(name).needs(SETTINGS)
+        )
         for which in {one.claim for one in found}:
-            assert sum(one.claim == which for one in found) == 1 or any(one.claim == which and one.task == "all tasks" for one in found)
+            assert sum(one.claim == which for one in found) == 1 or any(
+                one.claim == which and one.task == "all tasks" for one in found
+            )
     with pytest.raises(ValueError, match="unknown study 'nothing'"):
         get_study("nothing")
 
@@ -306,49 +417,100 @@ def test_the_order_of_skills_is_found(evaluations):
     found = verdicts(emergence, evaluations["emergence"])
     assert set(found.values()) == {"shown"} and len(found) == 4
     skills = evaluations["emergence"]["skills"]
-    turned = skills.replace({"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}})
-    assert verdicts(emergence, {"skills": turned})["order: mechanics before decisions"] == "contradicted"
-    table = emergence.table(evaluations["emergence"], SETTINGS).set_index(["measure", "task", "skill"])
-    assert table.loc[("order", "all tasks", "mechanics < placement < decisions"), "value"].item() == 1
+    turned = skills.replace(
+        {"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}}
+    )
+    assert (
+        verdicts(emergence, {"skills": turned})["order: mechanics before decisions"]
+        == "contradicted"
+    )
+    table = emergence.table(evaluations["emergence"], SETTINGS).set_index(
+        ["measure", "task", "skill"]
+    )
+    assert (
+        table.loc[("order", "all tasks", "mechanics < placement < decisions"), "value"].item() == 1
+    )
     half = table.loc["half"].loc["all tasks"]
-    assert half.loc["button", "value"] < half.loc["placement@5", "value"] < half.loc["decision", "value"]
+    assert (
+        half.loc["button", "value"]
+        < half.loc["placement@5", "value"]
+        < half.loc["decision", "value"]
+    )
     assert (half["low"] <= half["value"]).all() and (half["value"] <= half["high"]).all()
 
 
 def test_a_task_without_placements_has_no_say_on_placement(evaluations):
-    found = [one for one in emergence.claims(evaluations["emergence"], SETTINGS) if one.task == "object_exploration"]
+    found = [
+        one
+        for one in emergence.claims(evaluations["emergence"], SETTINGS)
+        if one.task == "object_exploration"
+    ]
     assert [one.claim for one in found] == ["order: mechanics before decisions"]
 
 
 def test_fewer_mistakes_and_recovery_are_found(evaluations):
-    assert verdicts(mistakes, evaluations["mistakes"]) == {"fewer mistakes than the data": "shown", "correction retained": "shown"}
-    swapped = evaluations["mistakes"]["closed_loop"].replace({"who": {"policy": "annotator", "annotator": "policy"}})
-    assert verdicts(mistakes, {**evaluations["mistakes"], "closed_loop": swapped})["fewer mistakes than the data"] == "contradicted"
+    assert verdicts(mistakes, evaluations["mistakes"]) == {
+        "fewer mistakes than the data": "shown",
+        "correction retained": "shown",
+    }
+    swapped = evaluations["mistakes"]["closed_loop"].replace(
+        {"who": {"policy": "annotator", "annotator": "policy"}}
+    )
+    assert (
+        verdicts(mistakes, {**evaluations["mistakes"], "closed_loop": swapped})[
+            "fewer mistakes than the data"
+        ]
+        == "contradicted"
+    )
     table = mistakes.table(evaluations["mistakes"], SETTINGS)
-    late = table[(table["task"] == "all tasks") & (table["measure"] == "repaired") & (table["kind"] == "")].set_index("delay")["value"]
+    late = table[
+        (table["task"] == "all tasks") & (table["measure"] == "repaired") & (table["kind"] == "")
+    ].set_index("delay")["value"]
     assert late[0] > late[3] > late[8]
 
 
 def test_probes_are_held_against_the_best_baseline(evaluations):
-    found = [one for one in probes.claims(evaluations["probes"], SETTINGS) if one.task == "all tasks"]
-    assert [one.claim for one in found] == ["mistake readable", "phase readable", "position readable"]
-    assert all(one.verdict == "shown" and "(last)" in one.statistic and "(metadata)" in one.statistic for one in found)
+    found = [
+        one for one in probes.claims(evaluations["probes"], SETTINGS) if one.task == "all tasks"
+    ]
+    assert [one.claim for one in found] == [
+        "mistake readable",
+        "phase readable",
+        "position readable",
+    ]
+    assert all(
+        one.verdict == "shown" and "(last)" in one.statistic and "(metadata)" in one.statistic
+        for one in found
+    )
     assert all(one.value == pytest.approx(0.35, abs=0.05) for one in found)
 
 
 def test_larger_policies_are_found_to_be_more_efficient(evaluations):
     found = verdicts(scaling, evaluations["scaling"])
-    assert found["larger is more data-efficient"] == "shown" and found["larger decides worse"] != "shown"
-    table = scaling.table(evaluations["scaling"], SETTINGS).set_index(["measure", "size"]).sort_index()
-    assert table.loc[("exponent of frames", "s"), "value"].item() > 0 and table.loc[("exponent of parameters", ""), "value"].item() > 0
+    assert (
+        found["larger is more data-efficient"] == "shown"
+        and found["larger decides worse"] != "shown"
+    )
+    table = (
+        scaling.table(evaluations["scaling"], SETTINGS).set_index(["measure", "size"]).sort_index()
+    )
+    assert (
+        table.loc[("exponent of frames", "s"), "value"].item() > 0
+        and table.loc[("exponent of parameters", ""), "value"].item() > 0
+    )
 
 
 def test_frames_to_a_loss():
-    frames, losses = np.array([0, 10, 100, 1000]), np.array([[8.0, 4.0, 2.0, 1.0], [8.0, 4.0, 3.0, 3.0]])
+    frames, losses = (
+        np.array([0, 10, 100, 1000]),
+        np.array([[8.0, 4.0, 2.0, 1.0], [8.0, 4.0, 3.0, 3.0]]),
+    )
     assert scaling.frames_to(2.0, frames, losses) == pytest.approx([100, 1000])
     between = np.expm1((np.log1p(10) + np.log1p(100)) / 2)
     assert scaling.frames_to(3.0, frames, losses)[0] == pytest.approx(between)
-    assert scaling.efficiency((frames, losses[1:]), (frames, losses[:1])) == pytest.approx(np.log2(100 / between))
+    assert scaling.efficiency((frames, losses[1:]), (frames, losses[:1])) == pytest.approx(
+        np.log2(100 / between)
+    )
 
 
 def test_a_power_law_is_found_again():
@@ -365,8 +527,10 @@ def test_decisions_are_compared_at_equal_placement():
 
 def test_transfer_is_found(evaluations):
     assert verdicts(transfer, evaluations["transfer"]) == {
-        "pretraining transfers": "shown", "pretraining transfers, closed loop": "shown", "scratch fails": "shown"
-    }  # fmt: skip
+        "pretraining transfers": "shown",
+        "pretraining transfers, closed loop": "shown",
+        "scratch fails": "shown",
+    }
     table = transfer.table(evaluations["transfer"], SETTINGS).set_index(["task", "measure"])
     needed = table.loc[("colored_dots", "frames to catch up"), "value"].item()
     assert SETTINGS.transfer.frames < needed < SETTINGS.training.frames
@@ -374,21 +538,41 @@ def test_transfer_is_found(evaluations):
 
 def test_mistakes_are_found_to_be_shared_by_all_but_classification(evaluations):
     found = verdicts(probe_transfer, evaluations["probe_transfer"])
-    assert found == {"mistake shared": "shown", "mistake directions agree": "shown", "mistake direction acts": "shown"}
+    assert found == {
+        "mistake shared": "shown",
+        "mistake directions agree": "shown",
+        "mistake direction acts": "shown",
+    }
     alone = verdicts(probe_transfer, evaluations["probe_transfer"], "object_exploration")
-    assert alone["mistake shared"] == "not shown" and alone["mistake not shared with classification"] == "shown"
+    assert (
+        alone["mistake shared"] == "not shown"
+        and alone["mistake not shared with classification"] == "shown"
+    )
 
 
 def test_the_better_head_is_found(evaluations):
-    assert verdicts(heads, evaluations["heads"]) == {"ours places better, equal frames": "shown", "ours places better, equal time": "shown"}
+    assert verdicts(heads, evaluations["heads"]) == {
+        "ours places better, equal frames": "shown",
+        "ours places better, equal time": "shown",
+    }
 
 
 def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame(
-        {"seed": s, "task": f"t{t}", "episode": e, "frames": (10 + s) * (i + 1), "hits": rng.binomial(20, share), "total": 20}
-        for s in range(seeds) for t in range(tasks) for e in range(30) for i, share in enumerate(shares)
-    )  # fmt: skip
+        {
+            "seed": s,
+            "task": f"t{t}",
+            "episode": e,
+            "frames": (10 + s) * (i + 1),
+            "hits": rng.binomial(20, share),
+            "total": 20,
+        }
+        for s in range(seeds)
+        for t in range(tasks)
+        for e in range(30)
+        for i, share in enumerate(shares)
+    )
 
 
 def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
@@ -401,7 +585,9 @@ def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
 
 
 def test_seeds_are_drawn_as_well():
-    one, three = (curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,))))
+    one, three = (
+        curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,)))
+    )
     assert three[0].tolist() == [11] and one[0].tolist() == [10]
     spread = rows(3, 1, (0.5,))
     spread["hits"] = np.where(spread["seed"] == 0, 20, spread["hits"])
@@ -410,12 +596,20 @@ def test_seeds_are_drawn_as_well():
 
 def test_seeds_are_summed_up_by_their_interquartile_mean():
     table = rows(8, 1, (0.5,))
-    by_seed = (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum()).sort_values().to_numpy()
+    by_seed = (
+        (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum())
+        .sort_values()
+        .to_numpy()
+    )
     assert curve(table, "hits", "total", 300)[1][0] == pytest.approx(by_seed[2:6].mean())
     failed = table.assign(hits=np.where(table["seed"] == 0, 0, table["hits"]))
-    assert curve(failed, "hits", "total", 300)[1][0] == pytest.approx(by_seed[2:6].mean(), abs=0.02), "one that failed does not decide"
+    assert curve(failed, "hits", "total", 300)[1][0] == pytest.approx(
+        by_seed[2:6].mean(), abs=0.02
+    ), "one that failed does not decide"
     three = table[table["seed"] < 3]
-    assert rate(three, "hits", "total", 300)[0] == pytest.approx(three["hits"].sum() / three["total"].sum())
+    assert rate(three, "hits", "total", 300)[0] == pytest.approx(
+        three["hits"].sum() / three["total"].sum()
+    )
 
 
 def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes():
@@ -423,7 +617,10 @@ def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many
     whole, one = success(table, "done", 300), success(table[table["seed"] == 0], "done", 300)
     assert one == wilson(int(table[table["seed"] == 0]["done"].sum()), 30)
     assert whole.value == pytest.approx(table["done"].mean(), abs=0.1)
-    assert whole.high - whole.low > 1.5 * (wilson(int(table["done"].sum()), len(table)).high - wilson(int(table["done"].sum()), len(table)).low)
+    assert whole.high - whole.low > 1.5 * (
+        wilson(int(table["done"].sum()), len(table)).high
+        - wilson(int(table["done"].sum()), len(table)).low
+    )
 
 
 def test_the_mean_over_tasks_draws_within_each():
@@ -431,39 +628,93 @@ def test_the_mean_over_tasks_draws_within_each():
     samples = curve_over_tasks(table, "hits", "total", 300)[1]
     assert samples[0] == pytest.approx(table["hits"].sum() / table["total"].sum())
     same = pd.concat([table[table["task"] == "t0"].assign(task=f"t{i}") for i in range(3)])
-    assert curve_over_tasks(same, "hits", "total", 300)[1].std() < 0.75 * curve(same[same["task"] == "t0"], "hits", "total", 300)[1].std()
+    assert (
+        curve_over_tasks(same, "hits", "total", 300)[1].std()
+        < 0.75 * curve(same[same["task"] == "t0"], "hits", "total", 300)[1].std()
+    )
 
 
 def test_equal_runs_have_equal_names_and_different_ones_do_not():
     found = all_runs(SETTINGS)
     assert all(name == run.name for name, run in found.items())
-    specs = [(run.tasks, run.policy.model_dump_json(), run.frames, run.episodes, run.start and run.start.name) for run in found.values()]
+    specs = [
+        (
+            run.tasks,
+            run.policy.model_dump_json(),
+            run.frames,
+            run.episodes,
+            run.start and run.start.name,
+        )
+        for run in found.values()
+    ]
     assert len(set(specs)) == len(specs)
     names = list(found)
-    assert all(run.start is None or names.index(run.start.name) < names.index(run.name) for run in found.values())
+    assert all(
+        run.start is None or names.index(run.start.name) < names.index(run.name)
+        for run in found.values()
+    )
     assert runs.single(SETTINGS, "colored_dots").name == "colored_dots" and "colored_dots" in found
-    same = SETTINGS.model_copy(update={"transfer": SETTINGS.transfer.model_copy(update={"frames": SETTINGS.training.frames, "episodes": 10**6})})
+    same = SETTINGS.model_copy(
+        update={
+            "transfer": SETTINGS.transfer.model_copy(
+                update={"frames": SETTINGS.training.frames, "episodes": 10**6}
+            )
+        }
+    )
     assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
 
 
 def test_one_task_alone_leaves_out_what_needs_several():
-    alone = parse({"tasks": ["colored_dots"], "transfer": {"held_out": [["colored_dots"]]}, "heads": {"tasks": []}})
-    assert not {"transfer", "probe_transfer", "heads"} & set(all_needs(alone)) and {"emergence", "mistakes", "scaling", "probes"} <= set(all_needs(alone))
+    alone = parse(
+        {
+            "tasks": ["colored_dots"],
+            "transfer": {"held_out": [["colored_dots"]]},
+            "heads": {"tasks": []},
+        }
+    )
+    assert not {"transfer", "probe_transfer", "heads"} & set(all_needs(alone)) and {
+        "emergence",
+        "mistakes",
+        "scaling",
+        "probes",
+    } <= set(all_needs(alone))
 
 
 def test_the_plan_grows_with_the_work(root):
-    small, large = (plan.plan(settings) for settings in (SETTINGS, SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"frames": 10**7})})))
+    small, large = (
+        plan.plan(settings)
+        for settings in (
+            SETTINGS,
+            SETTINGS.model_copy(
+                update={"training": SETTINGS.training.model_copy(update={"frames": 10**7})}
+            ),
+        )
+    )
     time = [sum(work.seconds for work in works) for works in (small, large)]
-    assert 0 < 5 * time[0] < time[1] and [work.jobs for work in small] == [work.jobs for work in large]
+    assert 0 < 5 * time[0] < time[1] and [work.jobs for work in small] == [
+        work.jobs for work in large
+    ]
     assert all(0 < work.longest <= work.seconds and work.jobs > 0 for work in small)
-    assert plan.clock_seconds(small, 1) > plan.clock_seconds(small, 2) > plan.clock_seconds(small, 64) == plan.clock_seconds(small, 128)
+    assert (
+        plan.clock_seconds(small, 1)
+        > plan.clock_seconds(small, 2)
+        > plan.clock_seconds(small, 64)
+        == plan.clock_seconds(small, 128)
+    )
     for preset in (root / "workflow" / "presets").glob("*.yaml"):
         assert f"{preset.stem}: " in plan.to_text(load(root / "config.yaml", preset), 8)
 
 
 def test_rates_are_known_for_every_task_and_size():
     table = plan.rates()
-    assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(table["policies"])
-    assert table["policies"]["xs"]["train"] > table["policies"]["s"]["train"] > table["policies"]["m"]["train"] > table["policies"]["l"]["train"]
+    assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(
+        table["policies"]
+    )
+    assert (
+        table["policies"]["xs"]["train"]
+        > table["policies"]["s"]["train"]
+        > table["policies"]["m"]["train"]
+        > table["policies"]["l"]["train"]
+    )
     with pytest.raises(ValueError, match="none.json: not a readable table of rates"):
         plan.rates(Path("none.json"))

@@ -10,26 +10,56 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lastmile import parquet, status
 from lastmile.config import parse
-from lastmile.why import Job
+from lastmile.pipeline import status
+from lastmile.pipeline.why import Job
+from lastmile.storage import parquet
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Three trainings: one begun and stopped, one done and measured, one of a name that does not fit."""
-    for key, name, frames in (("a", "colored_dots", 300), ("b", "neuron_tracing", 1000), ("c", "x" * 60, 10)):
+    for key, name, frames in (
+        ("a", "colored_dots", 300),
+        ("b", "neuron_tracing", 1000),
+        ("c", "x" * 60, 10),
+    ):
         run = tmp_path / "runs" / key
         run.mkdir(parents=True)
-        (run / "spec.json").write_text(json.dumps({"run": {"run": name, "seed": 0}, "seed": 0, "training": {"frames": 1000}}))
-        row = {"step": 3, "frames": frames, "loss": 3.21987, "frames_per_s": 311.6, "seconds_left": 271.0}
-        (run / "progress.jsonl").write_text(json.dumps(row) + '\n{"step": 4, "fra' if key == "a" else json.dumps(row) + "\n")
+        (run / "spec.json").write_text(
+            json.dumps({"run": {"run": name, "seed": 0}, "seed": 0, "training": {"frames": 1000}})
+        )
+        row = {
+            "step": 3,
+            "frames": frames,
+            "loss": 3.21987,
+            "frames_per_s": 311.6,
+            "seconds_left": 271.0,
+        }
+        (run / "progress.jsonl").write_text(
+            json.dumps(row) + '\n{"step": 4, "fra' if key == "a" else json.dumps(row) + "\n"
+        )
         (run / ".lock").touch()
     (tmp_path / "runs" / "torn").mkdir()
     (tmp_path / "runs" / "torn" / "spec.json").write_text('{"run"')
-    rows = [{"predictor": who, "frames": at, "skill": skill, "hits": hits, "total": 20} for who, at, skill, hits in (
-        ("policy", 0, "placement@5", 0), ("policy", 1000, "placement@5", 17), ("policy", 1000, "valid", 20), ("ceiling", 0, "placement@5", 20))]  # fmt: skip
-    path = tmp_path / "results" / "evaluations" / "neuron_tracing" / "neuron_tracing" / "seed0" / "skills.parquet"
+    rows = [
+        {"predictor": who, "frames": at, "skill": skill, "hits": hits, "total": 20}
+        for who, at, skill, hits in (
+            ("policy", 0, "placement@5", 0),
+            ("policy", 1000, "placement@5", 17),
+            ("policy", 1000, "valid", 20),
+            ("ceiling", 0, "placement@5", 20),
+        )
+    ]
+    path = (
+        tmp_path
+        / "results"
+        / "evaluations"
+        / "neuron_tracing"
+        / "neuron_tracing"
+        / "seed0"
+        / "skills.parquet"
+    )
     path.parent.mkdir(parents=True)
     parquet.write(pd.DataFrame(rows), path)
     return tmp_path
@@ -43,7 +73,9 @@ def test_trainings_are_told_apart(folder):
     found = seen(folder)
     assert len(found) == 3
     assert found["neuron_tracing seed0"][1:] == ("done", 1000, 1000, 311.6, 3.21987, 0.85, None)
-    assert found["colored_dots seed0"].state == "stopped" and found["colored_dots seed0"].skill is None
+    assert (
+        found["colored_dots seed0"].state == "stopped" and found["colored_dots seed0"].skill is None
+    )
     with open(folder / "runs" / "a" / ".lock") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         running = seen(folder)["colored_dots seed0"]
@@ -61,12 +93,17 @@ def test_a_torn_line_is_left_out(folder):
 def test_the_newest_of_a_name_counts(folder):
     again = folder / "runs" / "again"
     again.mkdir()
-    (again / "spec.json").write_text((folder / "runs" / "b" / "spec.json").read_text().replace("1000", "5000"))
+    (again / "spec.json").write_text(
+        (folder / "runs" / "b" / "spec.json").read_text().replace("1000", "5000")
+    )
     assert seen(folder)["neuron_tracing seed0"].of == 5000
 
 
 def test_jobs_that_made_their_outputs_are_over(tmp_path):
-    jobs = [Job("a", [str(tmp_path / "a"), str(tmp_path / "b")], "", ""), Job("c", [str(tmp_path / "c")], "", "")]
+    jobs = [
+        Job("a", [str(tmp_path / "a"), str(tmp_path / "b")], "", ""),
+        Job("c", [str(tmp_path / "c")], "", ""),
+    ]
     (tmp_path / "c").touch()
     since = time.time_ns()
     time.sleep(0.02)
@@ -81,5 +118,7 @@ def test_a_page_fits_80_columns_and_is_plain(folder):
     text = status.page(parse({}), jobs, status.trainings(folder / "runs", folder / "results"))
     assert text.startswith("desk: 40 jobs to go\n") and text.isascii() and "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
-    assert "neuron_tracing seed0        done        1.0k of 1.0k    312   3.220  0.85      -" in text
+    assert (
+        "neuron_tracing seed0        done        1.0k of 1.0k    312   3.220  0.85      -" in text
+    )
     assert status.page(parse({}), [], []) == "desk: all is made\n"

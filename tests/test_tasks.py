@@ -9,21 +9,30 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lastmile.annotator import PHASES, make_annotator
-from lastmile.check import check, random_click
 from lastmile.config import SPLITS
+from lastmile.evaluation.annotators import check, random_click
 from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw, draw_small, draw_small_series
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import KINDS, NOTHING
+from lastmile.simulation.session import Session
+from lastmile.simulation.trajectory import Replay, Source, record
 from lastmile.tasks import get_task, task_names
+from lastmile.tasks.annotator import PHASES, make_annotator
 from lastmile.tasks.task import MISTAKES, RIGHT, digest
-from lastmile.trajectory import Replay, Source, record
 
 pytestmark = pytest.mark.parametrize("name", task_names())
 
 PURPOSES = ("annotator", "again", "look")
-SECTIONS = ("What it is", "What is seen", "What can be done", "When it ends", "How it is scored", "Mistakes", "Sources")
+SECTIONS = (
+    "What it is",
+    "What is seen",
+    "What can be done",
+    "When it ends",
+    "How it is scored",
+    "Mistakes",
+    "Sources",
+)
 
 
 def source(name: str, **other) -> Source:
@@ -44,22 +53,21 @@ def episode(name: str):
 def replay(name: str) -> Replay:
     task, one = get_task(name), episode(name)
     clicks = np.array([one.columns["x"], one.columns["y"]]).T
-    return Replay(task, world(name), task.interface(world(name)), one.look, clicks)
+    return Replay(task, world(name), one.look, clicks)
 
 
 def worked(name: str) -> list:
     """States along the recorded episode, the first and the finished one among them."""
-    states = [before for before, _, _ in replay(name).states()]
+    states = [step.before for step in replay(name).replay()]
     return [*states[:: max(1, len(states) // 8)], episode(name).state]
 
 
 def wandered(name: str, steps: int = 60) -> list:
     """States along random valid clicks, `Done` left out."""
-    interface, rng, look = get_task(name).interface(world(name)), np.random.default_rng(3), Look()
-    states = [interface.start()]
+    session, rng = Session(get_task(name), world(name)), np.random.default_rng(3)
     for _ in range(steps):
-        states.append(interface.apply(states[-1], interface.hit(states[-1], *random_click(interface, states[-1], rng, look), look)))
-    return states
+        session.click(*random_click(session, rng))
+    return session.states
 
 
 # Worlds
@@ -79,9 +87,17 @@ def test_a_seed_gives_one_world_and_another_seed_another(name):
 def test_no_two_tasks_share_a_random_stream(name, monkeypatch):
     first = {}
     for task in task_names():
-        monkeypatch.setattr(type(get_task(task)), "make_world", staticmethod(lambda rng, difficulty: tuple(rng.integers(2**63, size=4).tolist())))
+        monkeypatch.setattr(
+            type(get_task(task)),
+            "make_world",
+            staticmethod(lambda rng, difficulty: tuple(rng.integers(2**63, size=4).tolist())),
+        )
         first[task] = {get_task(task).world((5, 1), difficulty) for difficulty in ("short", "full")}
-        first[task] |= {tuple(Source(task, split, 5).generator(1, what).integers(2**63, size=4).tolist()) for split in SPLITS for what in PURPOSES}
+        first[task] |= {
+            tuple(Source(task, split, 5).generator(1, what).integers(2**63, size=4).tolist())
+            for split in SPLITS
+            for what in PURPOSES
+        }
     others = set().union(*(streams for task, streams in first.items() if task != name))
     assert len(first[name]) == 1 + len(SPLITS) * len(PURPOSES) and not first[name] & others
 
@@ -99,7 +115,10 @@ def test_images_do_not_depend_on_when_they_are_drawn(name):
 
 
 def test_images_of_equal_worlds_are_equal_in_every_view(name):
-    first, second = get_task(name).interface(world(name)), get_task(name).interface(source(name).world(0))
+    first, second = (
+        get_task(name).interface(world(name)),
+        get_task(name).interface(source(name).world(0)),
+    )
     for state in worked(name):
         image = first.image(state)
         assert image.shape == (CANVAS, CANVAS, 3) and image.dtype == np.uint8
@@ -114,13 +133,17 @@ def test_worlds_and_states_survive_pickling(name):
     assert again == state and hash(again) == hash(state)
     assert task.score(copy, again) == task.score(world(name), state)
     assert task.mistakes(copy, again) == task.mistakes(world(name), state)
-    np.testing.assert_array_equal(task.interface(copy).image(again), task.interface(world(name)).image(state))
+    np.testing.assert_array_equal(
+        task.interface(copy).image(again), task.interface(world(name)).image(state)
+    )
 
 
 def test_unknown_difficulties_and_negative_seeds_are_refused_by_name(name):
     task = get_task(name)
     assert {"short", "full"} <= set(task.difficulties)
-    with pytest.raises(ValueError, match=rf"unknown difficulty 'huge' of task '{name}': expected one of .*short"):
+    with pytest.raises(
+        ValueError, match=rf"unknown difficulty 'huge' of task '{name}': expected one of .*short"
+    ):
         task.world(1, "huge")
     with pytest.raises(ValueError, match="seed -1 is out of range"):
         task.world(-1, "short")
@@ -143,7 +166,12 @@ def test_widgets_lie_on_the_screen_side_by_side_and_hit_themselves(name, layout)
     rects = [widget.rect for widget in first.widgets]
     owner = np.zeros((HEIGHT, WIDTH), int)
     for rect in (*rects, first.canvas):
-        assert rect.x >= 0 and rect.y >= 0 and rect.x + rect.width <= WIDTH and rect.y + rect.height <= HEIGHT
+        assert (
+            rect.x >= 0
+            and rect.y >= 0
+            and rect.x + rect.width <= WIDTH
+            and rect.y + rect.height <= HEIGHT
+        )
         owner[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] += 1
     assert owner.max() == 1
     assert len({widget.button.id for widget in first.widgets}) == len(rects)
@@ -155,7 +183,11 @@ def test_widgets_lie_on_the_screen_side_by_side_and_hit_themselves(name, layout)
             hit = interface.hit(state, rect.x + rect.width // 2, rect.y + rect.height // 2, look)
             assert hit == ((button.id, button.kind, -1.0, -1.0) if button.enabled else NOTHING)
         hit = interface.hit(state, screen.canvas.x + 128, screen.canvas.y + 64, look)
-        assert hit[2:] == (128, 64) and hit.kind in KINDS and hit.widget == "canvas" if screen.canvas_live else hit == NOTHING
+        assert (
+            hit[2:] == (128, 64) and hit.kind in KINDS and hit.widget == "canvas"
+            if screen.canvas_live
+            else hit == NOTHING
+        )
 
 
 def test_invalid_clicks_change_nothing(name):
@@ -168,10 +200,18 @@ def test_invalid_clicks_change_nothing(name):
         for button, rect in screen.widgets:
             if not button.enabled:
                 disabled += 1
-                assert interface.apply(state, interface.hit(state, rect.x + 2, rect.y + 2, look)) == state
+                assert (
+                    interface.apply(state, interface.hit(state, rect.x + 2, rect.y + 2, look))
+                    == state
+                )
                 assert interface.press(state, button.id) == state
         if not screen.canvas_live:
-            assert interface.apply(state, interface.hit(state, screen.canvas.x + 9, screen.canvas.y + 9, look)) == state
+            assert (
+                interface.apply(
+                    state, interface.hit(state, screen.canvas.x + 9, screen.canvas.y + 9, look)
+                )
+                == state
+            )
             assert interface.touch(state, 9, 9) == state
         assert interface.touch(state, -1, 300) == state
     assert disabled
@@ -184,7 +224,11 @@ def test_invalid_clicks_change_nothing(name):
 def test_nothing_can_be_done_in_a_finished_state(name):
     interface, done = get_task(name).interface(world(name)), episode(name).state
     screen = interface.screen(done)
-    assert done.done and not screen.canvas_live and not any(widget.button.enabled for widget in screen.widgets)
+    assert (
+        done.done
+        and not screen.canvas_live
+        and not any(widget.button.enabled for widget in screen.widgets)
+    )
 
 
 def test_undo_takes_back_the_last_annotation(name):
@@ -211,7 +255,7 @@ def test_screens_draw_in_every_look_and_leave_the_world_alone(name):
 def test_a_series_of_small_screens_is_made_of_small_screens(name):
     """At most one unit of rounding apart: the order of sums may differ."""
     interface, look = get_task(name).interface(world(name)), Look("split", "light")
-    screens = [interface.screen(before, look) for before, _, _ in replay(name).states()]
+    screens = [interface.screen(before, look) for before, _, _, _ in replay(name).replay()]
     series = draw_small_series(screens)
     for screen, small in zip(screens, series, strict=True):
         assert np.abs(draw_small(screen).astype(int) - small.astype(int)).max() <= 1
@@ -233,7 +277,9 @@ def test_the_typical_annotator_errs_repairs_and_succeeds(name, start):
     result = check(name, worlds=8, style="typical", start=start, difficulty="short")
     assert result["success"] >= 7 / 8
     assert result["repaired"] >= 0.9
-    if start == "start":  # from elsewhere, what is judged wrong may be the fault of what was there before
+    if (
+        start == "start"
+    ):  # from elsewhere, what is judged wrong may be the fault of what was there before
         assert 0.02 <= result["mistakes_per_placement"] <= 0.4
     assert set(result["verdicts"]) <= {RIGHT, *MISTAKES}
     assert set(result["phases"]) <= set(PHASES)
@@ -254,20 +300,28 @@ def test_the_task_cannot_be_done_without_looking(name, style):
 def test_asking_a_fork_does_not_change_the_annotator(name):
     """A recording with and without second answers is the same, and two forks with equal random numbers give equal answers."""
     plain, asked = episode(name).columns, record(source(name), 0, again=True).columns
-    assert {key: plain[key] for key in plain if not key.startswith("again")} == {k: asked[k] for k in asked if not k.startswith("again")}
+    assert {key: plain[key] for key in plain if not key.startswith("again")} == {
+        k: asked[k] for k in asked if not k.startswith("again")
+    }
     assert all(x >= 0 for x in asked["again_x"])
     task = get_task(name)
     interface = task.interface(world(name))
     for state in (*worked(name)[:-1], *wandered(name)[::15]):
-        annotator = make_annotator(task, world(name), interface, "typical", np.random.default_rng(0))
+        annotator = make_annotator(
+            task, world(name), interface, "typical", np.random.default_rng(0)
+        )
         one, same = (annotator.fork(np.random.default_rng(1)).next(state) for _ in range(2))
         assert one == same
-        assert annotator.noticed == frozenset() and annotator.phase == "" and annotator.edits is None
+        assert (
+            annotator.noticed == frozenset() and annotator.phase == "" and annotator.edits is None
+        )
 
 
 def test_a_finished_state_is_not_worked_on(name):
     task = get_task(name)
-    annotator = make_annotator(task, world(name), task.interface(world(name)), "typical", np.random.default_rng(0))
+    annotator = make_annotator(
+        task, world(name), task.interface(world(name)), "typical", np.random.default_rng(0)
+    )
     with pytest.raises(ValueError, match="finished state"):
         annotator.next(episode(name).state)
 
@@ -277,11 +331,11 @@ def test_a_finished_state_is_not_worked_on(name):
 
 def test_a_replay_goes_through_the_same_states(name):
     one = episode(name)
-    steps = list(replay(name).states())
-    assert steps[-1][2] == one.state and one.state.done
-    assert [hit.widget for _, hit, _ in steps] == one.columns["widget"]
-    assert [hit.kind for _, hit, _ in steps] == one.columns["kind"]
-    assert get_task(name).score(world(name), steps[-1][2]) == one.score
+    steps = list(replay(name).replay())
+    assert steps[-1].after == one.state and one.state.done
+    assert [step.hit.widget for step in steps] == one.columns["widget"]
+    assert [step.hit.kind for step in steps] == one.columns["kind"]
+    assert get_task(name).score(world(name), steps[-1].after) == one.score
     assert digest(world(name)) == one.world
 
 
@@ -296,8 +350,14 @@ def test_the_labels_of_a_recording_are_valid(name, number):
     assert set(columns["mistake"]) <= {"", *MISTAKES}
     assert set(columns["verdict"]) <= {"", RIGHT, *MISTAKES}
     assert all(0 <= position <= 1 for position in columns["position"])
-    assert columns["kind"].count("done") == 1 and columns["kind"][-1] == "done" and columns["critical"][-1]
-    assert all(critical for kind, critical in zip(columns["kind"], columns["critical"]) if kind == "undo")
+    assert (
+        columns["kind"].count("done") == 1
+        and columns["kind"][-1] == "done"
+        and columns["critical"][-1]
+    )
+    assert all(
+        critical for kind, critical in zip(columns["kind"], columns["critical"]) if kind == "undo"
+    )
     targets = [(x, y) for x, y in zip(columns["target_x"], columns["target_y"]) if x >= 0]
     assert all(0 <= x < WIDTH and 0 <= y < HEIGHT for x, y in targets)
     assert all(0 <= x < WIDTH and 0 <= y < HEIGHT for x, y in zip(columns["x"], columns["y"]))
@@ -308,13 +368,17 @@ def test_judgments_and_scores_are_bounded_in_any_state(name):
     for state in (*worked(name), *wandered(name)):
         score = task.score(world(name), state)
         assert 0 <= score.score <= 1 and isinstance(score.success, bool)
-        assert all(np.isfinite(value) for value in score.details.values()) and 0 <= score.details["coverage"] <= 1
+        assert (
+            all(np.isfinite(value) for value in score.details.values())
+            and 0 <= score.details["coverage"] <= 1
+        )
         assert not score.success or state.done
-        for index, kind in task.mistakes(world(name), state):
-            assert kind in MISTAKES and index < len(state.edits)
+        for mistake in task.mistakes(world(name), state):
+            assert mistake.kind in MISTAKES
+            assert (mistake.edit is None) != (mistake.omitted is None)
+            assert mistake.edit is None or 0 <= mistake.edit < len(state.edits)
         if state.edits:
             assert task.judge(world(name), state.edits[:-1], state.edits[-1]) in (RIGHT, *MISTAKES)
-        assert len(task.target(world(name), state, 100.0, 120.0)) == 2
 
 
 def test_an_empty_state_scores_nothing(name):

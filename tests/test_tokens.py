@@ -12,18 +12,25 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from lastmile import seal, tokens
-from lastmile.annotator import PHASES
 from lastmile.screen import draw_small
+from lastmile.simulation import tokens
+from lastmile.simulation.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
+from lastmile.storage import seal
 from lastmile.tasks import get_task
-from lastmile.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
+from lastmile.tasks.annotator import PHASES
 
 
 @pytest.fixture(scope="module")
 def frames(recorded) -> np.ndarray:
     """Every screen of the recording, freshly drawn."""
     replays = [recorded.open(number) for number in range(len(recorded.episodes))]
-    return np.stack([draw_small(r.interface.screen(state, r.look)) for r in replays for state, _, _ in r.states()])
+    return np.stack(
+        [
+            draw_small(r.interface.screen(state, r.look))
+            for r in replays
+            for state, _, _, _ in r.replay()
+        ]
+    )
 
 
 @pytest.fixture
@@ -31,7 +38,9 @@ def copied(token_file, tmp_path):
     return shutil.copy(token_file, tmp_path / "test.tokens")
 
 
-@given(st.integers(1, CHUNK), st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([1, 2, 256]))
+@given(
+    st.integers(1, CHUNK), st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([1, 2, 256])
+)
 @settings(max_examples=25)
 def test_frames_come_back(count, seed, changes, values):
     """Frames that differ from the one before in a few places, of few or many colors."""
@@ -49,7 +58,9 @@ def test_frames_come_back(count, seed, changes, values):
 
 
 def test_rows_with_one_hash_are_told_apart(monkeypatch):
-    monkeypatch.setattr(tokens, "_weights", lambda: np.zeros(16, np.uint64))  # all rows get the hash 0
+    monkeypatch.setattr(
+        tokens, "_weights", lambda: np.zeros(16, np.uint64)
+    )  # all rows get the hash 0
     stacked = np.random.default_rng(0).integers(0, 256, (3, 126, 168, 3), dtype=np.uint8)
     assert np.array_equal(gather(*unpack(pack(stacked))), stacked)
 
@@ -64,8 +75,14 @@ def test_any_range_of_screens_is_what_is_drawn(token_file, frames):
     store, rng = TokenStore(token_file), np.random.default_rng(0)
     borders = [int(b) for b in store._chunk_frames]
     assert len(borders) - 1 >= len(store) and max(np.diff(borders)) <= CHUNK
-    ranges = [(0, len(frames))] + [(max(0, b + i), min(len(frames), b + j)) for b in borders for i, j in ((-1, 0), (-1, 1), (0, 1), (-3, 20))]
-    ranges += [tuple(sorted(rng.choice(len(frames) + 1, 2, replace=False).tolist())) for _ in range(20)]
+    ranges = [(0, len(frames))] + [
+        (max(0, b + i), min(len(frames), b + j))
+        for b in borders
+        for i, j in ((-1, 0), (-1, 1), (0, 1), (-3, 20))
+    ]
+    ranges += [
+        tuple(sorted(rng.choice(len(frames) + 1, 2, replace=False).tolist())) for _ in range(20)
+    ]
     for start, stop in ranges:
         if start < stop:
             assert np.array_equal(store.screens(start, stop), frames[start:stop]), (start, stop)
@@ -79,12 +96,21 @@ def test_screens_that_are_not_there(token_file, start, stop):
 
 def test_labels_are_those_of_the_trajectory(token_file, recorded):
     store, steps = TokenStore(token_file), recorded.steps
-    assert (store.task, store.split, store.frames, len(store)) == ("colored_dots", "test", len(steps), 4)
+    assert (store.task, store.split, store.frames, len(store)) == (
+        "colored_dots",
+        "test",
+        len(steps),
+        4,
+    )
     assert np.array_equal(store.starts, recorded.starts)
     assert np.array_equal(store.clicks, steps[["x", "y"]].to_numpy())
     canvas = (steps["widget"] == "canvas").to_numpy()
     assert np.array_equal(store.targets[canvas], store.clicks[canvas])
-    assert all(len(np.unique(store.targets[steps["widget"] == widget], axis=0)) == 1 for widget in ("done", "undo") if (steps["widget"] == widget).any())
+    assert all(
+        len(np.unique(store.targets[steps["widget"] == widget], axis=0)) == 1
+        for widget in ("done", "undo")
+        if (steps["widget"] == widget).any()
+    )
     assert [PHASES[p] for p in store.phase] == list(steps["phase"])
     assert np.array_equal(store.position, steps["position"].to_numpy(np.float32))
     assert np.array_equal(store.open_mistakes, steps["open_mistakes"].to_numpy())
@@ -141,14 +167,22 @@ def rewrite(path, metadata=(), **tensors):
     seal.close(path, path.stat().st_size - len(kept.get("blobs", ())))
 
 
-@pytest.mark.parametrize("meta, words", [({"format": "lastmile.tokens/0"}, "lastmile.tokens/0"), ({"task": "colored_cats"}, "colored_cats")])
+@pytest.mark.parametrize(
+    "meta, words",
+    [
+        ({"format": "lastmile.tokens/0"}, "lastmile.tokens/0"),
+        ({"task": "colored_cats"}, "colored_cats"),
+    ],
+)
 def test_another_format_or_an_unknown_task_is_refused(copied, meta, words):
     rewrite(copied, meta)
     with pytest.raises(TokenError, match=f"test.tokens: .*{words}"):
         TokenStore(copied)
 
 
-@pytest.mark.parametrize("part", ["clicks", "starts", "chunk_frames", "blob_offsets", "blobs", "phase"])
+@pytest.mark.parametrize(
+    "part", ["clicks", "starts", "chunk_frames", "blob_offsets", "blobs", "phase"]
+)
 def test_a_missing_part_is_refused(copied, part):
     rewrite(copied, **{part: None})
     with pytest.raises(TokenError, match="test.tokens: a part is missing"):
@@ -157,7 +191,10 @@ def test_a_missing_part_is_refused(copied, part):
 
 @pytest.mark.parametrize("part", ["starts", "chunk_frames", "blob_offsets"])
 def test_borders_out_of_order_are_refused(copied, part):
-    borders = getattr(TokenStore(copied), {"starts": "starts", "chunk_frames": "_chunk_frames", "blob_offsets": "_offsets"}[part]).copy()
+    borders = getattr(
+        TokenStore(copied),
+        {"starts": "starts", "chunk_frames": "_chunk_frames", "blob_offsets": "_offsets"}[part],
+    ).copy()
     borders[1] = borders[2] + 1
     rewrite(copied, **{part: borders})
     with pytest.raises(TokenError, match="test.tokens: its parts do not belong together"):
@@ -188,7 +225,9 @@ def test_a_flipped_bit_is_noticed_or_harmless(token_file, frames, tmp_path_facto
     number = data.draw(st.integers(0, len(store._offsets) - 2))
     a, b = store._offsets[number : number + 2].tolist()
     blobs = np.frombuffer(token_file.read_bytes()[store._blobs :], np.uint8).copy()
-    blobs[data.draw(st.one_of(st.integers(a, a + 16), st.integers(a, b - 1)))] ^= 1 << data.draw(st.integers(0, 7))
+    blobs[data.draw(st.one_of(st.integers(a, a + 16), st.integers(a, b - 1)))] ^= 1 << data.draw(
+        st.integers(0, 7)
+    )
     path = tmp_path_factory.mktemp("flipped") / "flipped.tokens"
     shutil.copy(token_file, path)
     rewrite(path, blobs=blobs)

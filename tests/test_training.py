@@ -21,12 +21,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastmile.config import PolicySettings, Training
-from lastmile.policy import Policy, PolicyError, windows
-from lastmile.policy import training as module
-from lastmile.policy.checkpoints import load_snapshots
-from lastmile.policy.training import TrainingError, snapshot_steps, train
-from lastmile.policy.windows import Batches, FirstEpisodes, WindowSampler, mixture_weights, read_batch
-from lastmile.tokens import TokenError, TokenStore
+from lastmile.policy import Policy, PolicyError
+from lastmile.simulation.tokens import TokenError, TokenStore
+from lastmile.training import loop as module
+from lastmile.training import windows
+from lastmile.training.checkpoints import load_snapshots
+from lastmile.training.loop import TrainingError, snapshot_steps, train
+from lastmile.training.windows import (
+    Batches,
+    FirstEpisodes,
+    WindowSampler,
+    mixture_weights,
+    read_batch,
+)
 
 TINY = PolicySettings(size="xs", window=4)
 
@@ -49,18 +56,44 @@ class Toy:
             self.images[k, 4:16, 100:160] = 120
             if self.button[k]:
                 self.images[k, 20:27, 140:160] = (220, 40, 40)
-        on_button = np.stack([rng.integers(270, 425, self.frames), rng.integers(12, 42, self.frames)], 1)
-        self.clicks = np.where(self.button[:, None], on_button, np.stack([x, y], 1)).astype(np.int16)
-        self.targets = np.where(self.button[:, None], np.array([[347, 27]]), self.clicks).astype(np.int16)
+        on_button = np.stack(
+            [rng.integers(270, 425, self.frames), rng.integers(12, 42, self.frames)], 1
+        )
+        self.clicks = np.where(self.button[:, None], on_button, np.stack([x, y], 1)).astype(
+            np.int16
+        )
+        self.targets = np.where(self.button[:, None], np.array([[347, 27]]), self.clicks).astype(
+            np.int16
+        )
 
     def screens(self, start: int, stop: int) -> np.ndarray:
         return self.images[start:stop]
 
 
-def run(folder: Path, frames: int = 120, spec: dict | None = None, stores=None, how: dict | None = None, **kwargs) -> Path:
-    training = Training(**{"frames": frames, "batch": 4, "snapshots": 3, "learning_rate": 1e-3, **(how or {})})
+def run(
+    folder: Path,
+    frames: int = 120,
+    spec: dict | None = None,
+    stores=None,
+    how: dict | None = None,
+    **kwargs,
+) -> Path:
+    training = Training(
+        **{"frames": frames, "batch": 4, "snapshots": 3, "learning_rate": 1e-3, **(how or {})}
+    )
     stores = stores or [Toy([9, 3, 14, 6])]
-    train(folder / "run", TINY, training, 0, stores, [Toy([5, 9], 1)], spec or {"a": 1}, folder / "out", threads=1, **kwargs)
+    train(
+        folder / "run",
+        TINY,
+        training,
+        0,
+        stores,
+        [Toy([5, 9], 1)],
+        spec or {"a": 1},
+        folder / "out",
+        threads=1,
+        **kwargs,
+    )
     return folder / "out"
 
 
@@ -86,27 +119,44 @@ def test_sampler(lengths, window, batch, seed):
     sampler = WindowSampler(starts, window, batch, seed)
     steps = [sampler.windows(step) for step in range(40)]
     other = WindowSampler(starts, window, batch, seed)
-    assert [other.windows(step) for step in (39, 0, 17)] == [steps[39], steps[0], steps[17]]  # no memory of what was asked before
+    assert [other.windows(step) for step in (39, 0, 17)] == [
+        steps[39],
+        steps[0],
+        steps[17],
+    ]  # no memory of what was asked before
     rows = [w for step in steps for w in step]
     turns = Counter(w.store for w in rows)
-    assert max(turns[k] for k in range(len(starts))) - min(turns[k] for k in range(len(starts))) <= 1
+    assert (
+        max(turns[k] for k in range(len(starts))) - min(turns[k] for k in range(len(starts))) <= 1
+    )
     for store, edges in enumerate(starts):
         counts = np.zeros(edges[-1], int)
         for w in (w for w in rows if w.store == store):
             assert 1 <= w.length <= window
-            assert np.searchsorted(edges, w.start, "right") == np.searchsorted(edges, w.start + w.length - 1, "right")
+            assert np.searchsorted(edges, w.start, "right") == np.searchsorted(
+                edges, w.start + w.length - 1, "right"
+            )
             before = counts.copy()
             counts[w.start : w.start + w.length] += 1
-            if before.min() == before.max():  # an epoch is over: now no frame may be seen twice before all are seen once
+            if (
+                before.min() == before.max()
+            ):  # an epoch is over: now no frame may be seen twice before all are seen once
                 level = before.min()
             assert counts.max() <= level + 1 and counts.min() >= level
     seen = sampler.schedule(50)
-    assert seen[-1] >= 50 and (len(seen) == 1 or seen[-2] < 50) and seen[0] == sum(w.length for w in steps[0])
+    assert (
+        seen[-1] >= 50
+        and (len(seen) == 1 or seen[-2] < 50)
+        and seen[0] == sum(w.length for w in steps[0])
+    )
 
 
 def test_sampler_cuts_anew_in_each_epoch():
     sampler = WindowSampler([np.array([0, 47])], 20, 1, 0)
-    assert len({tuple(sorted(map(tuple, sampler._epoch(0, epoch).tolist()))) for epoch in range(10)}) > 5
+    assert (
+        len({tuple(sorted(map(tuple, sampler._epoch(0, epoch).tolist()))) for epoch in range(10)})
+        > 5
+    )
 
 
 @pytest.mark.parametrize("starts", [[], [np.array([0])], [np.array([0, 3, 3])]])
@@ -141,18 +191,29 @@ def test_a_weighted_mixture_keeps_its_shares(weights, asked_first):
             assert taken.tolist() == weights  # exact after each round
 
 
-@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]])
+@pytest.mark.parametrize(
+    "weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]]
+)
 def test_weights_that_make_no_mixture(weights):
     with pytest.raises(ValueError, match="expected 2 numbers above 0"):
         WindowSampler([np.array([0, 9])] * 2, 4, 1, 0, weights)
 
 
 def test_mixtures_by_task():
-    assert mixture_weights(["a", "b", "a"], {"a": 3, "b": 0.1}) == [Fraction(3, 2), Fraction(1, 10), Fraction(3, 2)]
+    assert mixture_weights(["a", "b", "a"], {"a": 3, "b": 0.1}) == [
+        Fraction(3, 2),
+        Fraction(1, 10),
+        Fraction(3, 2),
+    ]
     for mixture, words in [
-        ({}, "got none"), ({"a": 1}, "'b' has tokens but no weight"), ({"a": 1, "b": 1, "c": 1}, "no tokens of task 'c'"),
-        ({"a": 0, "b": 1}, "'a' must be a number above 0, got 0"), ({"a": -1, "b": 1}, "above 0"), ({"a": "x", "b": 1}, "above 0"), ({"a": True, "b": 1}, "got True"),
-    ]:  # fmt: skip
+        ({}, "got none"),
+        ({"a": 1}, "'b' has tokens but no weight"),
+        ({"a": 1, "b": 1, "c": 1}, "no tokens of task 'c'"),
+        ({"a": 0, "b": 1}, "'a' must be a number above 0, got 0"),
+        ({"a": -1, "b": 1}, "above 0"),
+        ({"a": "x", "b": 1}, "above 0"),
+        ({"a": True, "b": 1}, "got True"),
+    ]:
         with pytest.raises(ValueError, match=words):
             mixture_weights(["a", "b"], mixture)
 
@@ -160,7 +221,11 @@ def test_mixtures_by_task():
 def test_the_first_episodes_of_a_store():
     toy = Toy([5, 6, 7])
     part = FirstEpisodes(toy, 2)
-    assert part.starts.tolist() == [0, 5, 11] and len(part.clicks) == 11 and np.array_equal(part.screens(3, 9), toy.images[3:9])
+    assert (
+        part.starts.tolist() == [0, 5, 11]
+        and len(part.clicks) == 11
+        and np.array_equal(part.screens(3, 9), toy.images[3:9])
+    )
     for count in (0, 4):
         with pytest.raises(ValueError, match=f"expected 1 to 3, .* got {count}"):
             FirstEpisodes(toy, count)
@@ -176,7 +241,9 @@ def test_batches_know_where_episodes_begin():
         for i in range(n):
             k = start + i
             assert batch["targets"][row, i].tolist() == toy.targets[k].tolist()
-            assert batch["previous"][row, i].tolist() == ([-1, -1] if k in (0, 5) else toy.clicks[k - 1].tolist())
+            assert batch["previous"][row, i].tolist() == (
+                [-1, -1] if k in (0, 5) else toy.clicks[k - 1].tolist()
+            )
             assert np.array_equal(batch["screens"][row, i].numpy(), toy.images[k])
 
 
@@ -192,14 +259,29 @@ def test_it_learns(tmp_path, head, frames):
     """After this training the policy knows when to press the button, and the pointer beats every policy that does not look for the square."""
     toy, held = Toy([4] * 150), Toy([8] * 8, 1)
     training = Training(frames=frames, batch=2, snapshots=1, learning_rate=2e-3)
-    train(tmp_path / "run", PolicySettings(size="xs", head=head, window=4), training, 0, [toy], [], {}, tmp_path / "out", threads=1)
+    train(
+        tmp_path / "run",
+        PolicySettings(size="xs", head=head, window=4),
+        training,
+        0,
+        [toy],
+        [],
+        {},
+        tmp_path / "out",
+        threads=1,
+    )
     policy = Policy.load(tmp_path / "out")
-    found = [policy.predict_episode(held.screens(a, b), held.clicks[a:b], held.targets[a:b]) for a, b in zip(held.starts[:-1], held.starts[1:])]
+    found = [
+        policy.predict_episode(held.screens(a, b), held.clicks[a:b], held.targets[a:b])
+        for a, b in zip(held.starts[:-1], held.starts[1:])
+    ]
     modes, nll = (np.concatenate(values) for values in zip(*found))
     on_button = (modes[:, 0] >= 260) & (modes[:, 1] < 50)
     assert (on_button == held.button).mean() > 0.9
     # Areas in bins: all of the screen, the button, and where squares can be.
-    screen, button, squares = np.array([448 * 336, 155 * 30, 280 * 236]) * ((3 / 4) ** 2 if head == "pointer" else 1 / 16)
+    screen, button, squares = np.array([448 * 336, 155 * 30, 280 * 236]) * (
+        (3 / 4) ** 2 if head == "pointer" else 1 / 16
+    )
     blind = np.log(squares) * (~held.button).mean() + np.log(button) * held.button.mean()
     assert nll.mean() < (blind if head == "pointer" else np.log(screen))
 
@@ -207,14 +289,30 @@ def test_it_learns(tmp_path, head, frames):
 def test_outputs(tmp_path, reference):
     out = run(tmp_path)
     assert contents(out) == reference  # nothing in them holds a time, a path or a host
-    assert sorted(reference) == ["config.json", "policy.safetensors", "progress.csv", "snapshots.safetensors"]
+    assert sorted(reference) == [
+        "config.json",
+        "policy.safetensors",
+        "progress.csv",
+        "snapshots.safetensors",
+    ]
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("lightning_logs"))
     snapshots = list(load_snapshots(out / "snapshots.safetensors"))
-    rows = [json.loads(line) for line in (tmp_path / "run" / "progress.jsonl").read_text().splitlines()]
-    assert [frames for frames, _ in snapshots] == [row["frames"] for row in rows if row["validation_loss"] is not None]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "progress.jsonl").read_text().splitlines()
+    ]
+    assert [frames for frames, _ in snapshots] == [
+        row["frames"] for row in rows if row["validation_loss"] is not None
+    ]
     final = Policy.load(out).state_dict()
-    assert all(torch.equal(value, final[name]) for name, value in snapshots[-1][1].state_dict().items())
-    assert rows[-1]["frames"] >= 120 and {"loss", "frames_per_s", "wait_share", "seconds_left"} <= set(rows[0])
+    assert all(
+        torch.equal(value, final[name]) for name, value in snapshots[-1][1].state_dict().items()
+    )
+    assert rows[-1]["frames"] >= 120 and {
+        "loss",
+        "frames_per_s",
+        "wait_share",
+        "seconds_left",
+    } <= set(rows[0])
 
 
 def test_snapshots_that_cannot_be_read(tmp_path):
@@ -261,7 +359,9 @@ def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, caps
     assert "going on after step 5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize(
+    "number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
 def test_resumed_after_a_signal(tmp_path, reference, monkeypatch, capsys, number, error):
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
@@ -270,7 +370,9 @@ def test_resumed_after_a_signal(tmp_path, reference, monkeypatch, capsys, number
             run(tmp_path)
     assert signal.getsignal(number) == before
     assert contents(run(tmp_path)) == reference
-    assert re.search("going on after step [45]", capsys.readouterr().err)  # no step that was under way is lost
+    assert re.search(
+        "going on after step [45]", capsys.readouterr().err
+    )  # no step that was under way is lost
 
 
 def test_resumed_after_a_kill(tmp_path, reference):
@@ -284,7 +386,11 @@ def test_resumed_after_a_kill(tmp_path, reference):
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     progress = tmp_path / "run" / "progress.jsonl"
     deadline = time.time() + 60
-    while process.poll() is None and time.time() < deadline and not (progress.exists() and progress.read_text().count("\n") >= 3):
+    while (
+        process.poll() is None
+        and time.time() < deadline
+        and not (progress.exists() and progress.read_text().count("\n") >= 3)
+    ):
         time.sleep(0.01)
     process.kill()
     process.wait()
@@ -296,7 +402,10 @@ class Killed(BaseException):
     """What a SIGKILL leaves: nothing is cleaned up after it."""
 
 
-@pytest.mark.parametrize("moment", ["while writing", "before the rename", "after the rename", "while the results are moved"])
+@pytest.mark.parametrize(
+    "moment",
+    ["while writing", "before the rename", "after the rename", "while the results are moved"],
+)
 @pytest.mark.parametrize("which", ["last.ckpt", "snapshot-", "progress.csv"])
 def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypatch, moment, which):
     if (which == "progress.csv") != (moment == "while the results are moved"):
@@ -306,7 +415,12 @@ def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypat
     def dies(source, target):
         if which in str(target):
             counted.append(target)
-            if len(counted) == (1 if which == "snapshot-" else 2) or which == "progress.csv" and "out" in Path(target).parts[-2:] and not Path(target).parent.name.startswith("."):
+            if (
+                len(counted) == (1 if which == "snapshot-" else 2)
+                or which == "progress.csv"
+                and "out" in Path(target).parts[-2:]
+                and not Path(target).parent.name.startswith(".")
+            ):
                 if moment == "while writing":
                     os.truncate(source, Path(source).stat().st_size // 2)
                 if moment == "after the rename":
@@ -316,7 +430,9 @@ def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", dies)
-        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # no tidying up in the moment of death
+        patch.setattr(
+            Path, "unlink", lambda self, missing_ok=False: None
+        )  # no tidying up in the moment of death
         patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
         with pytest.raises(Killed):
             run(tmp_path)
@@ -386,7 +502,13 @@ def test_a_reader_that_dies_without_a_word(tmp_path, reference, frequent, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(windows, "read_batch", read)
-        patch.setattr(windows.queue.Queue, "put", lambda self, item, timeout=None, _put=windows.queue.Queue.put: None if isinstance(item, BaseException) else _put(self, item, timeout=timeout))
+        patch.setattr(
+            windows.queue.Queue,
+            "put",
+            lambda self, item, timeout=None, _put=windows.queue.Queue.put: (
+                None if isinstance(item, BaseException) else _put(self, item, timeout=timeout)
+            ),
+        )
         with pytest.raises(OSError, match="thread that reads batches has died"):
             run(tmp_path)
     assert contents(run(tmp_path)) == reference
@@ -401,10 +523,16 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, reference, frequent, m
 @pytest.mark.parametrize(
     "what, words",
     [
-        ("spec", "other settings"), ("truncated", "cannot be read"), ("empty", "cannot be read"), ("changed", "bytes were changed"),
-        ("foreign", "cannot be read"), ("snapshot", "missing"), ("cut snapshot", "damaged"), ("changed snapshot", "damaged"),
+        ("spec", "other settings"),
+        ("truncated", "cannot be read"),
+        ("empty", "cannot be read"),
+        ("changed", "bytes were changed"),
+        ("foreign", "cannot be read"),
+        ("snapshot", "missing"),
+        ("cut snapshot", "damaged"),
+        ("changed snapshot", "damaged"),
     ],
-)  # fmt: skip
+)
 def test_work_that_cannot_be_taken_up(tmp_path, reference, capsys, what, words):
     run(tmp_path, spec={"a": 2} if what == "spec" else None)
     path = tmp_path / "run" / "last.ckpt"
@@ -439,10 +567,15 @@ def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
 
     monkeypatch.setattr(Policy, "loss", loss)
     monkeypatch.setattr(module, "held_out", lambda *args: [])
-    with pytest.raises(TrainingError, match="step 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+"):
+    with pytest.raises(
+        TrainingError,
+        match="step 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+",
+    ):
         run(tmp_path)
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert state["done"] == 3 and all(torch.isfinite(value).all() for value in state["policy"].values())
+    assert state["done"] == 3 and all(
+        torch.isfinite(value).all() for value in state["policy"].values()
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -455,44 +588,68 @@ def test_the_bad_window_is_named(tmp_path, monkeypatch):
     def loss(self, batch):
         calls.append(1)
         nats = original(self, batch)
-        return nats * torch.tensor([1.0, 1.0, 1.0, float("inf")])[:, None] if len(calls) == 3 else nats
+        return (
+            nats * torch.tensor([1.0, 1.0, 1.0, float("inf")])[:, None] if len(calls) == 3 else nats
+        )
 
     monkeypatch.setattr(Policy, "loss", loss)
     monkeypatch.setattr(module, "held_out", lambda *args: [])
     begin = [toy, other][store].starts
     episode = int(np.searchsorted(begin, start, "right")) - 1
     first = start - begin[episode]
-    with pytest.raises(TrainingError, match=f"from store {store}, episode {episode}, frames {first} to {first + length - 1}; a lower"):
+    with pytest.raises(
+        TrainingError,
+        match=f"from store {store}, episode {episode}, frames {first} to {first + length - 1}; a lower",
+    ):
         run(tmp_path, stores=[toy, other])
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
 def test_too_little_memory_names_the_batch(tmp_path, monkeypatch, error):
     def loss(self, batch):
         raise error
 
     monkeypatch.setattr(Policy, "loss", loss)
     monkeypatch.setattr(module, "held_out", lambda *args: [])
-    with pytest.raises(TrainingError, match="step 1 of .*: too little memory for training.batch: 4 .*training.accumulate"):
+    with pytest.raises(
+        TrainingError,
+        match="step 1 of .*: too little memory for training.batch: 4 .*training.accumulate",
+    ):
         run(tmp_path)
 
 
 def test_screens_of_another_size(tmp_path):
     toy = Toy([9])
     toy.images = toy.images[:, :112]
-    with pytest.raises(ValueError, match=r"screens of \(112, 168, 3\), but the policy expects \(126, 168, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"screens of \(112, 168, 3\), but the policy expects \(126, 168, 3\)"
+    ):
         run(tmp_path, stores=[toy])
 
 
 def test_a_step_in_parts_is_the_same_step(tmp_path):
     """Up to rounding, in progress and weights, with padded windows of different lengths in the parts."""
     whole, parts = (run(tmp_path / f"{k}", how={"accumulate": k, "precision": 32}) for k in (1, 3))
-    one, other = (np.genfromtxt(out / "progress.csv", delimiter=",", names=True) for out in (whole, parts))
-    assert np.array_equal(one["frames"], other["frames"]) and np.allclose(one["loss"], other["loss"], rtol=1e-3)
+    one, other = (
+        np.genfromtxt(out / "progress.csv", delimiter=",", names=True) for out in (whole, parts)
+    )
+    assert np.array_equal(one["frames"], other["frames"]) and np.allclose(
+        one["loss"], other["loss"], rtol=1e-3
+    )
 
 
 def test_a_batch_that_cannot_be_divided(tmp_path):
-    with pytest.raises(ValueError, match="training.batch: 4 windows a step cannot be divided among 1 devices .* 5 parts"):
+    with pytest.raises(
+        ValueError,
+        match="training.batch: 4 windows a step cannot be divided among 1 devices .* 5 parts",
+    ):
         run(tmp_path, how={"accumulate": 5})
 
 
@@ -500,10 +657,16 @@ def test_parts_and_devices_divide_the_windows():
     toys = [Toy([30, 9]), Toy([25])]
     sampler = WindowSampler([toy.starts for toy in toys], 4, 7, 0)
     for step in range(5):
-        shares = [Batches(toys, sampler, 0, 5, rank, 2, 3).part(step, part) for rank in range(2) for part in range(3)]
+        shares = [
+            Batches(toys, sampler, 0, 5, rank, 2, 3).part(step, part)
+            for rank in range(2)
+            for part in range(3)
+        ]
         assert all(shares) and [w for share in shares for w in share] == sampler.windows(step)
     given = list(Batches(toys, sampler, 1, 3, 1, 2, 3))
-    assert len(given) == 6 and [b["frames"] for b in given[::3]] == [sum(w.length for w in sampler.windows(step)) for step in (1, 2)]
+    assert len(given) == 6 and [b["frames"] for b in given[::3]] == [
+        sum(w.length for w in sampler.windows(step)) for step in (1, 2)
+    ]
 
 
 def test_the_encoder_learns_at_its_own_rate():
@@ -513,13 +676,20 @@ def test_the_encoder_learns_at_its_own_rate():
     share = {id(p): group["share"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, p in policy.named_parameters():
-        assert share[id(p)] == (0.1 if name.startswith("encoder.") else 1.0) and decay[id(p)] == (0.01 if p.ndim >= 2 else 0.0)
+        assert share[id(p)] == (0.1 if name.startswith("encoder.") else 1.0) and decay[id(p)] == (
+            0.01 if p.ndim >= 2 else 0.0
+        )
     learner.done, learner.optimizers = 50, lambda: type("", (), {"param_groups": groups})
     learner.on_train_batch_start({}, 0)
-    assert {group["lr"] for group in groups} == {learner.learning_rate(50), 0.1 * learner.learning_rate(50)}
+    assert {group["lr"] for group in groups} == {
+        learner.learning_rate(50),
+        0.1 * learner.learning_rate(50),
+    }
 
 
-@pytest.mark.parametrize("how", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "precision": 32}])
+@pytest.mark.parametrize(
+    "how", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "precision": 32}]
+)
 def test_resumed_exactly_in_every_precision(tmp_path, frequent, monkeypatch, how):
     def fail():
         raise Stops
@@ -543,9 +713,15 @@ def test_float16_that_overflows_leaves_out_the_step(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
     original_init = torch.amp.GradScaler.__init__
-    monkeypatch.setattr(torch.amp.GradScaler, "__init__", lambda self, device="cuda", **kw: original_init(self, device, init_scale=2.0**30))
+    monkeypatch.setattr(
+        torch.amp.GradScaler,
+        "__init__",
+        lambda self, device="cuda", **kw: original_init(self, device, init_scale=2.0**30),
+    )
     out = run(tmp_path, 50, how={"precision": "fp16"})
-    assert scales[0] < 2.0**30 and all(torch.isfinite(v).all() for v in Policy.load(out).state_dict().values())
+    assert scales[0] < 2.0**30 and all(
+        torch.isfinite(v).all() for v in Policy.load(out).state_dict().values()
+    )
 
 
 def test_a_store_that_fails_ends_the_training(tmp_path):
@@ -562,7 +738,10 @@ def test_started_from_another_policy(tmp_path, capsys):
     log = capsys.readouterr().err
     count = len(Policy.load(out).state_dict())
     assert f"starting from {out}: {count} of {count} weights copied" in log and "new: none" in log
-    one, other = Policy.load(out).state_dict(), Policy.load(tmp_path / "second" / "out").state_dict()
+    one, other = (
+        Policy.load(out).state_dict(),
+        Policy.load(tmp_path / "second" / "out").state_dict(),
+    )
     assert all((one[name] - other[name]).abs().max() < 0.01 for name in one)  # one step away
 
 
@@ -579,7 +758,15 @@ def test_a_policy_that_cannot_be_started_from(tmp_path, settings, words):
         Policy(TINY).save(tmp_path / "start")
     with pytest.raises(PolicyError, match=f"start: .*{words}"):
         train(
-            tmp_path / "x", TINY.model_copy(update=settings), Training(frames=1), 0, [Toy([9])], [], {}, tmp_path / "y", start=tmp_path / "start"
+            tmp_path / "x",
+            TINY.model_copy(update=settings),
+            Training(frames=1),
+            0,
+            [Toy([9])],
+            [],
+            {},
+            tmp_path / "y",
+            start=tmp_path / "start",
         )
 
 

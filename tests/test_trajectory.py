@@ -15,13 +15,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastmile import parquet
-from lastmile.annotator import PHASES
 from lastmile.config import SPLITS
 from lastmile.screen import LAYOUTS, THEMES, Look
+from lastmile.simulation.session import verdict
+from lastmile.simulation.trajectory import (
+    EPISODES,
+    STEPS,
+    Source,
+    TrajectoryError,
+    episodes_path,
+    read,
+    record,
+    write,
+)
+from lastmile.storage import parquet
 from lastmile.tasks import get_task
+from lastmile.tasks.annotator import PHASES
 from lastmile.tasks.task import MISTAKES, RIGHT, digest
-from lastmile.trajectory import EPISODES, STEPS, Source, TrajectoryError, episodes_path, read, record, verdict, write
 
 PARTS = ("test.parquet", "test.episodes.parquet")
 
@@ -41,28 +51,40 @@ def test_what_is_read_is_what_was_recorded(recorded):
         one = record(recorded.source, number, again=True)
         a, b = recorded.starts[number : number + 2]
         for name, values in one.columns.items():
-            assert np.array_equal(recorded.steps[name].to_numpy()[a:b], np.asarray(values, recorded.steps[name].to_numpy().dtype)), name
+            assert np.array_equal(
+                recorded.steps[name].to_numpy()[a:b],
+                np.asarray(values, recorded.steps[name].to_numpy().dtype),
+            ), name
         row = recorded.episodes.iloc[number]
         assert (row["score"], row["success"]) == (np.float32(one.score.score), one.score.success)
-        assert (row["layout"], row["theme"], row["world"], row["steps"]) == (*one.look, one.world, b - a)
+        assert (row["layout"], row["theme"], row["world"], row["steps"]) == (
+            *one.look,
+            one.world,
+            b - a,
+        )
 
 
 def test_writing_again_gives_the_same_bytes(recorded, tmp_path):
     write(tmp_path / "test.parquet", recorded.source, 4)
-    assert all((tmp_path / name).read_bytes() == recorded.path.with_name(name).read_bytes() for name in PARTS)
+    assert all(
+        (tmp_path / name).read_bytes() == recorded.path.with_name(name).read_bytes()
+        for name in PARTS
+    )
 
 
 def test_more_episodes_begin_with_the_same_ones(recorded, tmp_path):
     write(tmp_path / "test.parquet", recorded.source, 2)
     fewer = read(tmp_path / "test.parquet")
-    pd.testing.assert_frame_equal(fewer.steps.astype(str), recorded.steps.iloc[: len(fewer.steps)].astype(str))
+    pd.testing.assert_frame_equal(
+        fewer.steps.astype(str), recorded.steps.iloc[: len(fewer.steps)].astype(str)
+    )
 
 
 def test_a_replay_reproduces_what_was_recorded(recorded):
     row = 0
     for number in range(len(recorded.episodes)):
         replay = recorded.open(number)
-        for state, hit, after in replay.states():
+        for state, _, hit, after in replay.replay():
             kept = recorded.steps.iloc[row]
             assert (hit.widget, hit.kind) == (kept["widget"], kept["kind"])
             assert replay.interface.position(state) == pytest.approx(kept["position"], abs=1e-6)
@@ -71,13 +93,19 @@ def test_a_replay_reproduces_what_was_recorded(recorded):
             row += 1
         assert after.done
         score = replay.task.score(replay.world, after)
-        assert (np.float32(score.score), score.success) == tuple(recorded.episodes.loc[number, ["score", "success"]])
+        assert (np.float32(score.score), score.success) == tuple(
+            recorded.episodes.loc[number, ["score", "success"]]
+        )
     assert row == len(recorded.steps)
 
 
 def test_labels_are_in_their_ranges(recorded):
     steps = recorded.steps
-    assert set(steps["phase"]) <= set(PHASES) and set(steps["mistake"]) <= {"", *MISTAKES} and set(steps["verdict"]) <= {"", RIGHT, *MISTAKES}
+    assert (
+        set(steps["phase"]) <= set(PHASES)
+        and set(steps["mistake"]) <= {"", *MISTAKES}
+        and set(steps["verdict"]) <= {"", RIGHT, *MISTAKES}
+    )
     assert steps["position"].between(0, 1).all()
     assert (steps.groupby("episode")["step"].agg(lambda s: list(s) == list(range(len(s))))).all()
     assert (steps["again_x"] >= 0).all()
@@ -89,11 +117,18 @@ def test_only_held_out_splits_are_asked_again(tmp_path):
 
 
 def test_no_two_splits_seeds_or_episodes_share_a_world():
-    worlds = [digest(Source("colored_dots", split, seed).world(episode)) for split in SPLITS for seed in (0, 1) for episode in (0, 1)]
+    worlds = [
+        digest(Source("colored_dots", split, seed).world(episode))
+        for split in SPLITS
+        for seed in (0, 1)
+        for episode in (0, 1)
+    ]
     assert len(set(worlds)) == len(worlds)
 
 
-@given(st.tuples(*[st.tuples(st.sampled_from(SPLITS), st.integers(0, 99), st.integers(0, 9999))] * 2))
+@given(
+    st.tuples(*[st.tuples(st.sampled_from(SPLITS), st.integers(0, 99), st.integers(0, 9999))] * 2)
+)
 def test_keys_tell_episodes_apart(two):
     keys = [Source("colored_dots", split, seed).key(episode) for split, seed, episode in two]
     assert (keys[0] == keys[1]) == (two[0] == two[1])
@@ -102,11 +137,24 @@ def test_keys_tell_episodes_apart(two):
 def test_looks_are_drawn_by_episode_from_those_asked_for():
     source = Source("colored_dots", "train", 0, layouts=tuple(LAYOUTS), themes=("dark", "retro"))
     looks = {source.look(episode) for episode in range(60)}
-    assert {look.layout for look in looks} == set(LAYOUTS) and {look.theme for look in looks} == {"dark", "retro"} < set(THEMES)
+    assert {look.layout for look in looks} == set(LAYOUTS) and {look.theme for look in looks} == {
+        "dark",
+        "retro",
+    } < set(THEMES)
     assert replace(source, layouts=("top",), themes=("light",)).look(3) == Look("top", "light")
 
 
-@pytest.mark.parametrize("change, words", [({"task": "colored_dot"}, "colored_dots"), ({"split": "dev"}, "'dev'"), ({"style": "lazy"}, "'lazy'"), ({"difficulty": "hard"}, "'hard'"), ({"layouts": ("middle",)}, "'middle'"), ({"seed": -1}, "-1")])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"task": "colored_dot"}, "colored_dots"),
+        ({"split": "dev"}, "'dev'"),
+        ({"style": "lazy"}, "'lazy'"),
+        ({"difficulty": "hard"}, "'hard'"),
+        ({"layouts": ("middle",)}, "'middle'"),
+        ({"seed": -1}, "-1"),
+    ],
+)
 def test_an_impossible_source_is_refused_and_writes_nothing(tmp_path, change, words):
     with pytest.raises(ValueError, match=words):
         write(tmp_path / "x.parquet", replace(Source("colored_dots", "test", 0), **change), 1)
@@ -144,13 +192,25 @@ def test_a_changed_byte_is_named(copied, part, place):
         read(copied / "test.parquet")
 
 
-@pytest.mark.parametrize("column, value, words", [("x", 448, "a click lies outside"), ("phase", "dancing", "unknown phase 'dancing'"), ("episode", 3, "not those of its")])
+@pytest.mark.parametrize(
+    "column, value, words",
+    [
+        ("x", 448, "a click lies outside"),
+        ("phase", "dancing", "unknown phase 'dancing'"),
+        ("episode", 3, "not those of its"),
+    ],
+)
 def test_what_cannot_be_in_a_recording_is_refused(copied, column, value, words):
     path = copied / PARTS[0]
     table = pq.read_table(path)
     field = STEPS.field(column)
     values = table[column].to_pylist()
-    rewrite(path, table.set_column(table.schema.get_field_index(column), field, pa.array([value, *values[1:]], field.type)))
+    rewrite(
+        path,
+        table.set_column(
+            table.schema.get_field_index(column), field, pa.array([value, *values[1:]], field.type)
+        ),
+    )
     with pytest.raises(TrajectoryError, match=f"test.parquet: .*{words}"):
         read(path)
 
@@ -185,15 +245,29 @@ def test_fewer_steps_than_counted_are_refused(copied):
 
 def test_another_version_of_the_task_is_refused(copied, monkeypatch):
     monkeypatch.setattr(type(get_task("colored_dots")), "version", 99)
-    with pytest.raises(TrajectoryError, match=r"test.parquet: recorded with version \d+ of task 'colored_dots', which is now at version 99"):
+    with pytest.raises(
+        TrajectoryError,
+        match=r"test.parquet: recorded with version \d+ of task 'colored_dots', which is now at version 99",
+    ):
         read(copied / "test.parquet")
 
 
-@pytest.mark.parametrize("old, new, words", [(b"lastmile.trajectory/", b"lastmile.trajectory/0", "format"), (b'"colored_dots"', b'"colored_cats"', "unknown task 'colored_cats'")])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (b"lastmile.trajectory/", b"lastmile.trajectory/0", "format"),
+        (b'"colored_dots"', b'"colored_cats"', "unknown task 'colored_cats'"),
+    ],
+)
 def test_another_format_or_an_unknown_task_is_refused(copied, old, new, words):
     path = copied / PARTS[0]
     table = pq.read_table(path)
-    rewrite(path, table.replace_schema_metadata({b"lastmile": table.schema.metadata[b"lastmile"].replace(old, new)}))
+    rewrite(
+        path,
+        table.replace_schema_metadata(
+            {b"lastmile": table.schema.metadata[b"lastmile"].replace(old, new)}
+        ),
+    )
     with pytest.raises(TrajectoryError, match=f"test.parquet: {words}"):
         read(path)
 
@@ -203,10 +277,15 @@ def test_another_world_is_refused(copied):
     table = pq.read_table(path)
     worlds = table["world"].to_pylist()
     worlds[2] = "0" * len(worlds[2])
-    rewrite(path, table.set_column(table.schema.get_field_index("world"), "world", pa.array(worlds)))
+    rewrite(
+        path, table.set_column(table.schema.get_field_index("world"), "world", pa.array(worlds))
+    )
     recording = read(copied / "test.parquet")
     recording.open(1)
-    with pytest.raises(TrajectoryError, match="test.parquet: episode 2 of task 'colored_dots' was recorded in another world"):
+    with pytest.raises(
+        TrajectoryError,
+        match="test.parquet: episode 2 of task 'colored_dots' was recorded in another world",
+    ):
         recording.open(2)
 
 

@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from lastmile.config import load
-from lastmile.plan import plan
+from lastmile.pipeline.plan import plan
 from lastmile.provenance import file_digest
+from lastmile.provenance.verify import verify
 from lastmile.studies import all_needs, all_runs
 from lastmile.tasks import task_names
-from lastmile.verify import verify
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
 TASKS = ("colored_dots", "plume_finding")
@@ -31,16 +31,35 @@ def snakemake(folder: Path, *arguments: str, **settings) -> subprocess.Completed
     """Snakemake with the preset `smoke` on two tasks, and `settings` laid over it. The environment is not activated."""
     overlay = folder / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "workflow/presets/smoke.yaml", overlay.name]
-    env = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(folder / "src")}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=1500)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        *arguments,
+        "--configfile",
+        "workflow/presets/smoke.yaml",
+        overlay.name,
+    ]
+    env = {
+        **os.environ,
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": str(folder / "src"),
+    }
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=1500
+    )
 
 
 def planned(folder: Path, *targets: str, **settings) -> dict[str, int]:
     """The jobs of a dry run: how many of each rule."""
     done = snakemake(folder, *targets, "-n", **settings)
     assert done.returncode == 0, done.stderr
-    table = re.search(r"^Job stats:\n.*\n-.*\n((?:\S+ +\d+\n)+)", done.stdout + done.stderr, re.MULTILINE)
+    table = re.search(
+        r"^Job stats:\n.*\n-.*\n((?:\S+ +\d+\n)+)", done.stdout + done.stderr, re.MULTILINE
+    )
     jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
     return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
 
@@ -76,7 +95,11 @@ def trained(jobs: dict[str, int]) -> int:
 
 def figures(folder: Path) -> list[str]:
     """Names of the figures in the copy; each shows the study of its name."""
-    return sorted(path.stem for path in (folder / "src" / "lastmile" / "figures").glob("[!_]*.py") if path.stem != "style")
+    return sorted(
+        path.stem
+        for path in (folder / "src" / "lastmile" / "figures").glob("[!_]*.py")
+        if path.stem != "style"
+    )
 
 
 def test_a_figure_needs_no_more_than_it_shows(folder):
@@ -90,15 +113,24 @@ def test_a_figure_needs_no_more_than_it_shows(folder):
 
 def test_the_plan_counts_the_jobs_that_there_are(folder, settings):
     jobs = planned(folder, "all", name="fresh")
-    merged = {"study": jobs.pop("study") + jobs.pop("study_with_screens"), "train": trained(jobs), "figure": sum(jobs.pop(name) for name in figures(folder))}
+    merged = {
+        "study": jobs.pop("study") + jobs.pop("study_with_screens"),
+        "train": trained(jobs),
+        "figure": sum(jobs.pop(name) for name in figures(folder)),
+    }
     jobs = {rule: count for rule, count in jobs.items() if not rule.startswith("train")} | merged
-    jobs["findings, runs, report"] = jobs.pop("findings") + jobs.pop("runs") + jobs.pop("report_html")
+    jobs["findings, runs, report"] = (
+        jobs.pop("findings") + jobs.pop("runs") + jobs.pop("report_html")
+    )
     assert {work.rule: work.jobs for work in plan(settings)} == jobs
 
 
 @pytest.mark.parametrize(
     "settings, words",
-    [({"training": {"frmes": 10}}, "unknown setting 'training.frmes'; did you mean 'frames'?"), ({"worlds": {"style": "hastyy"}}, "did you mean 'hasty'?")],
+    [
+        ({"training": {"frmes": 10}}, "unknown setting 'training.frmes'; did you mean 'frames'?"),
+        ({"worlds": {"style": "hastyy"}}, "did you mean 'hasty'?"),
+    ],
 )
 def test_a_misspelt_setting_is_named(folder, settings, words):
     done = snakemake(folder, "all", "-n", **settings)
@@ -107,13 +139,27 @@ def test_a_misspelt_setting_is_named(folder, settings, words):
 
 
 def test_make_shows_the_status_where_there_is_a_terminal(finished):
-    command = [sys.executable, "-m", "lastmile", "make", "--cores", "2", "--configfile", "workflow/presets/smoke.yaml", "overlay.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "lastmile",
+        "make",
+        "--cores",
+        "2",
+        "--configfile",
+        "workflow/presets/smoke.yaml",
+        "overlay.yaml",
+    ]
     env = {**os.environ, "PYTHONPATH": str(finished / "src")}
     snakemake(finished, "-n")  # writes the overlay
-    done = subprocess.run(command, cwd=finished, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=finished, env=env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
     terminal, other = pty.openpty()
-    child = subprocess.Popen([*command[:4], "emergence", *command[4:]], cwd=finished, env=env, stdout=other, stderr=other)
+    child = subprocess.Popen(
+        [*command[:4], "emergence", *command[4:]], cwd=finished, env=env, stdout=other, stderr=other
+    )
     os.close(other)
     said = b""
     while True:
@@ -127,19 +173,44 @@ def test_make_shows_the_status_where_there_is_a_terminal(finished):
     os.close(terminal)
     assert child.wait() == 0
     assert b"Nothing to be done" in said or b"all is made" in said
-    assert "Nothing to be done" in (finished / "results" / "smoke" / "logs" / "snakemake.log").read_text()
+    assert (
+        "Nothing to be done"
+        in (finished / "results" / "smoke" / "logs" / "snakemake.log").read_text()
+    )
 
 
 def test_everything_is_made(finished, settings):
     results = finished / "results" / "smoke"
-    expected = [f"figures/{name}.{form}" for name in figures(finished) for form in ("png", "svg", "pdf", "rst", "csv")]
-    expected += [f"claims/{name}.json" for name in figures(finished)] + ["findings.json", "findings.md", "report.html"]
+    expected = [
+        f"figures/{name}.{form}"
+        for name in figures(finished)
+        for form in ("png", "svg", "pdf", "rst", "csv")
+    ]
+    expected += [f"claims/{name}.json" for name in figures(finished)] + [
+        "findings.json",
+        "findings.md",
+        "report.html",
+    ]
     for run in all_runs(settings):
-        expected += [f"models/{run}/seed0/{name}" for name in ("config.json", "policy.safetensors", "snapshots.safetensors", "progress.csv")]
+        expected += [
+            f"models/{run}/seed0/{name}"
+            for name in (
+                "config.json",
+                "policy.safetensors",
+                "snapshots.safetensors",
+                "progress.csv",
+            )
+        ]
     needs = {need for needs in all_needs(settings).values() for need in needs}
-    expected += [f"evaluations/{need.run.name}/{need.task}/seed0/{need.table}.parquet" for need in needs]
+    expected += [
+        f"evaluations/{need.run.name}/{need.task}/seed0/{need.table}.parquet" for need in needs
+    ]
     expected += ["runs.csv", "runs.html", "findings.rst"]
-    assert [name for name in expected if not (results / name).is_file() or not (results / name).stat().st_size] == []
+    assert [
+        name
+        for name in expected
+        if not (results / name).is_file() or not (results / name).stat().st_size
+    ] == []
     assert not [path for path in results.rglob("*.part")]
 
 
@@ -147,32 +218,63 @@ def test_manifests_tell_what_was_made_from_what(finished):
     results = finished / "results" / "smoke"
     for task in TASKS:
         manifest = json.loads((results / "models" / task / "seed0" / "manifest.json").read_text())
-        assert manifest["spec"]["run"] == {"run": task, "seed": 0} and manifest["spec"]["policy"]["size"] == "xs" and manifest["packages"]["torch"]
-        tokens = {s: file_digest(results / "tokens" / task / f"{s}.tokens") for s in ("train", "validation")}
-        assert {Path(name).stem: entry["digest"] for name, entry in manifest["inputs"].items()} == tokens
-        assert manifest["outputs"] and all(file_digest(results / "models" / task / "seed0" / name) == entry["digest"] for name, entry in manifest["outputs"].items())
+        assert (
+            manifest["spec"]["run"] == {"run": task, "seed": 0}
+            and manifest["spec"]["policy"]["size"] == "xs"
+            and manifest["packages"]["torch"]
+        )
+        tokens = {
+            s: file_digest(results / "tokens" / task / f"{s}.tokens")
+            for s in ("train", "validation")
+        }
+        assert {
+            Path(name).stem: entry["digest"] for name, entry in manifest["inputs"].items()
+        } == tokens
+        assert manifest["outputs"] and all(
+            file_digest(results / "models" / task / "seed0" / name) == entry["digest"]
+            for name, entry in manifest["outputs"].items()
+        )
 
 
 def test_every_result_is_as_its_manifest_says(finished):
     report = verify(finished / "results" / "smoke")
-    assert report.problems == [] and report.elsewhere == 2 and report.manifests > 20  # elsewhere: the published claims and figures
-    for name in ("figures/emergence.pdf", "findings.md", "report.html", f"models/{TASKS[0]}/seed0/policy.safetensors"):
+    assert (
+        report.problems == [] and report.elsewhere == 2 and report.manifests > 20
+    )  # elsewhere: the published claims and figures
+    for name in (
+        "figures/emergence.pdf",
+        "findings.md",
+        "report.html",
+        f"models/{TASKS[0]}/seed0/policy.safetensors",
+    ):
         path = finished / "results" / "smoke" / name
         whole = path.read_bytes()
         path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-        assert f"{path}: was changed after it was made" in verify(finished / "results" / "smoke").problems
+        assert (
+            f"{path}: was changed after it was made"
+            in verify(finished / "results" / "smoke").problems
+        )
         path.write_bytes(whole)
 
 
 def test_findings_and_report_tell_every_claim_and_figure(finished):
     results = finished / "results" / "smoke"
     claims = json.loads((results / "findings.json").read_text())
-    assert {claim["task"] for claim in claims} == {*TASKS, "all tasks"} and any(claim["published"] for claim in claims)
-    assert len(claims) == sum(len(json.loads((results / "claims" / f"{name}.json").read_text())) for name in figures(finished))
+    assert {claim["task"] for claim in claims} == {*TASKS, "all tasks"} and any(
+        claim["published"] for claim in claims
+    )
+    assert len(claims) == sum(
+        len(json.loads((results / "claims" / f"{name}.json").read_text()))
+        for name in figures(finished)
+    )
     ledger, report = (results / "findings.md").read_text(), (results / "report.html").read_text()
     counted = f"{len({claim['claim'] for claim in claims})} claims tested"
     assert counted in ledger and all(claim["statement"] in ledger for claim in claims)
-    assert all(f"{name}.png" in report for name in figures(finished)) and "findings.md" in report and "runs.html" in report
+    assert (
+        all(f"{name}.png" in report for name in figures(finished))
+        and "findings.md" in report
+        and "runs.html" in report
+    )
     assert counted in report
 
 
@@ -181,8 +283,17 @@ def test_the_table_of_runs_tells_settings_and_speed(finished, settings):
     assert set(table.index) == set(all_runs(settings))
     for name, run in all_runs(settings).items():
         row = table.loc[name]
-        assert row["tasks"].split() == list(run.tasks) and row["frames"] == run.frames and row["size"] == run.policy.size and row["start"] == (run.start is not None)
-        assert row["frames_per_s"] > 0 and (row["episodes"] == run.episodes if run.episodes < settings.episodes.train else np.isnan(row["episodes"]))
+        assert (
+            row["tasks"].split() == list(run.tasks)
+            and row["frames"] == run.frames
+            and row["size"] == run.policy.size
+            and row["start"] == (run.start is not None)
+        )
+        assert row["frames_per_s"] > 0 and (
+            row["episodes"] == run.episodes
+            if run.episodes < settings.episodes.train
+            else np.isnan(row["episodes"])
+        )
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -194,23 +305,42 @@ def test_a_second_run_has_nothing_to_do(finished):
 def test_another_temperature_trains_nothing(finished):
     jobs = planned(finished, "all", evaluation={"temperature": 0.9})
     assert jobs == {
-        "closed_loop": 2, "recovery": 2, "closed_loop_along": 2, "study": 2, "mistakes": 1, "transfer": 1, "findings": 1, "runs": 1, "report_html": 1
-    }  # fmt: skip
+        "closed_loop": 2,
+        "recovery": 2,
+        "closed_loop_along": 2,
+        "study": 2,
+        "mistakes": 1,
+        "transfer": 1,
+        "findings": 1,
+        "runs": 1,
+        "report_html": 1,
+    }
 
 
 def test_another_length_of_fine_tuning_trains_that_alone(finished, settings):
     jobs = planned(finished, "all", transfer={"frames": 700})
-    assert trained(jobs) == 2 and jobs["skills"] == 2 and jobs["closed_loop_along"] == 2 and jobs["study"] == jobs["transfer"] == 1
+    assert (
+        trained(jobs) == 2
+        and jobs["skills"] == 2
+        and jobs["closed_loop_along"] == 2
+        and jobs["study"] == jobs["transfer"] == 1
+    )
     assert not {"record", "tokenize", "scaling", "emergence"} & set(jobs)
 
 
 def test_another_seed_of_training_records_nothing(finished, settings):
     jobs = planned(finished, "all", training={"seeds": [0, 1]})
-    assert trained(jobs) == len(all_runs(settings)) and jobs["fit_probes"] == 2 and not {"record", "tokenize", "study_with_screens"} & set(jobs)
+    assert (
+        trained(jobs) == len(all_runs(settings))
+        and jobs["fit_probes"] == 2
+        and not {"record", "tokenize", "study_with_screens"} & set(jobs)
+    )
 
 
 def test_another_learning_rate_trains_again(finished, settings):
-    assert trained(planned(finished, "models", training={"learning_rate": 0.0123})) == len(all_runs(settings))
+    assert trained(planned(finished, "models", training={"learning_rate": 0.0123})) == len(
+        all_runs(settings)
+    )
 
 
 def test_one_more_task_leaves_the_others_alone(finished):
@@ -224,7 +354,11 @@ def test_one_more_task_leaves_the_others_alone(finished):
     [
         ("figures/emergence.py", "all", {"emergence": 1, "report_html": 1}),
         ("studies/emergence.py", "figures", {"study": 1, "emergence": 1, "figures": 1}),
-        (f"tasks/{TASKS[1]}/world.py", "emergence", {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1}),
+        (
+            f"tasks/{TASKS[1]}/world.py",
+            "emergence",
+            {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1},
+        ),
     ],
 )
 def test_edited_code_makes_again_what_depends_on_it(finished, file, target, expected):
@@ -254,7 +388,16 @@ def explained(folder: Path, target: str, **settings) -> str:
     """What `why` says of a target."""
     overlay = folder / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
-    command = [sys.executable, "-m", "lastmile", "why", target, "--configfile", "workflow/presets/smoke.yaml", overlay.name]
+    command = [
+        sys.executable,
+        "-m",
+        "lastmile",
+        "why",
+        target,
+        "--configfile",
+        "workflow/presets/smoke.yaml",
+        overlay.name,
+    ]
     env = {**os.environ, "PYTHONPATH": str(folder / "src")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -264,7 +407,10 @@ def explained(folder: Path, target: str, **settings) -> str:
 def test_why_names_the_setting_or_the_source(finished):
     assert explained(finished, "emergence") == "emergence: fresh\n"
     said = explained(finished, "models", training={"learning_rate": 0.0123})
-    assert re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said) and "setting training.learning_rate: was 0.001, is 0.0123" in said
+    assert (
+        re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said)
+        and "setting training.learning_rate: was 0.001, is 0.0123" in said
+    )
     assert "source file" not in said
     path = finished / "src" / "lastmile" / "figures" / "emergence.py"
     before = path.read_text()
@@ -273,7 +419,11 @@ def test_why_names_the_setting_or_the_source(finished):
         said = explained(finished, "emergence")
     finally:
         path.write_text(before)
-    assert "emergence: stale; 1 job would run" in said and "source file figures/emergence.py: edited" in said and "setting" not in said
+    assert (
+        "emergence: stale; 1 job would run" in said
+        and "source file figures/emergence.py: edited" in said
+        and "setting" not in said
+    )
     lost = finished / "results" / "smoke" / "figures" / "emergence.pdf"
     kept = lost.read_bytes()
     lost.unlink()

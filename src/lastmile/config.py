@@ -36,31 +36,74 @@ class Closed(BaseModel):
 class Worlds(Closed):
     """What is annotated, by whom, and how the interface looks."""
 
-    difficulty: str = Field("short", description="Named set of numbers in each task: `short` for small machines, `full` for the study's length.")
-    style: str = Field("typical", description="Style of the virtual annotator who makes the data: careful, typical, hasty or oracle.")
-    layouts: tuple[str, ...] = Field(("right",), min_length=1, description="Layouts of the interface, drawn at random by episode.")
-    themes: tuple[str, ...] = Field(("dark",), min_length=1, description="Themes of the interface, drawn at random by episode.")
+    difficulty: str = Field(
+        "short",
+        description="Named set of numbers in each task: `short` for small machines, `full` for the study's length.",
+    )
+    style: str = Field(
+        "typical",
+        description="Style of the virtual annotator who makes the data: careful, typical, hasty or oracle.",
+    )
+    layouts: tuple[str, ...] = Field(
+        ("right",),
+        min_length=1,
+        description="Layouts of the interface, drawn at random by episode.",
+    )
+    themes: tuple[str, ...] = Field(
+        ("dark",), min_length=1, description="Themes of the interface, drawn at random by episode."
+    )
 
 
 class Episodes(Closed):
     """How many episodes each task records, by split. The splits differ by seed."""
 
     train: int = Field(1200, ge=1, description="Episodes to train on.")
-    validation: int = Field(30, ge=1, description="Episodes for the curves during training; never used to choose anything that is reported.")
-    test: int = Field(100, ge=2, description="Held-out episodes: skills, closed loop, recovery and probes are measured on these worlds.")
-    shared_test: int = Field(12, ge=2, description="Of them, those on which the skills of a policy for several tasks, and closed loop along a training, are measured, for each task.")
+    validation: int = Field(
+        30,
+        ge=1,
+        description="Episodes for the curves during training; never used to choose anything that is reported.",
+    )
+    test: int = Field(
+        100,
+        ge=2,
+        description="Held-out episodes: skills, closed loop, recovery and probes are measured on these worlds.",
+    )
+    shared_test: int = Field(
+        12,
+        ge=2,
+        description="Of them, those on which the skills of a policy for several tasks, and closed loop along a training, are measured, for each task.",
+    )
 
 
 class PolicySettings(Closed):
     """The policy. `size` sets all widths and depths."""
 
-    size: Literal["xs", "s", "m", "l", "paper"] = Field("s", description="The one dial for widths and depths; `paper` is the published transformer.")
-    encoder: Literal["conv", "vit", "dinov2"] = Field("conv", description="From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published.")
-    backbone: Literal["small", "base", "large"] = Field("base", description="Size of DINOv2, where that is the encoder.")
-    weights: str = Field("pretrained", min_length=1, description="What DINOv2 begins with: `pretrained`, `random`, a folder, or a name on the Hugging Face hub.")
-    context: Literal["frame", "patch"] = Field("frame", description="Tokens of the transformer: one a frame, or all patches of all frames, as published.")
-    head: Literal["pointer", "bins"] = Field("pointer", description="`pointer` chooses a grid cell, then the place inside it; `bins` has softmaxes over x and y, as published.")
-    window: int = Field(20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones.")
+    size: Literal["xs", "s", "m", "l", "paper"] = Field(
+        "s", description="The one dial for widths and depths; `paper` is the published transformer."
+    )
+    encoder: Literal["conv", "vit", "dinov2"] = Field(
+        "conv",
+        description="From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published.",
+    )
+    backbone: Literal["small", "base", "large"] = Field(
+        "base", description="Size of DINOv2, where that is the encoder."
+    )
+    weights: str = Field(
+        "pretrained",
+        min_length=1,
+        description="What DINOv2 begins with: `pretrained`, `random`, a folder, or a name on the Hugging Face hub.",
+    )
+    context: Literal["frame", "patch"] = Field(
+        "frame",
+        description="Tokens of the transformer: one a frame, or all patches of all frames, as published.",
+    )
+    head: Literal["pointer", "bins"] = Field(
+        "pointer",
+        description="`pointer` chooses a grid cell, then the place inside it; `bins` has softmaxes over x and y, as published.",
+    )
+    window: int = Field(
+        20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones."
+    )
 
 
 class Training(Closed):
@@ -68,22 +111,49 @@ class Training(Closed):
 
     frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
     batch: int = Field(4, ge=1, description="Windows a step, on all devices together.")
-    accumulate: int = Field(1, ge=1, description="Parts in which a device takes its windows of a step, one after the other: less memory, same result.")
-    devices: int = Field(1, ge=1, description="GPUs (without any, processes on the CPU) that share the windows of a step.")
-    precision: Literal["auto", "32", "bf16", "fp16"] = Field("auto", description="Numbers of the training: `32`, or mixed with `bf16` or `fp16`; `auto` is bf16 where the hardware multiplies it.")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts in which a device takes its windows of a step, one after the other: less memory, same result.",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        description="GPUs (without any, processes on the CPU) that share the windows of a step.",
+    )
+    precision: Literal["auto", "32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Numbers of the training: `32`, or mixed with `bf16` or `fp16`; `auto` is bf16 where the hardware multiplies it.",
+    )
     compile: bool = Field(False, description="Compile encoder and transformer with torch.compile.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.")
-    encoder_rate: float = Field(1.0, gt=0, description="Learning rate of the encoder as a share of the others'; 0.1 as published.")
+    learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.",
+    )
+    encoder_rate: float = Field(
+        1.0,
+        gt=0,
+        description="Learning rate of the encoder as a share of the others'; 0.1 as published.",
+    )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
-    warmup: float = Field(0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    warmup: float = Field(
+        0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    snapshots: int = Field(8, ge=1, description="Policies kept along the training at log-spaced numbers of frames, the last one included.")
+    snapshots: int = Field(
+        8,
+        ge=1,
+        description="Policies kept along the training at log-spaced numbers of frames, the last one included.",
+    )
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training for each seed.")
 
     @field_validator("precision", mode="before")
     @classmethod
     def _precision(cls, value: Any) -> Any:
-        return "32" if value == 32 and not isinstance(value, bool) else value  # YAML reads 32 as a number
+        return (
+            "32" if value == 32 and not isinstance(value, bool) else value
+        )  # YAML reads 32 as a number
 
     @field_validator("seeds")
     @classmethod
@@ -97,38 +167,66 @@ class Evaluation(Closed):
     """How policies are tested."""
 
     temperature: float = Field(0.4, gt=0, description="Sampling temperature in closed loop.")
-    max_steps: int = Field(3, ge=1, description="A rollout ends after this many times the median length of the annotator's episodes.")
-    recovery_states: int = Field(100, ge=2, description="States for the recovery test, each with and without an injected mistake.")
-    recovery_steps: int = Field(15, ge=1, description="Steps in which an injected mistake is to be repaired.")
+    max_steps: int = Field(
+        3,
+        ge=1,
+        description="A rollout ends after this many times the median length of the annotator's episodes.",
+    )
+    recovery_states: int = Field(
+        100,
+        ge=2,
+        description="States for the recovery test, each with and without an injected mistake.",
+    )
+    recovery_steps: int = Field(
+        15, ge=1, description="Steps in which an injected mistake is to be repaired."
+    )
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
 
 
 class Probes(Closed):
     """How linear probes are fitted."""
 
-    frames: int = Field(6000, ge=50, description="Frames of the test episodes whose activations are probed.")
+    frames: int = Field(
+        6000, ge=50, description="Frames of the test episodes whose activations are probed."
+    )
 
 
 class Scaling(Closed):
     """The policies that learn all tasks together. `policy.size` on all data is always one of them."""
 
-    sizes: tuple[Literal["xs", "s", "m", "l"], ...] = Field(("xs", "s", "m"), description="Sizes to compare, on all data.")
-    frames: int = Field(40_000, ge=1, description="Frames that each of them sees, of all tasks together.")
-    episodes: tuple[int, ...] = Field((50, 250), description="Smaller numbers of distinct episodes of each task, at `policy.size`.")
+    sizes: tuple[Literal["xs", "s", "m", "l"], ...] = Field(
+        ("xs", "s", "m"), description="Sizes to compare, on all data."
+    )
+    frames: int = Field(
+        40_000, ge=1, description="Frames that each of them sees, of all tasks together."
+    )
+    episodes: tuple[int, ...] = Field(
+        (50, 250),
+        description="Smaller numbers of distinct episodes of each task, at `policy.size`.",
+    )
 
 
 class Transfer(Closed):
     """Fine-tuning to tasks that were not seen, against training from scratch."""
 
-    held_out: tuple[tuple[str, ...], ...] = Field((), description="Groups of tasks: each is left out of one pretraining. Tasks not studied are passed over.")
-    frames: int = Field(8_000, ge=1, description="Frames of a fine-tuning and of a training from scratch; pretraining sees `scaling.frames`.")
+    held_out: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="Groups of tasks: each is left out of one pretraining. Tasks not studied are passed over.",
+    )
+    frames: int = Field(
+        8_000,
+        ge=1,
+        description="Frames of a fine-tuning and of a training from scratch; pretraining sees `scaling.frames`.",
+    )
     episodes: int = Field(100, ge=1, description="Distinct episodes of the new task, for both.")
 
 
 class Heads(Closed):
     """The published head and context against ours, on the same data."""
 
-    tasks: tuple[str, ...] = Field((), description="Tasks of the contest. Tasks not studied are passed over.")
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks of the contest. Tasks not studied are passed over."
+    )
     size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of both.")
     frames: int = Field(6_000, ge=1, description="Frames that both see.")
 
@@ -136,7 +234,11 @@ class Heads(Closed):
 class Settings(Closed):
     """All settings of a study."""
 
-    name: str = Field("desk", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of the study; its results lie in `results/NAME`.")
+    name: str = Field(
+        "desk",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Name of the study; its results lie in `results/NAME`.",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all data.")
     tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all that exist.")
     worlds: Worlds = Worlds()
@@ -169,7 +271,9 @@ def parse(values: dict[str, Any], source: str = "config") -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(item)}" for item in error.errors())) from None
+        raise ConfigError(
+            "\n".join(f"{source}: {_explain(item)}" for item in error.errors())
+        ) from None
     _check_names(settings, source)
     return settings
 
@@ -189,8 +293,18 @@ def load(path: str | Path, *overlays: str | Path) -> Settings:
             raise ConfigError(f"{part}: cannot be read ({error.strerror})") from None
         except ConfigError:
             raise
-        except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:  # of its constructors, too
-            raise ConfigError(f"{part}: is not valid YAML ({(str(error).splitlines() or [type(error).__name__])[0]})") from None
+        except (
+            yaml.YAMLError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+        ) as error:  # of its constructors, too
+            raise ConfigError(
+                f"{part}: is not valid YAML ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            ) from None
         if read is not None and not isinstance(read, dict):
             raise ConfigError(f"{part}: expected a mapping of settings, got {type(read).__name__}")
         _merge(values, read or {})
@@ -228,30 +342,44 @@ def _explain(item: Any) -> str:
             model = model.model_fields[parent].annotation
         known = list(model.model_fields)
         close = difflib.get_close_matches(str(key), known, n=1)
-        return f"unknown setting '{where}'" + (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {', '.join(known)})"
+        return (
+            f"unknown setting '{where}'"
+            + (f"; did you mean '{close[0]}'?" if close else "")
+            + f" (known: {', '.join(known)})"
+        )
     return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {reprlib.repr(item['input'])}"
 
 
 def _check_names(settings: Settings, source: str) -> None:
     """Names that live in folders and tables rather than in types: tasks, difficulties, styles, layouts, themes."""
-    from lastmile.annotator import STYLES
     from lastmile.screen import LAYOUTS, THEMES
     from lastmile.tasks import get_task, task_names
+    from lastmile.tasks.annotator import STYLES
 
     def known(key: str, name: str, names: Any) -> None:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ConfigError(f"{source}: setting '{key}': unknown '{name}'{hint} (known: {', '.join(names)})")
+            raise ConfigError(
+                f"{source}: setting '{key}': unknown '{name}'{hint} (known: {', '.join(names)})"
+            )
 
     held_out = [task for group in settings.transfer.held_out for task in group]
-    for key, tasks in (("tasks", settings.tasks), ("transfer.held_out", held_out), ("heads.tasks", settings.heads.tasks)):
+    for key, tasks in (
+        ("tasks", settings.tasks),
+        ("transfer.held_out", held_out),
+        ("heads.tasks", settings.heads.tasks),
+    ):
         for task in tasks:
             known(key, task, task_names())
     if len(set(settings.tasks)) != len(settings.tasks):
-        raise ConfigError(f"{source}: setting 'tasks': a task is named twice in {list(settings.tasks)}")
+        raise ConfigError(
+            f"{source}: setting 'tasks': a task is named twice in {list(settings.tasks)}"
+        )
     if len(set(held_out)) != len(held_out):
-        raise ConfigError(f"{source}: setting 'transfer.held_out': a task is named twice in {held_out}")
+        raise ConfigError(
+            f"{source}: setting 'transfer.held_out': a task is named twice in {held_out}"
+        )
     known("worlds.style", settings.worlds.style, STYLES)
     for layout in settings.worlds.layouts:
         known("worlds.layouts", layout, LAYOUTS)

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lastmile import files
-from lastmile.env import env_id
 from lastmile.screen import HEIGHT, WIDTH, Look, draw, text
-from lastmile.studies.tasks import story
+from lastmile.simulation.env import env_id
+from lastmile.simulation.trajectory import Source
+from lastmile.storage import files
+from lastmile.studies.tasks.study import story
 from lastmile.tasks import get_task, task_names
-from lastmile.trajectory import Source
 
 SHOWN, ACROSS = 10, 5
 """Screens in the picture of an episode, and how many of them side by side."""
@@ -42,8 +42,16 @@ def write(folder: Path) -> list[Path]:
 def page() -> str:
     """`tasks.md`: a section for each task."""
     names = task_names()
-    lines = ["# The tasks", "", "Made from the code by `python -m lastmile docs`; do not edit. A new task: [adding_a_task.md](adding_a_task.md).", ""]
-    lines += [f"- [{get_task(name).interface.title}](#{name.replace('_', '-')}): `{env_id(name)}`" for name in names]
+    lines = [
+        "# The tasks",
+        "",
+        "Made from the code by `python -m lastmile docs`; do not edit. A new task: [adding_a_task.md](adding_a_task.md).",
+        "",
+    ]
+    lines += [
+        f"- [{get_task(name).interface.title}](#{name.replace('_', '-')}): `{env_id(name)}`"
+        for name in names
+    ]
     for name in names:
         lines += ["", *section(name)]
     return "\n".join(lines) + "\n"
@@ -53,19 +61,46 @@ def section(name: str) -> list[str]:
     """Lines about one task: what its class says, its buttons, its difficulties, a picture."""
     task = get_task(name)
     interface = task.interface(_source(name).world(0))
-    lines = [f'<a name="{name.replace("_", "-")}"></a>', "", f"## {task.interface.title}", "", *inspect.getdoc(type(task)).splitlines()]
-    lines += ["", f"![Screens along one episode](tasks/{name}.png)", "", f"*Ring: the click that follows. Gymnasium: `{env_id(name)}`.*", ""]
+    lines = [
+        f'<a name="{name.replace("_", "-")}"></a>',
+        "",
+        f"## {task.interface.title}",
+        "",
+        *inspect.getdoc(type(task)).splitlines(),
+    ]
+    lines += [
+        "",
+        f"![Screens along one episode](tasks/{name}.png)",
+        "",
+        f"*Ring: the click that follows. Gymnasium: `{env_id(name)}`.*",
+        "",
+    ]
     lines += ["| button | label | kind of action |", "| --- | --- | --- |"]
     for group in interface.controls(interface.start()):
-        lines += [f"| `{b.id}` | {f'{group.title}: ' if group.title else ''}{b.label} | {b.kind} |" for b in group.buttons]
-    lines += ["", "| difficulty | " + " | ".join(f"`{one}`" for one in task.difficulties) + " |", "| --- |" + " --- |" * len(task.difficulties)]
+        lines += [
+            f"| `{b.id}` | {f'{group.title}: ' if group.title else ''}{b.label} | {b.kind} |"
+            for b in group.buttons
+        ]
+    lines += [
+        "",
+        "| difficulty | " + " | ".join(f"`{one}`" for one in task.difficulties) + " |",
+        "| --- |" + " --- |" * len(task.difficulties),
+    ]
     values = {one: _values(value) for one, value in task.difficulties.items()}
     for key in dict.fromkeys(key for value in values.values() for key in value):
-        lines.append(f"| {key} | " + " | ".join(_show(value.get(key, "")) for value in values.values()) + " |")
+        lines.append(
+            f"| {key} | "
+            + " | ".join(_show(value.get(key, "")) for value in values.values())
+            + " |"
+        )
     meaning = inspect.getdoc(type(next(iter(task.difficulties.values())))) or ""
     if not meaning.startswith(f"{type(next(iter(task.difficulties.values()))).__name__}("):
         lines += ["", *meaning.splitlines()]
-    return [*lines, "", f"Mistake rate of the typical annotator: {task.mistake_rate:g}. Version of the task: {task.version}."]
+    return [
+        *lines,
+        "",
+        f"Mistake rate of the typical annotator: {task.mistake_rate:g}. Version of the task: {task.version}.",
+    ]
 
 
 def episode_picture(name: str) -> np.ndarray:
@@ -84,7 +119,14 @@ def episode_picture(name: str) -> np.ndarray:
             image = draw(interface.screen(state, Look()))
             for color, thick in (((255, 255, 255), 4), (_RING, 2)):
                 cv2.circle(image, tuple(c * 16 for c in at), 14 * 16, color, thick, cv2.LINE_AA, 4)
-            text.put(sheet, f"{step + 1} of {steps}  {columns['phase'][step]}: {columns['kind'][step]}", x, y, (34, 38, 46), 15)
+            text.put(
+                sheet,
+                f"{step + 1} of {steps}  {columns['phase'][step]}: {columns['kind'][step]}",
+                x,
+                y,
+                (34, 38, 46),
+                15,
+            )
             sheet[y + _LABEL : y + _LABEL + HEIGHT, x : x + WIDTH] = image
             place += 1
         state = interface.apply(state, interface.hit(state, *at))
@@ -111,8 +153,8 @@ def moments(phases: list[str], kinds: list[str], count: int = SHOWN) -> list[int
 def all_picture() -> np.ndarray:
     """The figure `tasks` of all tasks, (h, w, 3) uint8."""
     from lastmile.config import parse
-    from lastmile.figures import render
-    from lastmile.studies import tasks as study
+    from lastmile.studies.render import render
+    from lastmile.studies.tasks import study
 
     settings = parse({"tasks": list(task_names())}, "docs")
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +169,11 @@ def _source(name: str) -> Source:
 
 
 def _values(value: Any) -> dict[str, Any]:
-    return {item.name: getattr(value, item.name) for item in fields(value)} if is_dataclass(value) else {"value": value}
+    return (
+        {item.name: getattr(value, item.name) for item in fields(value)}
+        if is_dataclass(value)
+        else {"value": value}
+    )
 
 
 def _show(value: Any) -> str:
@@ -146,7 +192,9 @@ def _save(path: Path, image: np.ndarray, widest: int, largest: int) -> None:
         share = min(1.0, width / image.shape[1])
         small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
         out = io.BytesIO()
-        Image.fromarray(small).quantize(palette=_palette(small), dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        Image.fromarray(small).quantize(palette=_palette(small), dither=Image.Dither.NONE).save(
+            out, "PNG", optimize=True
+        )
         if out.tell() <= largest:
             break
     with files.writing(path) as temporary:
@@ -160,8 +208,13 @@ def _palette(image: np.ndarray) -> Image.Image:
     bins = (pixels >> 3).astype(np.int64) @ (1024, 32, 1)
     counts = np.bincount(bins, minlength=32**3)
     used = np.flatnonzero(counts)
-    means = np.stack([np.bincount(bins, channel, 32**3)[used] for channel in pixels.T], 1) / counts[used, None]
-    weighed = np.repeat(means.round().astype(np.uint8), np.ceil(counts[used] ** 0.25).astype(int), axis=0)
+    means = (
+        np.stack([np.bincount(bins, channel, 32**3)[used] for channel in pixels.T], 1)
+        / counts[used, None]
+    )
+    weighed = np.repeat(
+        means.round().astype(np.uint8), np.ceil(counts[used] ** 0.25).astype(int), axis=0
+    )
     found = Image.fromarray(weighed[None]).quantize(255, Image.Quantize.MEDIANCUT)
     found.putpalette([*found.getpalette()[: 255 * 3], 255, 255, 255])
     return found

@@ -34,8 +34,16 @@ class Progress:
     def _write(self, now: float) -> None:
         rate = self.done / max(1e-9, now - self.start)
         of = f" of {self.total:,}" if self.total else ""
-        left = f", {clock((self.total - self.done) / rate)} left" if self.total and rate and self.done < self.total else ""
-        print(f"{self.name}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{left}", file=sys.stderr, flush=True)
+        left = (
+            f", {clock((self.total - self.done) / rate)} left"
+            if self.total and rate and self.done < self.total
+            else ""
+        )
+        print(
+            f"{self.name}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{left}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def clock(seconds: float) -> str:

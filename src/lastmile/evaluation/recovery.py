@@ -14,17 +14,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lastmile.annotator import STYLES, Annotator, click, make_annotator
-from lastmile.env import Job
-from lastmile.evaluation.rollout import rollout
+from lastmile.evaluation.closed_loop import roll_out
 from lastmile.policy.policy import Policy
 from lastmile.screen import draw_small
+from lastmile.simulation.pool import Rollout
+from lastmile.simulation.session import Session
+from lastmile.simulation.trajectory import Replay, Trajectories
 from lastmile.tasks import get_task
-from lastmile.tasks.task import MISTAKES, State, generator
-from lastmile.trajectory import Replay, Trajectories, verdict
+from lastmile.tasks.annotator import STYLES, click, make_annotator, notice_nothing
+from lastmile.tasks.task import MISTAKES, RIGHT, State, generator
 
-UNNOTICING = replace(STYLES["typical"], name="unnoticing", mistakes=1e-9)
-"""Makes no mistakes of its own; together with nothing being visible to it (`_unnoticing`) it notices none either."""
+UNNOTICING = replace(STYLES["typical"], name="unnoticing", mistakes=0.0, noticing=notice_nothing)
+"""Makes no mistakes of its own and notices none."""
 
 
 DELAYS = (0, 3, 8)
@@ -54,7 +55,9 @@ class Injection(NamedTuple):
     right: Line
 
 
-def injections(trajectories: Trajectories, count: int, delays: Sequence[int], window: int) -> list[Injection]:
+def injections(
+    trajectories: Trajectories, count: int, delays: Sequence[int], window: int
+) -> list[Injection]:
     """Up to `count` injected mistakes, kinds in turn, spread over the episodes; at most one of each kind an episode, with every delay.
 
     Only states are taken in which no mistake stands and the annotator's own next step is a right one. A delay at which the annotator would have
@@ -74,70 +77,83 @@ def injections(trajectories: Trajectories, count: int, delays: Sequence[int], wi
     return chosen
 
 
-def _candidates(trajectories: Trajectories, number: int, delays: Sequence[int], window: int) -> Iterator[list[Injection]]:
+def _candidates(
+    trajectories: Trajectories, number: int, delays: Sequence[int], window: int
+) -> Iterator[list[Injection]]:
     """One injected mistake of each kind, at a random fitting step of an episode, with every delay."""
     source, replay = trajectories.source, trajectories.open(number)
     rng = generator(source.key(number), source.task, "recovery")
-    task, world, interface = replay.task, replay.world, replay.interface
-    annotator = make_annotator(task, world, interface, "oracle", rng)
-    steps = list(replay.states())
-    states = [state for state, _, _ in steps]
+    task, world = replay.task, replay.world
+    annotator = make_annotator(task, world, replay.interface, "oracle", rng)
+    steps = list(replay.replay())
+    states = [step.before for step in steps]
     for kind in MISTAKES:
         for at in rng.permutation(len(steps)).tolist():
-            state, _, after = steps[at]
+            state, after = steps[at].before, steps[at].after
             if task.mistakes(world, state) or task.mistakes(world, after) or after.done:
                 continue
             intent = annotator.blunder(state, kind)
             if intent is None:
                 continue
-            wrong_click = click(intent, interface.screen(state, replay.look), rng)
-            wrong = interface.apply(state, interface.hit(state, *wrong_click, replay.look))
-            if verdict(task, world, state, wrong) in ("", "right") or not task.mistakes(world, wrong):
+            session = Session(task, world, replay.look, state)
+            step = session.click(*click(intent, session.screen(), rng))
+            wrong_click, wrong = step.click, step.after
+            if session.verdict(step) in ("", RIGHT) or not session.mistakes:
                 continue
             index, edit = len(wrong.edits) - 1, wrong.edits[-1]
-            past = states[max(0, at - window + 1) : at + 1], replay.clicks[max(0, at - window + 1) : at].tolist()
+            past = (
+                states[max(0, at - window + 1) : at + 1],
+                replay.clicks[max(0, at - window + 1) : at].tolist(),
+            )
             cases = []
             for delay in delays:
                 lines = [
                     _line(replay, [*past[0], new], [*past[1], first], delay, window, rng)
                     for new, first in ((wrong, wrong_click), (after, replay.clicks[at].tolist()))
                 ]
-                if None not in lines and stands(task, world, lines[0].state, index, edit) and not task.mistakes(world, lines[1].state):
-                    cases.append(Injection(number, at, kind, delay, world, replay.look, index, edit, *lines))
+                if (
+                    None not in lines
+                    and stands(task, world, lines[0].state, index, edit)
+                    and not task.mistakes(world, lines[1].state)
+                ):
+                    cases.append(
+                        Injection(number, at, kind, delay, world, replay.look, index, edit, *lines)
+                    )
             if cases:
                 yield cases
                 break
 
 
-def _line(replay: Replay, states: list[State], clicks: list, delay: int, window: int, rng: np.random.Generator) -> Line | None:
+def _line(
+    replay: Replay,
+    states: list[State],
+    clicks: list,
+    delay: int,
+    window: int,
+    rng: np.random.Generator,
+) -> Line | None:
     """Go on for `delay` steps from the last of `states` without noticing anything. None if the work is finished on the way."""
-    states, clicks = list(states), list(clicks)
-    annotator = _unnoticing(replay, rng)
+    session = Session(replay.task, replay.world, replay.look, states[-1])
+    annotator = make_annotator(replay.task, replay.world, replay.interface, UNNOTICING, rng)
     for _ in range(delay):
-        state = states[-1]
-        x, y = click(annotator.next(state), replay.interface.screen(state, replay.look), rng)
-        clicks.append((x, y))
-        states.append(replay.interface.apply(state, replay.interface.hit(state, x, y, replay.look)))
-        if states[-1].done:
+        session.click(*click(annotator.next(session.state), session.screen(), rng))
+        if session.done:
             return None
-    seen = states[:-1][-window:]
-    screens = np.stack([draw_small(replay.interface.screen(state, replay.look)) for state in seen])
-    return Line(screens, np.array(clicks[-window:]), states[-1])
-
-
-def _unnoticing(replay: Replay, rng: np.random.Generator) -> Annotator:
-    """An annotator that makes no mistakes and notices none."""
-    annotator = replay.task.annotator(replay.task, replay.world, replay.interface, UNNOTICING, rng)
-    annotator.visible = _never
-    return annotator
-
-
-def _never(state: State, mistake: object) -> bool:
-    return False
+    clicks = [*clicks, *(step.click for step in session.steps)]
+    seen = [*states[:-1], *session.states[:-1]][-window:]
+    screens = np.stack([draw_small(session.interface.screen(state, replay.look)) for state in seen])
+    return Line(screens, np.array(clicks[-window:]), session.state)
 
 
 def measure(
-    policy: Policy, trajectories: Trajectories, count: int, steps: int, temperature: float, seed: int, progress=None, delays: Sequence[int] = DELAYS
+    policy: Policy,
+    trajectories: Trajectories,
+    count: int,
+    steps: int,
+    temperature: float,
+    seed: int,
+    progress=None,
+    delays: Sequence[int] = DELAYS,
 ) -> pd.DataFrame:
     """Let the policy go on for `steps` steps after each injected mistake and each control.
 
@@ -149,24 +165,36 @@ def measure(
     made, history = [], {}
     for i, case in enumerate(cases):
         for j, line in enumerate((case.wrong, case.right)):
-            made.append(Job(2 * i + j, task, case.world, case.look, steps, line.state))
+            made.append(Rollout(2 * i + j, task, case.world, case.look, steps, line.state))
             history[2 * i + j] = line.screens, line.clicks
     rows = []
-    for job in rollout(policy, made, temperature, seed, history=history, progress=progress):
-        case, control = cases[job.number // 2], job.number % 2
-        standing = [not control and stands(get_task(task), case.world, state, case.index, case.edit) for state in job.states]
+    for rollout in roll_out(policy, made, temperature, seed, history=history, progress=progress):
+        case, control = cases[rollout.number // 2], rollout.number % 2
+        hits = [step.hit for step in rollout.steps]
+        standing = [
+            not control and stands(get_task(task), case.world, state, case.index, case.edit)
+            for state in rollout.states
+        ]
         rows.append(
             {
-                "episode": case.episode, "step": case.step, "kind": case.kind, "delay": case.delay, "condition": "control" if control else "mistake",
-                "repaired": not control and not standing[-1], "undone": any(hit.kind == "undo" for hit in job.hits),
+                "episode": case.episode,
+                "step": case.step,
+                "kind": case.kind,
+                "delay": case.delay,
+                "condition": "control" if control else "mistake",
+                "repaired": not control and not standing[-1],
+                "undone": any(hit.kind == "undo" for hit in hits),
                 "after": -1 if control or all(standing) else standing.index(False),
             }
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=["episode", "step", "kind", "delay", "condition", "repaired", "undone", "after"])
+        )
+    return pd.DataFrame(
+        rows,
+        columns=["episode", "step", "kind", "delay", "condition", "repaired", "undone", "after"],
+    )
 
 
 def stands(task, world, state: State, index: int, edit: object) -> bool:
     """Whether that annotation is still there and still a mistake."""
     if len(state.edits) <= index or state.edits[index] != edit:
         return False
-    return any(mistake.index == index for mistake in task.mistakes(world, state))
+    return any(mistake.edit == index for mistake in task.mistakes(world, state))

@@ -19,19 +19,32 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from lastmile.errors import LastmileError
 from lastmile.policy.policy import Policy
-from lastmile.tokens import TokenStore
-from lastmile.trajectory import Trajectories
+from lastmile.simulation.tokens import TokenStore
+from lastmile.simulation.trajectory import Trajectories
 
 RADII = (2, 5, 10)
-SKILLS = ("valid", "action", "button", *(f"placement@{k}" for k in RADII), "decision", "undo", "done", "look", "decide")
+SKILLS = (
+    "valid",
+    "action",
+    "button",
+    *(f"placement@{k}" for k in RADII),
+    "decision",
+    "undo",
+    "done",
+    "look",
+    "decide",
+)
 
 
 def predictions(policy: Policy, tokens: TokenStore) -> tuple[np.ndarray, np.ndarray]:
     """The policy's most likely clicks on all frames of a token file, (frames, 2), and the nats of what was to be predicted, (frames,)."""
     modes, nlls = [], []
     for start, stop in zip(tokens.starts[:-1].tolist(), tokens.starts[1:].tolist()):
-        clicks, nats = policy.predict_episode(tokens.screens(start, stop), tokens.clicks[start:stop], tokens.targets[start:stop])
+        clicks, nats = policy.predict_episode(
+            tokens.screens(start, stop), tokens.clicks[start:stop], tokens.targets[start:stop]
+        )
         modes.append(clicks)
         nlls.append(nats)
     return np.concatenate(modes), np.concatenate(nlls)
@@ -44,7 +57,9 @@ def ceiling(trajectories: Trajectories) -> np.ndarray:
     """
     clicks = trajectories.steps[["again_x", "again_y"]].to_numpy()
     if (clicks < 0).any():
-        raise ValueError(f"{trajectories.path}: the annotator was not asked again; use the split 'test' or 'validation'")
+        raise LastmileError(
+            f"{trajectories.path}: the annotator was not asked again; use the split 'test' or 'validation'"
+        )
     return clicks
 
 
@@ -65,18 +80,24 @@ def measure(trajectories: Trajectories, clicks: dict[str, np.ndarray]) -> pd.Dat
     steps, starts = trajectories.steps, trajectories.starts
     for name, values in clicks.items():
         if len(values) != len(steps):
-            raise ValueError(f"predictor '{name}' has {len(values)} clicks, but {trajectories.path} has {len(steps)} steps")
+            raise LastmileError(
+                f"predictor '{name}' has {len(values)} clicks, but {trajectories.path} has {len(steps)} steps"
+            )
     right = {name: np.zeros((len(steps), 2), bool) for name in clicks}  # (same widget, same kind)
     valid = {name: np.zeros(len(steps), bool) for name in clicks}
     listed = {name: np.asarray(values).tolist() for name, values in clicks.items()}
     for number in range(len(starts) - 1):
         replay = trajectories.open(number)
         row = int(starts[number])
-        for state, hit, _ in replay.states():
+        for state, _, hit, _ in replay.replay():
             screen = replay.interface.screen(state, replay.look)
             for name, values in listed.items():
                 found = screen.hit(*values[row])
-                kind = replay.interface.place_kind(state, found.u, found.v) if found.widget == "canvas" else found.kind
+                kind = (
+                    replay.interface.place_kind(state, found.u, found.v)
+                    if found.widget == "canvas"
+                    else found.kind
+                )
                 valid[name][row] = kind != "invalid"
                 right[name][row] = found.widget == hit.widget, kind == hit.kind
             row += 1
@@ -100,6 +121,19 @@ def measure(trajectories: Trajectories, clicks: dict[str, np.ndarray]) -> pd.Dat
         }
         for skill in SKILLS:
             hits, total = counted[skill]
-            sums = (np.add.reduceat((hits & total).astype(np.int64), starts[:-1]), np.add.reduceat(total.astype(np.int64), starts[:-1]))
-            tables.append(pd.DataFrame({"predictor": name, "skill": skill, "episode": np.arange(len(starts) - 1), "hits": sums[0], "total": sums[1]}))
+            sums = (
+                np.add.reduceat((hits & total).astype(np.int64), starts[:-1]),
+                np.add.reduceat(total.astype(np.int64), starts[:-1]),
+            )
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "predictor": name,
+                        "skill": skill,
+                        "episode": np.arange(len(starts) - 1),
+                        "hits": sums[0],
+                        "total": sums[1],
+                    }
+                )
+            )
     return pd.concat(tables, ignore_index=True)

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, trim_mean
 
+from lastmile.errors import LastmileError
+
 
 class Estimate(NamedTuple):
     """A value with its interval, by default 95 %."""
@@ -30,7 +32,11 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> Estimate:
     z = float(norm.ppf(0.5 + level / 2))
     share = successes / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    half = (
+        z
+        * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+        / (1 + z * z / trials)
+    )
     return Estimate(share, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
 
 
@@ -40,7 +46,9 @@ def resamples(units: int, count: int, seed: int = 0) -> np.ndarray:
     return rng.multinomial(units, np.full(units, 1 / units), size=count)
 
 
-def ratio(hits: np.ndarray, totals: np.ndarray, count: int = 2000, level: float = 0.95, seed: int = 0) -> Estimate:
+def ratio(
+    hits: np.ndarray, totals: np.ndarray, count: int = 2000, level: float = 0.95, seed: int = 0
+) -> Estimate:
     """sum(hits) / sum(totals) over episodes, (n,) each, with a percentile bootstrap interval over episodes. Without totals: nan."""
     hits, totals = np.asarray(hits, float), np.asarray(totals, float)
     if totals.sum() == 0:
@@ -48,7 +56,9 @@ def ratio(hits: np.ndarray, totals: np.ndarray, count: int = 2000, level: float 
     return interval(hits.sum() / totals.sum(), ratio_samples(hits, totals, count, seed), level)
 
 
-def ratio_samples(hits: np.ndarray, totals: np.ndarray, count: int = 2000, seed: int = 0) -> np.ndarray:
+def ratio_samples(
+    hits: np.ndarray, totals: np.ndarray, count: int = 2000, seed: int = 0
+) -> np.ndarray:
     """(count,) bootstrap values of sum(hits) / sum(totals). Equal `seed` and number of episodes draw the same episodes, so differences of two
     such arrays are paired."""
     weights = resamples(len(hits), count, seed)
@@ -71,7 +81,9 @@ def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate
     return Estimate(float(value), float(low), float(high))
 
 
-def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def curve(
+    rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """sum(hits) / sum(totals) along a training, the interquartile mean of its seeds.
 
     rows: with the columns seed, episode and frames. Returns frames (points,), and (1 + count, points): the estimate itself, then bootstrap values.
@@ -81,26 +93,44 @@ def curve(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum
     """
     order = rows.groupby("seed")["frames"].rank("dense").astype(int)
     if rows.assign(order=order).groupby("seed")["order"].max().nunique() > 1:
-        raise ValueError("the seeds of a training have different numbers of snapshots")
-    index = pd.MultiIndex.from_product([np.sort(rows["seed"].unique()), np.sort(rows["episode"].unique())], names=["seed", "episode"])
-    sums = rows.groupby([rows["seed"], rows["episode"], order])[[hits, totals]].sum().unstack().reindex(index).fillna(0.0)
+        raise LastmileError("the seeds of a training have different numbers of snapshots")
+    index = pd.MultiIndex.from_product(
+        [np.sort(rows["seed"].unique()), np.sort(rows["episode"].unique())],
+        names=["seed", "episode"],
+    )
+    sums = (
+        rows.groupby([rows["seed"], rows["episode"], order])[[hits, totals]]
+        .sum()
+        .unstack()
+        .reindex(index)
+        .fillna(0.0)
+    )
     seeds, episodes = (len(level) for level in index.levels)
     weights = np.ones((1 + count, episodes))
     weights[1:] = resamples(episodes, count, stratum)
-    hit, total = (sums[name].to_numpy(float).reshape(seeds, episodes, -1) for name in (hits, totals))
+    hit, total = (
+        sums[name].to_numpy(float).reshape(seeds, episodes, -1) for name in (hits, totals)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         values = (weights @ hit) / (weights @ total)  # (seeds, 1 + count, points)
     if seeds > 1:
-        drawn = np.random.default_rng(np.random.SeedSequence([1000 + stratum, seeds, count])).integers(seeds, size=(count, seeds))
+        drawn = np.random.default_rng(
+            np.random.SeedSequence([1000 + stratum, seeds, count])
+        ).integers(seeds, size=(count, seeds))
         values[:, 1:] = np.take_along_axis(values[:, 1:], drawn.T[:, :, None], axis=0)
     return rows.groupby(order)["frames"].mean().to_numpy(), trim_mean(values, 0.25, axis=0)
 
 
-def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+def curve_over_tasks(
+    rows: pd.DataFrame, hits: str, totals: str, count: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
     """The mean over tasks of `curve`, tasks being strata: episodes are drawn within each. A task without totals is left out."""
-    parts = [curve(part, hits, totals, count, stratum) for stratum, (_, part) in enumerate(rows.groupby("task", sort=True))]
+    parts = [
+        curve(part, hits, totals, count, stratum)
+        for stratum, (_, part) in enumerate(rows.groupby("task", sort=True))
+    ]
     if len({len(frames) for frames, _ in parts}) > 1:
-        raise ValueError("the tasks have different numbers of snapshots")
+        raise LastmileError("the tasks have different numbers of snapshots")
     stacked = np.stack([values for _, values in parts])
     there = np.isfinite(stacked)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -108,7 +138,9 @@ def curve_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 20
     return np.mean([frames for frames, _ in parts], axis=0), values
 
 
-def rate(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0) -> np.ndarray:
+def rate(
+    rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0
+) -> np.ndarray:
     """(1 + count,) as a point of `curve`, of rows that are not along a training."""
     return curve(rows.assign(frames=0), hits, totals, count, stratum)[1][:, 0]
 

@@ -2,6 +2,6 @@
 
 from lastmile.policy.policy import Memory, Policy
 from lastmile.policy.sizes import flops_per_frame, parameter_count
-from lastmile.policy.tensors import PolicyError
+from lastmile.policy.weights import PolicyError
 
 __all__ = ["Memory", "Policy", "PolicyError", "flops_per_frame", "parameter_count"]

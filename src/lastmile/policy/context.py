@@ -29,12 +29,20 @@ class Layer(nn.Module):
         for linear in (self.query, self.key_value, *([self.up] if feed_forward else [])):
             nn.init.normal_(linear.weight, std=width**-0.5)
             nn.init.zeros_(linear.bias)
-        for linear in (self.out, *([self.down] if feed_forward else [])):  # scaled so that the sum over the layers keeps its size
+        for linear in (
+            self.out,
+            *([self.down] if feed_forward else []),
+        ):  # scaled so that the sum over the layers keeps its size
             nn.init.normal_(linear.weight, std=(linear.in_features * 2 * depth) ** -0.5)
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None, causal: bool = False, chosen: Tensor | None = None
+        self,
+        x: Tensor,
+        angles: Tensor | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        chosen: Tensor | None = None,
     ) -> Tensor:
         """x: (B, T, D). angles: (T, D / heads / 2). mask: bool, broadcast to (B, heads, Q, T), what is seen. causal: the usual mask.
 
@@ -42,7 +50,9 @@ class Layer(nn.Module):
         """
         b, t, d = x.shape
         normed = self.attention_norm(x)
-        key, value = self.key_value(normed).view(b, t, 2, self.heads, -1).unbind(2)  # each (B, T, heads, D / heads)
+        key, value = (
+            self.key_value(normed).view(b, t, 2, self.heads, -1).unbind(2)
+        )  # each (B, T, heads, D / heads)
         turns = angles
         if chosen is None:
             query = self.query(normed)
@@ -52,7 +62,13 @@ class Layer(nn.Module):
         query = query.view(b, -1, self.heads, d // self.heads)
         if angles is not None:
             query, key = rotate(query, turns), rotate(key, angles)
-        y = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask, is_causal=causal)
+        y = F.scaled_dot_product_attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=mask,
+            is_causal=causal,
+        )
         x = x + self.out(y.transpose(1, 2).reshape(b, -1, d))
         return x + self.down(F.gelu(self.up(self.mlp_norm(x)))) if self.feed_forward else x
 
@@ -65,7 +81,10 @@ class Context(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(size.width, size.heads, size.layers, size.feed_forward) for _ in range(size.layers))
+        self.layers = nn.ModuleList(
+            Layer(size.width, size.heads, size.layers, size.feed_forward)
+            for _ in range(size.layers)
+        )
         self.norm = nn.LayerNorm(size.width)
         half = size.width // size.heads // 2
         self.register_buffer("speeds", 100.0 ** (-torch.arange(half) / half), persistent=False)
@@ -91,7 +110,9 @@ class Context(nn.Module):
         for layer in self.layers[:-1]:
             x = layer(x, angles, mask)
             outputs.append(x[:, newest])
-        outputs.append(self.layers[-1](x, angles, mask[newest], chosen=newest.expand(b, -1)))  # the last layer is only needed where it is read
+        outputs.append(
+            self.layers[-1](x, angles, mask[newest], chosen=newest.expand(b, -1))
+        )  # the last layer is only needed where it is read
         return self.norm(outputs[-1]), outputs
 
     def last(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -100,7 +121,12 @@ class Context(nn.Module):
         tokens: (B, T, P, D), each row's frames from position 0 on. lengths: (B,), how many there are. Returns (B, D) and a list of (B, D).
         """
         b, t, p, d = tokens.shape
-        x, angles, last, outputs = tokens.reshape(b, t * p, d), self._angles(t, p), (lengths * p - 1)[:, None], []
+        x, angles, last, outputs = (
+            tokens.reshape(b, t * p, d),
+            self._angles(t, p),
+            (lengths * p - 1)[:, None],
+            [],
+        )
         mask = None if p == 1 else _seen(t, p, x.device)
         for layer in self.layers[:-1]:
             x = layer(x, angles, mask, causal=p == 1)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lastmile.errors import LastmileError
 from lastmile.policy.sizes import CELL, Size
 
 
@@ -36,8 +37,13 @@ class Texture(nn.Module):
         self.first = nn.Conv2d(3, channels // 2, 6, stride=3, padding=2)
         self.second = nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1)
 
-    def forward(self, screens: Tensor) -> Tensor:  # (N, height, width, 3) uint8 -> (N, C, height / 6, width / 6)
-        return F.relu(self.second(F.relu(self.first(pixels(screens).permute(0, 3, 1, 2)), inplace=True)), inplace=True)
+    def forward(
+        self, screens: Tensor
+    ) -> Tensor:  # (N, height, width, 3) uint8 -> (N, C, height / 6, width / 6)
+        return F.relu(
+            self.second(F.relu(self.first(pixels(screens).permute(0, 3, 1, 2)), inplace=True)),
+            inplace=True,
+        )
 
 
 class ConvEncoder(nn.Module):
@@ -60,7 +66,9 @@ class ConvEncoder(nn.Module):
         super().__init__()
         height, width = screen
         if height <= 0 or width <= 0 or height % (2 * CELL) or width % (2 * CELL):
-            raise ValueError(f"screen: the encoder needs a height and width divisible by {2 * CELL} px, got {height} x {width}")
+            raise LastmileError(
+                f"screen: the encoder needs a height and width divisible by {2 * CELL} px, got {height} x {width}"
+            )
         self.screen = (height, width)
         self.rows, self.columns = height // CELL, width // CELL
         self.channels = size.fine
@@ -91,14 +99,24 @@ class ConvEncoder(nn.Module):
         merged = x.reshape(n, half_rows, 2, half_columns, 2, -1).permute(0, 1, 3, 2, 4, 5)
         texture = self.texture(screens)  # (N, X, height / 6, width / 6)
         strongest = F.adaptive_max_pool2d(texture, (half_rows, half_columns)).permute(0, 2, 3, 1)
-        z = self.merge(merged.reshape(n, half_rows, half_columns, -1)) + self.textured(strongest)  # (N, H/2, W/2, K)
+        z = self.merge(merged.reshape(n, half_rows, half_columns, -1)) + self.textured(
+            strongest
+        )  # (N, H/2, W/2, K)
         for block in self.coarse:
             z = block(z)
         z = F.relu(z)
-        pooled = torch.cat([z.mean((1, 2)), z.amax((1, 2)), texture.mean((2, 3)), strongest.amax((1, 2))], 1)  # (N, 2 (K + X))
-        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(self.anywhere_norm(pooled))  # (N, D)
+        pooled = torch.cat(
+            [z.mean((1, 2)), z.amax((1, 2)), texture.mean((2, 3)), strongest.amax((1, 2))], 1
+        )  # (N, 2 (K + X))
+        vector = self.vector(self.vector_norm(self.squeeze(z).flatten(1))) + self.anywhere(
+            self.anywhere_norm(pooled)
+        )  # (N, D)
         # Each coarse cell is added to its four: rows are doubled by a copy, since the sum that is the gradient of that is far faster than one over two axes.
-        doubled = self.up(z)[:, :, None].expand(-1, -1, 2, -1, -1).reshape(n, self.rows, half_columns, 1, -1)
+        doubled = (
+            self.up(z)[:, :, None]
+            .expand(-1, -1, 2, -1, -1)
+            .reshape(n, self.rows, half_columns, 1, -1)
+        )
         x = x.reshape(n, self.rows, half_columns, 2, -1) + doubled
         return patches, self.norm(x.reshape(n, self.rows, self.columns, -1)), vector
 
@@ -108,7 +126,13 @@ def pixels(values: Tensor) -> Tensor:
 
     Under autocast the values are of its type at once: bfloat16 holds all of them exactly."""
     kind = values.device.type
-    return values.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32).sub_(48).mul_(1 / 64)
+    return (
+        values.to(
+            torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        )
+        .sub_(48)
+        .mul_(1 / 64)
+    )
 
 
 def cut(screens: Tensor, screen: tuple[int, int], side: int) -> Tensor:
@@ -118,6 +142,8 @@ def cut(screens: Tensor, screen: tuple[int, int], side: int) -> Tensor:
     """
     height, width = screen
     if tuple(screens.shape[1:]) != (height, width, 3):
-        raise ValueError(f"screens: expected (frames, {height}, {width}, 3), got {tuple(screens.shape)}")
+        raise LastmileError(
+            f"screens: expected (frames, {height}, {width}, 3), got {tuple(screens.shape)}"
+        )
     x = screens.reshape(-1, height // side, side, width // side, side, 3).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(-1, height // side, width // side, side * side * 3)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lastmile.errors import LastmileError
 from lastmile.policy.encoder import pixels
 from lastmile.policy.sizes import Size
 from lastmile.screen import HEIGHT, WIDTH
@@ -45,7 +46,9 @@ class PointerHead(nn.Module):
         super().__init__()
         self.cell, self.sub = cell, 2 * cell  # px of the small screen, and bins, across a cell
         if (rows * self.sub, columns * self.sub) != (HEIGHT * 3 // 4, WIDTH * 3 // 4):
-            raise ValueError(f"the pointer head needs cells that cover the screen of {HEIGHT} x {WIDTH} px, got {rows} x {columns} of {cell} px")
+            raise LastmileError(
+                f"the pointer head needs cells that cover the screen of {HEIGHT} x {WIDTH} px, got {rows} x {columns} of {cell} px"
+            )
         self.rows, self.columns = rows, columns
         self.cell_key = nn.Linear(channels, channels)
         self.cell_query = nn.Linear(size.width, channels)
@@ -62,7 +65,9 @@ class PointerHead(nn.Module):
 
     def cell_logits(self, context: Tensor, cells: Tensor) -> Tensor:
         """context: (N, D). cells: (N, rows, columns, C). Returns (N, rows * columns)."""
-        joint = F.relu(self.cell_key(cells) + self.cell_query(context)[:, None, None])  # (N, H, W, C)
+        joint = F.relu(
+            self.cell_key(cells) + self.cell_query(context)[:, None, None]
+        )  # (N, H, W, C)
         return self.cell_score(joint).flatten(1) + self.cell_prior(context)
 
     def place_logits(self, context: Tensor, cells: Tensor, patches: Tensor, cell: Tensor) -> Tensor:
@@ -73,13 +78,19 @@ class PointerHead(nn.Module):
         near = torch.arange(-1, 2, device=cell.device)
         rows = (row[:, None] + near).clamp(0, self.rows - 1)[:, :, None]  # (N, 3, 1)
         columns = (column[:, None] + near).clamp(0, self.columns - 1)[:, None]  # (N, 1, 3)
-        around = patches[index[:, None, None], rows, columns].view(n, 3, 3, self.cell, self.cell, 3)  # rows, columns of cells, then of pixels
+        around = patches[index[:, None, None], rows, columns].view(
+            n, 3, 3, self.cell, self.cell, 3
+        )  # rows, columns of cells, then of pixels
         around = around.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, 3 * self.cell, 3 * self.cell)
         inner = slice(self.cell - AROUND, 2 * self.cell + AROUND)
-        seen = self.place_far(F.relu(self.place_near(pixels(around[:, :, inner, inner]))))  # (N, P, cell, cell)
+        seen = self.place_far(
+            F.relu(self.place_near(pixels(around[:, :, inner, inner])))
+        )  # (N, P, cell, cell)
         feature = cells[index, row, column]
         wanted = self.place_cell(feature) + self.place_context(context)  # (N, P)
-        quarters = self.place(F.relu(seen + wanted[:, :, None, None]))  # (N, 4, cell, cell): the four bins of each pixel
+        quarters = self.place(
+            F.relu(seen + wanted[:, :, None, None])
+        )  # (N, 4, cell, cell): the four bins of each pixel
         return F.pixel_shuffle(quarters, 2).flatten(1) + self.place_prior(feature)
 
     def loss(self, context: Tensor, cells: Tensor, patches: Tensor, clicks: Tensor) -> Tensor:
@@ -87,37 +98,60 @@ class PointerHead(nn.Module):
         bins = bin_of(clicks.long())
         cell = bins[:, 1] // self.sub * self.columns + bins[:, 0] // self.sub
         inside = bins[:, 1] % self.sub * self.sub + bins[:, 0] % self.sub
-        place = F.cross_entropy(self.place_logits(context, cells, patches, cell).float(), inside, reduction="none")
-        return F.cross_entropy(self.cell_logits(context, cells).float(), cell, reduction="none") + place
+        place = F.cross_entropy(
+            self.place_logits(context, cells, patches, cell).float(), inside, reduction="none"
+        )
+        return (
+            F.cross_entropy(self.cell_logits(context, cells).float(), cell, reduction="none")
+            + place
+        )
 
     def mode(self, context: Tensor, cells: Tensor, patches: Tensor) -> Tensor:
         """(N, 2) clicks in logical px."""
         p = self.cell_logits(context, cells).float().softmax(-1)
         best = self._mass(p).argmax(-1, keepdim=True)  # (N, 1)
         cell = torch.arange(p.shape[1], device=p.device)
-        apart = torch.maximum((cell // self.columns - best // self.columns).abs(), (cell % self.columns - best % self.columns).abs())
+        apart = torch.maximum(
+            (cell // self.columns - best // self.columns).abs(),
+            (cell % self.columns - best % self.columns).abs(),
+        )
         cell = p.masked_fill(apart > 1, -1.0).argmax(-1)
         return self._click(cell, self.place_logits(context, cells, patches, cell).argmax(-1))
 
-    def sample(self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
+    def sample(
+        self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor
+    ) -> Tensor:
         """(N, 2) clicks in logical px. uniforms: (N, 2) in [0, 1), for the cell and the place in it."""
         p = self.cell_logits(context, cells).double().softmax(-1)
         # m is divided by its largest value so that no power underflows everywhere.
         m = self._mass(p)
         weights = p * (m / m.amax(-1, keepdim=True)) ** (1 / temperature - 1)
         cell = draw(weights, uniforms[:, 0])
-        place = (self.place_logits(context, cells, patches, cell).double() / temperature).softmax(-1)
+        place = (self.place_logits(context, cells, patches, cell).double() / temperature).softmax(
+            -1
+        )
         return self._click(cell, draw(place, uniforms[:, 1]))
 
     def _mass(self, p: Tensor) -> Tensor:
         """(N, cells) probabilities -> (N, cells) sums over the 3 x 3 cells around each; beyond the edge is nothing."""
-        return F.avg_pool2d(p.view(-1, 1, self.rows, self.columns), 3, stride=1, padding=1).flatten(1) * 9
+        return (
+            F.avg_pool2d(p.view(-1, 1, self.rows, self.columns), 3, stride=1, padding=1).flatten(1)
+            * 9
+        )
 
-    def chance(self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]) -> Tensor:
+    def chance(
+        self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]
+    ) -> Tensor:
         """The probability, (N,), that the click falls into a rectangle (x, y, width, height), logical px."""
         x, y, width, height = rect
-        across, down = click_of(torch.arange(self.columns * self.sub)), click_of(torch.arange(self.rows * self.sub))
-        across, down = ((x <= across) & (across < x + width)).view(-1, self.sub), ((y <= down) & (down < y + height)).view(-1, self.sub)
+        across, down = (
+            click_of(torch.arange(self.columns * self.sub)),
+            click_of(torch.arange(self.rows * self.sub)),
+        )
+        across, down = (
+            ((x <= across) & (across < x + width)).view(-1, self.sub),
+            ((y <= down) & (down < y + height)).view(-1, self.sub),
+        )
         cell = self.cell_logits(context, cells).float().softmax(-1)
         total = torch.zeros(len(context), device=context.device)
         for row in down.any(1).nonzero()[:, 0].tolist():
@@ -156,17 +190,25 @@ class BinsHead(nn.Module):
         """(N, 2) clicks in logical px."""
         return self._click(self.x(context).argmax(-1), self.y(context).argmax(-1))
 
-    def sample(self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
+    def sample(
+        self, context: Tensor, cells: Tensor, patches: Tensor, temperature: float, uniforms: Tensor
+    ) -> Tensor:
         """(N, 2) clicks in logical px. uniforms: (N, 2) in [0, 1), for x and y."""
         x, y = ((linear(context).double() / temperature).softmax(-1) for linear in (self.x, self.y))
         return self._click(draw(x, uniforms[:, 0]), draw(y, uniforms[:, 1]))
 
-    def chance(self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]) -> Tensor:
+    def chance(
+        self, context: Tensor, cells: Tensor, patches: Tensor, rect: tuple[int, int, int, int]
+    ) -> Tensor:
         """The probability, (N,), that the click falls into a rectangle (x, y, width, height), logical px."""
         total = torch.ones(len(context), device=context.device)
         for linear, first, length in ((self.x, rect[0], rect[2]), (self.y, rect[1], rect[3])):
-            clicks = torch.arange(linear.out_features, device=context.device) * self.PX + self.PX // 2
-            total = total * linear(context).float().softmax(-1)[:, (first <= clicks) & (clicks < first + length)].sum(-1)
+            clicks = (
+                torch.arange(linear.out_features, device=context.device) * self.PX + self.PX // 2
+            )
+            total = total * linear(context).float().softmax(-1)[
+                :, (first <= clicks) & (clicks < first + length)
+            ].sum(-1)
         return total
 
     def _click(self, x: Tensor, y: Tensor) -> Tensor:
@@ -176,7 +218,9 @@ class BinsHead(nn.Module):
 def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
     """Inverse of the cumulative distribution: (N, K) weights, not negative and not all zero; (N,) uniforms in [0, 1) -> (N,) index."""
     cumulative = weights.double().cumsum(-1)
-    index = torch.searchsorted(cumulative, uniforms.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    index = torch.searchsorted(
+        cumulative, uniforms.double()[:, None] * cumulative[:, -1:], right=True
+    )[:, 0]
     # Rounding may carry a uniform close to 1 past the end: then the last index that has any weight.
     last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())[:, 0]
     return torch.minimum(index, last)

@@ -13,15 +13,23 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lastmile import files
 from lastmile.config import PolicySettings, canonical
+from lastmile.errors import LastmileError
 from lastmile.policy.context import Context
 from lastmile.policy.encoder import ConvEncoder, pixels
 from lastmile.policy.head import BinsHead, PointerHead
 from lastmile.policy.sizes import PATCH, SIZES
-from lastmile.policy.tensors import PolicyError, check_weights, read_tensors, restore, weights, write_tensors
 from lastmile.policy.vit import Dinov2Encoder, ViTEncoder
+from lastmile.policy.weights import (
+    PolicyError,
+    check_weights,
+    read_tensors,
+    restore,
+    weights,
+    write_tensors,
+)
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
+from lastmile.storage import files
 
 FORMAT = "lastmile.policy/2"
 CHUNK = 64
@@ -83,7 +91,9 @@ class PreviousClick(nn.Module):
         self.far = nn.Conv2d(24, 48, 3, stride=2)
         self.looked = nn.Linear(48 * 4 * 4, width)
         self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.register_buffer("octaves", torch.pi * 2.0 ** torch.arange(self.FREQUENCIES), persistent=False)
+        self.register_buffer(
+            "octaves", torch.pi * 2.0 ** torch.arange(self.FREQUENCIES), persistent=False
+        )
 
     def forward(self, cells: Tensor, screens: Tensor, previous: Tensor) -> Tensor:
         """cells: (N, rows, columns, C). screens: (N, 126, 168, 3) uint8. previous: (N, 2) logical px, negative before the first click. Returns
@@ -93,15 +103,21 @@ class PreviousClick(nn.Module):
         at = previous.clamp_min(0)
         index = torch.arange(len(at), device=at.device)
         x, y = at[:, 0], at[:, 1]
-        angles = (at.float() / at.new_tensor([WIDTH, HEIGHT]).float())[:, :, None] * self.octaves  # (N, 2, F)
+        angles = (at.float() / at.new_tensor([WIDTH, HEIGHT]).float())[
+            :, :, None
+        ] * self.octaves  # (N, 2, F)
         where = self.place(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
         found = self.found(cells[index, y * rows // HEIGHT, x * columns // WIDTH])
         height, width = screens.shape[1:3]
         reach = torch.arange(-self.REACH, self.REACH, device=at.device)
         # Past the edge of the screen its last pixel is repeated.
-        down = ((y * height // HEIGHT)[:, None] + reach).clamp(0, height - 1)[:, :, None]  # (N, 24, 1)
+        down = ((y * height // HEIGHT)[:, None] + reach).clamp(0, height - 1)[
+            :, :, None
+        ]  # (N, 24, 1)
         across = ((x * width // WIDTH)[:, None] + reach).clamp(0, width - 1)[:, None]  # (N, 1, 24)
-        around = pixels(screens[index[:, None, None], down, across]).permute(0, 3, 1, 2)  # (N, 3, 24, 24)
+        around = pixels(screens[index[:, None, None], down, across]).permute(
+            0, 3, 1, 2
+        )  # (N, 3, 24, 24)
         looked = self.looked(F.relu(self.far(F.relu(self.near(around)))).flatten(1))
         return torch.where(first, self.start, where + found + looked)
 
@@ -113,7 +129,9 @@ class PatchTokens(nn.Module):
         super().__init__()
         self.merged = PATCH // cell
         self.project = nn.Linear(self.merged**2 * channels, width)
-        self.position = nn.Parameter(0.02 * torch.randn(rows // self.merged * (columns // self.merged), width))
+        self.position = nn.Parameter(
+            0.02 * torch.randn(rows // self.merged * (columns // self.merged), width)
+        )
 
     def forward(self, cells: Tensor) -> Tensor:
         n, rows, columns, channels = cells.shape
@@ -133,7 +151,9 @@ class Policy(nn.Module):
     A pretrained encoder begins with random weights; `begin_weights` fetches the others.
     """
 
-    def __init__(self, settings: PolicySettings, screen: tuple[int, int] = (SMALL_HEIGHT, SMALL_WIDTH)) -> None:
+    def __init__(
+        self, settings: PolicySettings, screen: tuple[int, int] = (SMALL_HEIGHT, SMALL_WIDTH)
+    ) -> None:
         super().__init__()
         size = SIZES[settings.size]
         self.settings, self.size = settings, size
@@ -143,7 +163,12 @@ class Policy(nn.Module):
             self.encoder = ViTEncoder(size, screen)
         else:
             self.encoder = Dinov2Encoder(size, screen, settings.backbone)
-        of_cells = (self.encoder.rows, self.encoder.columns, self.encoder.cell, self.encoder.channels)
+        of_cells = (
+            self.encoder.rows,
+            self.encoder.columns,
+            self.encoder.cell,
+            self.encoder.channels,
+        )
         if settings.context == "frame":
             self.previous = PreviousClick(self.encoder.channels, size.width)
         else:
@@ -181,16 +206,23 @@ class Policy(nn.Module):
         mask = batch["mask"]
         b, t = mask.shape
         chosen = worth_encoding(mask)
-        screens, previous, targets = (batch[name].flatten(0, 1).index_select(0, chosen) for name in ("screens", "previous", "targets"))
+        screens, previous, targets = (
+            batch[name].flatten(0, 1).index_select(0, chosen)
+            for name in ("screens", "previous", "targets")
+        )
         frames = self.encode(screens, previous)
-        tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(0, chosen, frames.tokens)
+        tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(
+            0, chosen, frames.tokens
+        )
         context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[chosen]
         nll = self.head.loss(context, frames.cells, frames.patches, targets)
         return nll.new_zeros(b * t).index_copy(0, chosen, nll).view(b, t).where(mask, 0.0)
 
     def begin(self, rows: int) -> Memory:
         """The memory of `rows` rollouts that have seen nothing yet."""
-        tokens = torch.zeros(rows, self.settings.window, self.tokens_per_frame, self.size.width, device=self.device)
+        tokens = torch.zeros(
+            rows, self.settings.window, self.tokens_per_frame, self.size.width, device=self.device
+        )
         return Memory(tokens, torch.zeros(rows, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
@@ -221,12 +253,19 @@ class Policy(nn.Module):
         if temperature is None:
             return self.head.mode(context, frames.cells, frames.patches)
         if uniforms is None or temperature <= 0:
-            raise ValueError(f"a sample needs a temperature above 0 and uniforms, got {temperature} and {uniforms}")
-        return self.head.sample(context, frames.cells, frames.patches, temperature, uniforms.to(self.device))
+            raise LastmileError(
+                f"a sample needs a temperature above 0 and uniforms, got {temperature} and {uniforms}"
+            )
+        return self.head.sample(
+            context, frames.cells, frames.patches, temperature, uniforms.to(self.device)
+        )
 
     @torch.inference_mode()
     def predict_episode(
-        self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor, targets: np.ndarray | Tensor
+        self,
+        screens: np.ndarray | Tensor,
+        clicks: np.ndarray | Tensor,
+        targets: np.ndarray | Tensor,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Teacher-forced prediction of an episode, each step from exactly the screens that a rollout would remember.
 
@@ -241,12 +280,18 @@ class Policy(nn.Module):
         return torch.cat(modes).numpy(), torch.cat(nlls).numpy()
 
     @torch.inference_mode()
-    def activations(self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor) -> dict[str, np.ndarray]:
+    def activations(
+        self, screens: np.ndarray | Tensor, clicks: np.ndarray | Tensor
+    ) -> dict[str, np.ndarray]:
         """Activations at every step of an episode, (n, D) float32 by name: `encoder` (frame vector), `token` (what of it enters the
         transformer, with the previous click if that is an input), `layer1` and so on (residual stream of the transformer at the newest frame)."""
         found: dict[str, list[Tensor]] = {}
         for frames, _, layers in self._teach(screens, clicks):
-            named = {"encoder": frames.vectors, "token": frames.tokens[:, -1], **{f"layer{i}": x for i, x in enumerate(layers, 1)}}
+            named = {
+                "encoder": frames.vectors,
+                "token": frames.tokens[:, -1],
+                **{f"layer{i}": x for i, x in enumerate(layers, 1)},
+            }
             for name, values in named.items():
                 found.setdefault(name, []).append(values.float().cpu())
         return {name: torch.cat(values).numpy() for name, values in found.items()}
@@ -255,9 +300,14 @@ class Policy(nn.Module):
         """Chunks of an episode: frames, context (N, D) and layer outputs."""
         screens, clicks = torch.as_tensor(screens), torch.as_tensor(clicks).long()
         if len(screens) != len(clicks) or not len(clicks):
-            raise ValueError(f"an episode needs as many clicks as screens, at least one; got {len(clicks)} and {len(screens)}")
+            raise LastmileError(
+                f"an episode needs as many clicks as screens, at least one; got {len(clicks)} and {len(screens)}"
+            )
         previous = torch.cat([torch.tensor([NOWHERE]), clicks[:-1]])
-        window, past = self.settings.window, torch.zeros(0, self.tokens_per_frame, self.size.width, device=self.device)
+        window, past = (
+            self.settings.window,
+            torch.zeros(0, self.tokens_per_frame, self.size.width, device=self.device),
+        )
         together = max(1, TOGETHER // self.tokens_per_frame)
         for start in range(0, len(clicks), CHUNK):
             part = slice(start, start + CHUNK)
@@ -267,12 +317,18 @@ class Policy(nn.Module):
             steps = torch.arange(len(past) + begun, len(tokens), device=self.device)
             first = (steps - window + 1).clamp_min(0)
             # Places past the newest token hold some other one; the causal mask hides them.
-            index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(len(tokens) - 1)  # (N, window)
+            index = (first[:, None] + torch.arange(window, device=self.device)).clamp_max(
+                len(tokens) - 1
+            )  # (N, window)
             parts = []
             if begun:
                 context, outputs = self.context.each(tokens[None, :begun])
                 parts.append((context[0], [output[0] for output in outputs]))
-            parts += [self.context.last(tokens[i], n) for i, n in zip(index.split(together), (steps - first + 1).split(together)) if len(n)]
+            parts += [
+                self.context.last(tokens[i], n)
+                for i, n in zip(index.split(together), (steps - first + 1).split(together))
+                if len(n)
+            ]
             layers = [torch.cat(each) for each in zip(*(outputs for _, outputs in parts))]
             yield frames, torch.cat([context for context, _ in parts]), layers
             past = tokens[len(tokens) - min(window - 1, len(tokens)) :]
@@ -285,8 +341,17 @@ class Policy(nn.Module):
 
     def config(self) -> dict:
         """What config.json holds."""
-        bins = [WIDTH * 3 // 4, HEIGHT * 3 // 4] if self.settings.head == "pointer" else [WIDTH // BinsHead.PX, HEIGHT // BinsHead.PX]
-        return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), "screen": list(self.encoder.screen), "bins": bins}
+        bins = (
+            [WIDTH * 3 // 4, HEIGHT * 3 // 4]
+            if self.settings.head == "pointer"
+            else [WIDTH // BinsHead.PX, HEIGHT // BinsHead.PX]
+        )
+        return {
+            "format": FORMAT,
+            "settings": self.settings.model_dump(mode="json"),
+            "screen": list(self.encoder.screen),
+            "bins": bins,
+        }
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Policy:
@@ -296,13 +361,17 @@ class Policy(nn.Module):
         """
         path = Path(folder) / "config.json"
         config = read_config(path)
-        with torch.device("meta"):  # nothing of that size is made before the file is known to hold it
+        with torch.device(
+            "meta"
+        ):  # nothing of that size is made before the file is known to hold it
             wanted = cls.from_config(config, path).state_dict()
         path = Path(folder) / "policy.safetensors"
         state, meta = read_tensors(path, "the weights of a policy")
         check_weights(wanted, state, path)
         if meta.get("config") != config:
-            raise PolicyError(f"{path}: belongs to another config.json, with {json.dumps(meta.get('config'))}")
+            raise PolicyError(
+                f"{path}: belongs to another config.json, with {json.dumps(meta.get('config'))}"
+            )
         policy = cls.from_config(config, path)
         restore(policy, state, path)
         return policy.eval().to(device)
@@ -312,18 +381,26 @@ class Policy(nn.Module):
         """An untrained policy from what config.json holds. Raises PolicyError naming `source`."""
         expected = {"format", "settings", "screen", "bins"}
         if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise PolicyError(f"{source}: expected a policy of format '{FORMAT}', got {_format(config)}")
+            raise PolicyError(
+                f"{source}: expected a policy of format '{FORMAT}', got {_format(config)}"
+            )
         if set(config) != expected:
-            raise PolicyError(f"{source}: expected the keys {', '.join(sorted(expected))}, got {', '.join(sorted(config))}")
+            raise PolicyError(
+                f"{source}: expected the keys {', '.join(sorted(expected))}, got {', '.join(sorted(config))}"
+            )
         try:
             policy = cls(PolicySettings.model_validate(config["settings"]), tuple(config["screen"]))
         except ValidationError as error:
             item = error.errors()[0]
-            raise PolicyError(f"{source}: setting '{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}") from None
+            raise PolicyError(
+                f"{source}: setting '{'.'.join(map(str, item['loc']))}': {item['msg']}, got {item['input']!r}"
+            ) from None
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise PolicyError(f"{source}: {error}") from None
         if policy.config() != config:
-            raise PolicyError(f"{source}: expected bins {policy.config()['bins']} and all settings, got {json.dumps(config)}")
+            raise PolicyError(
+                f"{source}: expected bins {policy.config()['bins']} and all settings, got {json.dumps(config)}"
+            )
         return policy
 
 

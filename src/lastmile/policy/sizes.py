@@ -43,7 +43,22 @@ SIZES = {
     "s": Size(48, 1, 96, 1, 32, 96, 4, 3, squeeze=12, width=160, layers=3, heads=4, place=24),
     "m": Size(64, 2, 128, 2, 48, 128, 6, 4, squeeze=16, width=256, layers=4, heads=8, place=32),
     "l": Size(96, 2, 192, 3, 64, 192, 8, 6, squeeze=16, width=512, layers=5, heads=8, place=48),
-    "paper": Size(96, 2, 192, 3, 64, 192, 8, 6, squeeze=4, width=512, layers=8, heads=8, place=48, feed_forward=0),
+    "paper": Size(
+        96,
+        2,
+        192,
+        3,
+        64,
+        192,
+        8,
+        6,
+        squeeze=4,
+        width=512,
+        layers=8,
+        heads=8,
+        place=48,
+        feed_forward=0,
+    ),
 }
 """With `conv` about 0.5, 1.6, 5 and 20 million parameters. `paper`: the published transformer of 8 layers, 512 wide, with 8 heads. The total given for
 it and ViT-B/14 (86.6 million) is about 95 million, which is what its layers take without perceptrons; with them it would be 112."""
@@ -58,7 +73,11 @@ class Backbone:
     heads: int
 
 
-BACKBONES = {"small": Backbone(384, 12, 6), "base": Backbone(768, 12, 12), "large": Backbone(1024, 24, 16)}
+BACKBONES = {
+    "small": Backbone(384, 12, 6),
+    "base": Backbone(768, 12, 12),
+    "large": Backbone(1024, 24, 16),
+}
 
 
 def parameter_count(settings: PolicySettings) -> int:
@@ -81,31 +100,56 @@ def flops_per_frame(settings: PolicySettings) -> int:
     if settings.encoder == "conv":
         channels, encoder = size.fine, _conv(size, cells)
     elif settings.encoder == "vit":
-        channels, encoder = size.vit_width, _transformer(size.vit_width, size.vit_layers, patches, patches)
+        channels, encoder = (
+            size.vit_width,
+            _transformer(size.vit_width, size.vit_layers, patches, patches),
+        )
     else:
         backbone = BACKBONES[settings.backbone]
-        channels, encoder = backbone.width, _transformer(backbone.width, backbone.layers, patches + 5, patches + 5)
+        channels, encoder = (
+            backbone.width,
+            _transformer(backbone.width, backbone.layers, patches + 5, patches + 5),
+        )
     if settings.encoder != "conv":
         encoder += patches * PATCH * PATCH * 3 * channels
-        encoder += patches * channels * size.squeeze + (patches * size.squeeze + 2 * channels) * size.width
+        encoder += (
+            patches * channels * size.squeeze + (patches * size.squeeze + 2 * channels) * size.width
+        )
     if settings.context == "frame":
-        tokens = _previous(channels, size.width) + _transformer(size.width, size.layers, 1, settings.window, size.feed_forward)
+        tokens = _previous(channels, size.width) + _transformer(
+            size.width, size.layers, 1, settings.window, size.feed_forward
+        )
     else:
         there = settings.window * (patches + 1)
-        tokens = cells * channels * size.width + _transformer(size.width, size.layers - 1, patches + 1, there, size.feed_forward)
+        tokens = cells * channels * size.width + _transformer(
+            size.width, size.layers - 1, patches + 1, there, size.feed_forward
+        )
         # The last layer is only computed where it is read.
-        tokens += 2 * patches * size.width**2 + _transformer(size.width, 1, 1, there, size.feed_forward)
+        tokens += 2 * patches * size.width**2 + _transformer(
+            size.width, 1, 1, there, size.feed_forward
+        )
     return 2 * (encoder + tokens + _head(settings, size, cells, cell, channels))
 
 
 def _conv(size: Size, cells: int) -> int:
     coarse = cells // 4
     found = cells * CELL * CELL * 3 * size.fine + size.fine_blocks * 2 * cells * 9 * size.fine**2
-    found += coarse * 4 * size.fine * size.coarse + size.coarse_blocks * 2 * coarse * 9 * size.coarse**2
-    third, sixth = (SMALL_HEIGHT // 3) * (SMALL_WIDTH // 3), (SMALL_HEIGHT // 6) * (SMALL_WIDTH // 6)
-    found += (third * 108 + sixth * 9 * size.texture) * (size.texture // 2) + coarse * size.texture * size.coarse
+    found += (
+        coarse * 4 * size.fine * size.coarse + size.coarse_blocks * 2 * coarse * 9 * size.coarse**2
+    )
+    third, sixth = (
+        (SMALL_HEIGHT // 3) * (SMALL_WIDTH // 3),
+        (SMALL_HEIGHT // 6) * (SMALL_WIDTH // 6),
+    )
+    found += (third * 108 + sixth * 9 * size.texture) * (
+        size.texture // 2
+    ) + coarse * size.texture * size.coarse
     pooled = 2 * (size.coarse + size.texture)
-    return found + coarse * size.coarse * (size.fine + size.squeeze) + (coarse * size.squeeze + pooled) * size.width
+    return (
+        found
+        + coarse * size.coarse * (size.fine + size.squeeze)
+        + (coarse * size.squeeze + pooled) * size.width
+    )
 
 
 def _transformer(width: int, layers: int, tokens: int, seen: int, feed_forward: int = 4) -> int:

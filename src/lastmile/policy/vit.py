@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lastmile.errors import LastmileError
 from lastmile.policy.context import Layer
 from lastmile.policy.encoder import cut, pixels
 from lastmile.policy.sizes import BACKBONES, PATCH, Size
@@ -17,7 +18,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of the channels, on a scale of 0 to 1, that DINOv2 was trained with."""
 
 
-class WeightsError(ValueError):
+class WeightsError(LastmileError):
     """Pretrained weights that cannot be had; the message says how to get them."""
 
 
@@ -34,7 +35,9 @@ class FrameVector(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         pooled = torch.cat([cells.mean((1, 2)), cells.amax((1, 2))], 1)
-        return self.everywhere(self.everywhere_norm(self.squeeze(cells).flatten(1))) + self.anywhere(self.anywhere_norm(pooled))
+        return self.everywhere(
+            self.everywhere_norm(self.squeeze(cells).flatten(1))
+        ) + self.anywhere(self.anywhere_norm(pooled))
 
 
 class ViTEncoder(nn.Module):
@@ -51,7 +54,9 @@ class ViTEncoder(nn.Module):
         self.channels = size.vit_width
         self.embed = nn.Linear(PATCH * PATCH * 3, self.channels)
         self.position = nn.Parameter(0.02 * torch.randn(self.rows * self.columns, self.channels))
-        self.layers = nn.ModuleList(Layer(self.channels, size.vit_heads, size.vit_layers) for _ in range(size.vit_layers))
+        self.layers = nn.ModuleList(
+            Layer(self.channels, size.vit_heads, size.vit_layers) for _ in range(size.vit_layers)
+        )
         self.norm = nn.LayerNorm(self.channels)
         self.vector = FrameVector(self.channels, self.rows * self.columns, size)
 
@@ -86,14 +91,20 @@ class Dinov2Encoder(nn.Module):
         config, model = _transformers()
         self.model = model(
             config(
-                hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_register_tokens=REGISTERS,
-                patch_size=PATCH, image_size=[self.rows * PATCH, self.columns * PATCH],
+                hidden_size=shape.width,
+                num_hidden_layers=shape.layers,
+                num_attention_heads=shape.heads,
+                num_register_tokens=REGISTERS,
+                patch_size=PATCH,
+                image_size=[self.rows * PATCH, self.columns * PATCH],
             )
-        )  # fmt: skip
+        )
         self.model.embeddings.mask_token.requires_grad_(False)  # not used without masked patches
         self.vector = FrameVector(self.channels, self.rows * self.columns, size)
         for name, values in zip(("mean", "deviation"), IMAGENET):
-            self.register_buffer(name, 255 * torch.tensor(values).repeat(PATCH * PATCH), persistent=False)
+            self.register_buffer(
+                name, 255 * torch.tensor(values).repeat(PATCH * PATCH), persistent=False
+            )
 
     def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, height, width, 3) uint8 -> the pixels of the patches (N, rows, columns, 14 * 14 * 3) uint8, their features (N, rows, columns, C), and
@@ -103,7 +114,9 @@ class Dinov2Encoder(nn.Module):
         project = parts.patch_embeddings.projection
         # A convolution whose stride is its size is a matrix product of the patches.
         kernel = project.weight.permute(0, 2, 3, 1).flatten(1)
-        x = F.linear((patches.flatten(1, 2).float() - self.mean) / self.deviation, kernel, project.bias)  # (N, H W, C)
+        x = F.linear(
+            (patches.flatten(1, 2).float() - self.mean) / self.deviation, kernel, project.bias
+        )  # (N, H W, C)
         x = torch.cat([parts.cls_token.expand(n, -1, -1), x], 1) + parts.position_embeddings
         x = torch.cat([x[:, :1], parts.register_tokens.expand(n, -1, -1), x[:, 1:]], 1)
         x = self.model.layernorm(self.model.encoder(x).last_hidden_state)
@@ -131,9 +144,13 @@ class Dinov2Encoder(nn.Module):
         if name in state and state[name].shape[2] == own[name].shape[2]:
             state[name] = resample(state[name], self.rows, self.columns)
         for key in sorted(own.keys() | state.keys()):
-            there, wanted = (tuple(part[key].shape) if key in part else "nothing" for part in (state, own))
+            there, wanted = (
+                tuple(part[key].shape) if key in part else "nothing" for part in (state, own)
+            )
             if there != wanted:
-                raise WeightsError(f"policy.weights: '{source}' is no DINOv2 with registers of size '{self.backbone}': {key} is {there}, expected {wanted}")
+                raise WeightsError(
+                    f"policy.weights: '{source}' is no DINOv2 with registers of size '{self.backbone}': {key} is {there}, expected {wanted}"
+                )
         self.model.load_state_dict(state)
 
 
@@ -141,15 +158,21 @@ def resample(positions: Tensor, rows: int, columns: int) -> Tensor:
     """Position embeddings of a square grid, (1, 1 + n * n, C), as those of another grid, (1, 1 + rows * columns, C), as DINOv2 itself does it."""
     side = round((positions.shape[1] - 1) ** 0.5)
     square = positions[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    square = F.interpolate(square.float(), size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
-    return torch.cat([positions[:, :1], square.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)], 1)
+    square = F.interpolate(
+        square.float(), size=(rows, columns), mode="bicubic", align_corners=False, antialias=True
+    )
+    return torch.cat(
+        [positions[:, :1], square.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)], 1
+    )
 
 
 def grid(screen: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of patches. Raises ValueError if the screen cannot be cut into them."""
     height, width = screen
     if height <= 0 or width <= 0 or height % PATCH or width % PATCH:
-        raise ValueError(f"screen: the encoder needs a height and width divisible by {PATCH} px, got {height} x {width}")
+        raise LastmileError(
+            f"screen: the encoder needs a height and width divisible by {PATCH} px, got {height} x {width}"
+        )
     return height // PATCH, width // PATCH
 
 
@@ -159,6 +182,8 @@ def _transformers():
         from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
         from transformers.utils import logging
     except ImportError as error:
-        raise WeightsError(f"policy.encoder: dinov2 needs the package transformers ({error}); install it with: pip install 'lastmile[dinov2]'") from None
+        raise WeightsError(
+            f"policy.encoder: dinov2 needs the package transformers ({error}); install it with: pip install 'lastmile[dinov2]'"
+        ) from None
     logging.disable_progress_bar()
     return Dinov2WithRegistersConfig, Dinov2WithRegistersModel

@@ -9,8 +9,8 @@ import torch
 
 from lastmile.policy.policy import Policy
 from lastmile.screen.widgets import KINDS
-from lastmile.tokens import TokenStore
-from lastmile.trajectory import Trajectories
+from lastmile.simulation.tokens import TokenStore
+from lastmile.simulation.trajectory import Trajectories
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Inputs:
     open_mistakes: np.ndarray
 
 
-def sample(policy: Policy, tokens: TokenStore, trajectories: Trajectories, frames: int, seed: int = 0) -> Inputs:
+def sample(
+    policy: Policy, tokens: TokenStore, trajectories: Trajectories, frames: int, seed: int = 0
+) -> Inputs:
     """Whole episodes, from the first one on, until `frames` frames are reached.
 
     Features: every layer of the policy by its name; `random:NAME`, the same layer of a network of the same shape with random weights; `screen`, the
@@ -50,7 +52,9 @@ def sample(policy: Policy, tokens: TokenStore, trajectories: Trajectories, frame
     labels = step_labels(tokens, trajectories, int(starts[episodes]))
     one_hot = np.eye(len(KINDS) + 1, dtype=np.float32)[labels.last_action]
     step = labels.step
-    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot]).astype(np.float32)
+    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot]).astype(
+        np.float32
+    )
     return replace(labels, features={**table, "metadata": metadata})
 
 
@@ -60,4 +64,12 @@ def step_labels(tokens: TokenStore, trajectories: Trajectories, end: int) -> Inp
     step = steps["step"].to_numpy()
     kinds = np.array([KINDS.index(k) for k in steps["kind"]])
     last = np.where(step > 0, np.concatenate([[0], kinds[:-1]]), len(KINDS))
-    return Inputs({}, steps["episode"].to_numpy(), step, last, tokens.phase[:end], tokens.position[:end], tokens.open_mistakes[:end])
+    return Inputs(
+        {},
+        steps["episode"].to_numpy(),
+        step,
+        last,
+        tokens.phase[:end],
+        tokens.position[:end],
+        tokens.open_mistakes[:end],
+    )

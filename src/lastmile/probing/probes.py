@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lastmile.errors import LastmileError
 from lastmile.probing.activations import Inputs
 
 TARGETS = ("phase", "position", "mistake")
@@ -34,7 +35,9 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
     episodes = np.unique(inputs.episode)
     training = np.isin(inputs.episode, fitting_episodes(episodes, rng))
-    mistakes = np.sort(np.concatenate([matched_mistakes(inputs, rng, part) for part in (training, ~training)]))
+    mistakes = np.sort(
+        np.concatenate([matched_mistakes(inputs, rng, part) for part in (training, ~training)])
+    )
     tables = []
     for feature, values in inputs.features.items():
         for target in TARGETS:
@@ -45,17 +48,31 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
             for labels in ("real", "control"):
                 if target == "position":
                     if labels == "real":
-                        tables.append(_position(inputs, values, train, test).assign(target=target, feature=feature, labels=labels))
+                        tables.append(
+                            _position(inputs, values, train, test).assign(
+                                target=target, feature=feature, labels=labels
+                            )
+                        )
                     continue
-                y = {"phase": inputs.phase, "mistake": (inputs.open_mistakes > 0).astype(int)}[target]
+                y = {"phase": inputs.phase, "mistake": (inputs.open_mistakes > 0).astype(int)}[
+                    target
+                ]
                 if labels == "control":
                     y = control_labels(inputs, y[chosen], rng)
                 if len(np.unique(y[train])) < 2:
                     continue
-                tables.append(_classify(inputs, values, y, train, test).assign(target=target, feature=feature, labels=labels))
+                tables.append(
+                    _classify(inputs, values, y, train, test).assign(
+                        target=target, feature=feature, labels=labels
+                    )
+                )
     if not tables:
-        raise ValueError(f"too little to probe: {len(training)} frames of {len(episodes)} episodes")
-    return pd.concat(tables, ignore_index=True)[["target", "feature", "labels", "episode", "score", "total", "steps"]]
+        raise LastmileError(
+            f"too little to probe: {len(training)} frames of {len(episodes)} episodes"
+        )
+    return pd.concat(tables, ignore_index=True)[
+        ["target", "feature", "labels", "episode", "score", "total", "steps"]
+    ]
 
 
 def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -78,7 +95,9 @@ def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray
         for index in rng.permutation(positive).tolist():
             if not free.any():
                 break
-            distance = np.where(free, np.abs(inputs.step[negative] - inputs.step[index]), np.iinfo(np.int64).max)
+            distance = np.where(
+                free, np.abs(inputs.step[negative] - inputs.step[index]), np.iinfo(np.int64).max
+            )
             nearest = int(rng.choice(np.flatnonzero(distance == distance.min())))
             free[nearest] = False
             chosen += [index, int(negative[nearest])]
@@ -88,7 +107,9 @@ def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray
 def control_labels(inputs: Inputs, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random label, with the frequencies of the real ones, for each (episode, third of its steps)."""
     classes, counts = np.unique(labels, return_counts=True)
-    longest = {int(e): int(inputs.step[inputs.episode == e].max()) + 1 for e in np.unique(inputs.episode)}
+    longest = {
+        int(e): int(inputs.step[inputs.episode == e].max()) + 1 for e in np.unique(inputs.episode)
+    }
     third = (3 * inputs.step) // np.array([longest[int(e)] for e in inputs.episode])
     _, group = np.unique(np.column_stack([inputs.episode, third]), axis=0, return_inverse=True)
     drawn = rng.choice(classes, size=group.max() + 1, p=counts / counts.sum())
@@ -99,20 +120,44 @@ def _reduce(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     if values.shape[1] <= WIDEST:
         return values
     kept = min(WIDEST, len(train) - 1)
-    return PCA(kept, svd_solver="randomized", random_state=0).fit(values[train]).transform(values).astype(np.float32)
+    return (
+        PCA(kept, svd_solver="randomized", random_state=0)
+        .fit(values[train])
+        .transform(values)
+        .astype(np.float32)
+    )
 
 
-def _classify(inputs: Inputs, values: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> pd.DataFrame:
+def _classify(
+    inputs: Inputs, values: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> pd.DataFrame:
     values = _reduce(values, train)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
     right = probe.fit(values[train], y[train]).predict(values[test]) == y[test]
-    return pd.DataFrame({"episode": inputs.episode[test], "score": right.astype(float), "total": 1.0, "steps": 1}).groupby("episode", as_index=False).sum()
+    return (
+        pd.DataFrame(
+            {
+                "episode": inputs.episode[test],
+                "score": right.astype(float),
+                "total": 1.0,
+                "steps": 1,
+            }
+        )
+        .groupby("episode", as_index=False)
+        .sum()
+    )
 
 
-def _position(inputs: Inputs, values: np.ndarray, train: np.ndarray, test: np.ndarray) -> pd.DataFrame:
+def _position(
+    inputs: Inputs, values: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> pd.DataFrame:
     values = _reduce(values, train)
     probe = make_pipeline(StandardScaler(), Ridge(alpha=10.0))
     y = inputs.position
     error = (probe.fit(values[train], y[train]).predict(values[test]) - y[test]) ** 2
     spread = (y[test] - y[train].mean()) ** 2
-    return pd.DataFrame({"episode": inputs.episode[test], "score": error, "total": spread, "steps": 1}).groupby("episode", as_index=False).sum()
+    return (
+        pd.DataFrame({"episode": inputs.episode[test], "score": error, "total": spread, "steps": 1})
+        .groupby("episode", as_index=False)
+        .sum()
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from lastmile.errors import LastmileError
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import CANVAS, HEIGHT, WIDTH, Group, Rect
 
@@ -24,9 +25,13 @@ class Look(NamedTuple):
     def check(self) -> Look:
         """Self, or ValueError naming the layout or theme that does not exist."""
         if self.layout not in LAYOUTS:
-            raise ValueError(f"unknown layout '{self.layout}': expected one of {', '.join(LAYOUTS)}")
+            raise LastmileError(
+                f"unknown layout '{self.layout}': expected one of {', '.join(LAYOUTS)}"
+            )
         if self.theme not in THEMES:
-            raise ValueError(f"unknown theme '{self.theme}': expected one of {', '.join(THEMES)}")
+            raise LastmileError(
+                f"unknown theme '{self.theme}': expected one of {', '.join(THEMES)}"
+            )
         return self
 
 
@@ -46,26 +51,41 @@ _BAND = HEIGHT - CANVAS
 
 LAYOUTS: dict[str, Frame] = {
     "right": Frame(
-        Rect(16, 40, CANVAS, CANVAS), Rect(0, 0, WIDTH, _TOP), Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
-        (Rect(284, 34, 158, 272),), True,
+        Rect(16, 40, CANVAS, CANVAS),
+        Rect(0, 0, WIDTH, _TOP),
+        Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
+        (Rect(284, 34, 158, 272),),
+        True,
     ),
     "left": Frame(
-        Rect(WIDTH - CANVAS - 16, 40, CANVAS, CANVAS), Rect(0, 0, WIDTH, _TOP), Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
-        (Rect(6, 34, 158, 272),), True,
+        Rect(WIDTH - CANVAS - 16, 40, CANVAS, CANVAS),
+        Rect(0, 0, WIDTH, _TOP),
+        Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
+        (Rect(6, 34, 158, 272),),
+        True,
     ),
     "split": Frame(
-        Rect(_SIDE // 2, 40, CANVAS, CANVAS), Rect(0, 0, WIDTH, _TOP), Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
-        (Rect(3, 34, 90, 272), Rect(WIDTH - 93, 34, 90, 272)), True,
+        Rect(_SIDE // 2, 40, CANVAS, CANVAS),
+        Rect(0, 0, WIDTH, _TOP),
+        Rect(0, HEIGHT - _STATUS, WIDTH, _STATUS),
+        (Rect(3, 34, 90, 272), Rect(WIDTH - 93, 34, 90, 272)),
+        True,
     ),
     "top": Frame(
-        Rect(_SIDE // 2, _BAND, CANVAS, CANVAS), Rect(0, HEIGHT - 110, _SIDE // 2 - 4, 110), Rect(0, 82, _SIDE // 2 - 4, 80),
-        (Rect(3, 1, WIDTH - 6, _BAND - 4),), False,
+        Rect(_SIDE // 2, _BAND, CANVAS, CANVAS),
+        Rect(0, HEIGHT - 110, _SIDE // 2 - 4, 110),
+        Rect(0, 82, _SIDE // 2 - 4, 80),
+        (Rect(3, 1, WIDTH - 6, _BAND - 4),),
+        False,
     ),
     "bottom": Frame(
-        Rect(_SIDE // 2, 0, CANVAS, CANVAS), Rect(0, 0, _SIDE // 2 - 4, 110), Rect(0, CANVAS - 82, _SIDE // 2 - 4, 80),
-        (Rect(3, CANVAS + 3, WIDTH - 6, _BAND - 4),), False,
+        Rect(_SIDE // 2, 0, CANVAS, CANVAS),
+        Rect(0, 0, _SIDE // 2 - 4, 110),
+        Rect(0, CANVAS - 82, _SIDE // 2 - 4, 80),
+        (Rect(3, CANVAS + 3, WIDTH - 6, _BAND - 4),),
+        False,
     ),
-}  # fmt: skip
+}
 """Layouts by name: panel to the right, left, on both sides (split), above, below."""
 
 
@@ -97,8 +117,14 @@ def places(structure: Shape, layout: str) -> Places:
 def _stack(structure: Shape, panels: tuple[Rect, ...]) -> Places:
     """Groups one below the other; with two panels, split where the halves are most even in rows. The last group stands at the bottom."""
     narrow = panels[0].width < 120
-    shapes = [(title, count, min(columns, 1 if narrow and count <= 5 else 2) if narrow else columns) for title, count, columns in structure]
-    heights = [TITLE * bool(title) + -(-count // columns) * (BUTTON_HEIGHT + GAP) + GAP for title, count, columns in shapes]
+    shapes = [
+        (title, count, min(columns, 1 if narrow and count <= 5 else 2) if narrow else columns)
+        for title, count, columns in structure
+    ]
+    heights = [
+        TITLE * bool(title) + -(-count // columns) * (BUTTON_HEIGHT + GAP) + GAP
+        for title, count, columns in shapes
+    ]
     cut = len(shapes)
     if len(panels) == 2 and len(shapes) > 1:
         cut = min(range(1, len(shapes)), key=lambda i: (max(sum(heights[:i]), sum(heights[i:])), i))
@@ -111,10 +137,14 @@ def _stack(structure: Shape, panels: tuple[Rect, ...]) -> Places:
         height = int(BUTTON_HEIGHT * squeeze) if squeeze < 1 else BUTTON_HEIGHT
         gap = GAP if squeeze == 1 else max(2, int(GAP * squeeze))
         rows = sum(-(-shapes[i][1] // shapes[i][2]) for i in part)
-        fixed = sum(TITLE * bool(shapes[i][0]) + gap for i in part) - 2 * gap  # titles keep their height
+        fixed = (
+            sum(TITLE * bool(shapes[i][0]) + gap for i in part) - 2 * gap
+        )  # titles keep their height
         height = min(height, (room - fixed) // rows - gap) if rows else height
         if height < 14:
-            raise ValueError(f"{sum(shapes[i][1] for i in part)} buttons do not fit into a panel of height {panel.height}")
+            raise LastmileError(
+                f"{sum(shapes[i][1] for i in part)} buttons do not fit into a panel of height {panel.height}"
+            )
         top = panel.y + MARGIN
         for i in part:
             title, count, columns = shapes[i]
@@ -130,7 +160,14 @@ def _stack(structure: Shape, panels: tuple[Rect, ...]) -> Places:
             inner = panel.width - 2 * MARGIN
             width = (inner - (columns - 1) * gap) // columns
             for k in range(count):
-                buttons.append(Rect(panel.x + MARGIN + (k % columns) * (width + gap), top + (k // columns) * (height + gap), width, height))
+                buttons.append(
+                    Rect(
+                        panel.x + MARGIN + (k % columns) * (width + gap),
+                        top + (k // columns) * (height + gap),
+                        width,
+                        height,
+                    )
+                )
             top += rows * (height + gap) + gap
     return Places(tuple(buttons), tuple(titles))
 
@@ -142,7 +179,9 @@ def _row(structure: Shape, panel: Rect) -> Places:
     usable = panel.width - 2 * MARGIN - 8 * (len(structure) - 1)
     width = min(84, (usable - 4 * (sum(columns) - len(columns))) // sum(columns))
     if width < 26:
-        raise ValueError(f"{sum(c for _, c, _ in structure)} buttons do not fit into a panel of width {panel.width}")
+        raise LastmileError(
+            f"{sum(c for _, c, _ in structure)} buttons do not fit into a panel of width {panel.width}"
+        )
     height = 26
     buttons: list[Rect] = []
     titles: list[Rect] = []
@@ -152,6 +191,13 @@ def _row(structure: Shape, panel: Rect) -> Places:
     for (title, count, _), across in zip(structure, columns):
         titles.append(Rect(left, panel.y + 3, across * (width + 4) - 4, TITLE if title else 0))
         for k in range(count):
-            buttons.append(Rect(left + (k % across) * (width + 4), panel.y + TITLE + 2 + (k // across) * (height + 4), width, height))
+            buttons.append(
+                Rect(
+                    left + (k % across) * (width + 4),
+                    panel.y + TITLE + 2 + (k // across) * (height + 4),
+                    width,
+                    height,
+                )
+            )
         left += across * (width + 4) - 4 + between
     return Places(tuple(buttons), tuple(titles))

@@ -24,7 +24,9 @@ _ONE = 1 << _SHIFT
 
 def draw(screen: Screen) -> np.ndarray:
     """The screen as (336, 448, 3) uint8, RGB."""
-    frame = _chrome(screen.title, screen.widgets, screen.groups, screen.look, screen.status()).copy()
+    frame = _chrome(
+        screen.title, screen.widgets, screen.groups, screen.look, screen.status()
+    ).copy()
     x, y = screen.canvas.x, screen.canvas.y
     frame[y : y + CANVAS, x : x + CANVAS] = _canvas(screen)
     return frame
@@ -33,12 +35,17 @@ def draw(screen: Screen) -> np.ndarray:
 def _weights() -> np.ndarray:
     """(3, 8): how much of each of 8 pixels lies in each of the 3 that take their place."""
     edges = np.arange(4) * 8 / 3
-    low, high = np.maximum(edges[:3, None], np.arange(8)), np.minimum(edges[1:, None], np.arange(1, 9))
+    low, high = (
+        np.maximum(edges[:3, None], np.arange(8)),
+        np.minimum(edges[1:, None], np.arange(1, 9)),
+    )
     return (np.maximum(high - low, 0) * 3 / 8).astype(np.float32)
 
 
 _DOWN = _weights()
-_ACROSS = np.kron(_DOWN.T, np.eye(3, dtype=np.float32))  # (24, 9): 8 pixels of 3 channels to 3 pixels of 3 channels
+_ACROSS = np.kron(
+    _DOWN.T, np.eye(3, dtype=np.float32)
+)  # (24, 9): 8 pixels of 3 channels to 3 pixels of 3 channels
 
 
 def shrink(frame: np.ndarray) -> np.ndarray:
@@ -47,7 +54,9 @@ def shrink(frame: np.ndarray) -> np.ndarray:
     h and w are multiples of 8; a whole screen becomes (126, 168, 3). Two small matrix products, three times as fast as OpenCV's INTER_AREA.
     """
     height, width = frame.shape[:2]
-    low = np.matmul(_DOWN, frame.reshape(height // 8, 8, width * 3).astype(np.float32))  # (h / 8, 3, 3 w)
+    low = np.matmul(
+        _DOWN, frame.reshape(height // 8, 8, width * 3).astype(np.float32)
+    )  # (h / 8, 3, 3 w)
     # Eight rows at a time: products so small that BLAS does not wake other threads for them.
     small = np.matmul(low.reshape(height // 8, -1, 24), _ACROSS)  # (h / 8, 3 w / 8, 9)
     small += 0.5
@@ -76,7 +85,9 @@ def draw_small_series(screens: Iterable[Screen]) -> np.ndarray:
             changed = (bands.view(np.uint64) != last.view(np.uint64)).any(axis=1)
             if changed.any():
                 small = small.copy()
-                small.reshape(CANVAS // 8, -1)[changed] = shrink(bands[changed].reshape(-1, CANVAS, 3)).reshape(-1, small.size * 8 // CANVAS)
+                small.reshape(CANVAS // 8, -1)[changed] = shrink(
+                    bands[changed].reshape(-1, CANVAS, 3)
+                ).reshape(-1, small.size * 8 // CANVAS)
         else:
             small = shrink(canvas)
         last = bands
@@ -126,7 +137,15 @@ def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
     points = [((x - x0) * _ONE, (y - y0) * _ONE) for x, y in mark.points]
     if mark.kind in ("line", "polygon"):
         path = np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(image, [path], mark.kind == "polygon", mark.color, max(1, round(mark.size)), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(
+            image,
+            [path],
+            mark.kind == "polygon",
+            mark.color,
+            max(1, round(mark.size)),
+            cv2.LINE_AA,
+            _SHIFT,
+        )
     else:
         radius = round(mark.size * _ONE)
         for x, y in points:
@@ -137,15 +156,33 @@ def _draw_mark(image: np.ndarray, mark: Mark, x0: int, y0: int) -> None:
             elif mark.kind == "dot":
                 cv2.circle(image, (x, y), radius, mark.color, -1, cv2.LINE_AA, _SHIFT)
             else:
-                cv2.line(image, (x - radius, y), (x + radius, y), mark.color, 1, cv2.LINE_AA, _SHIFT)
-                cv2.line(image, (x, y - radius), (x, y + radius), mark.color, 1, cv2.LINE_AA, _SHIFT)
+                cv2.line(
+                    image, (x - radius, y), (x + radius, y), mark.color, 1, cv2.LINE_AA, _SHIFT
+                )
+                cv2.line(
+                    image, (x, y - radius), (x, y + radius), mark.color, 1, cv2.LINE_AA, _SHIFT
+                )
     if mark.label:
         x, y = mark.points[0]
-        text.put_outlined(image, mark.label, round(x - x0 + mark.size + 2), round(y - y0 - mark.size - 8), mark.color, 9, bold=True)
+        text.put_outlined(
+            image,
+            mark.label,
+            round(x - x0 + mark.size + 2),
+            round(y - y0 - mark.size - 8),
+            mark.color,
+            9,
+            bold=True,
+        )
 
 
 @lru_cache(maxsize=512)
-def _chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
+def _chrome(
+    title: str,
+    widgets: tuple[Widget, ...],
+    groups: tuple[tuple[str, Rect], ...],
+    look,
+    status: tuple[str, ...],
+) -> np.ndarray:
     """Everything but the canvas content, (336, 448, 3) uint8; read only."""
     frame = _panels(title, groups, look).copy()
     for button, (x, y, width, height) in widgets:
@@ -162,7 +199,9 @@ def _small_panels(title: str, groups: tuple[tuple[str, Rect], ...], look) -> np.
 
 
 @lru_cache(maxsize=2048)
-def _small_chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look) -> np.ndarray:
+def _small_chrome(
+    title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[str, Rect], ...], look
+) -> np.ndarray:
     """The chrome without the status as a policy sees it; only the panels are drawn again for buttons in another state."""
     small = _small_panels(title, groups, look).copy()
     for panel in LAYOUTS[look.layout].panels:
@@ -170,14 +209,18 @@ def _small_chrome(title: str, widgets: tuple[Widget, ...], groups: tuple[tuple[s
         part = _cut(_panels(title, groups, look), around).copy()
         for button, (x, y, width, height) in widgets:
             if panel.contains(x, y):
-                part[y - around.y : y - around.y + height, x - around.x : x - around.x + width] = _button(button, width, height, look.theme)
+                part[y - around.y : y - around.y + height, x - around.x : x - around.x + width] = (
+                    _button(button, width, height, look.theme)
+                )
         _cut(small, _reduced(around))[:] = shrink(part)
     small.flags.writeable = False
     return small
 
 
 @lru_cache(maxsize=2048)
-def _small_status(title: str, groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]) -> np.ndarray:
+def _small_status(
+    title: str, groups: tuple[tuple[str, Rect], ...], look, status: tuple[str, ...]
+) -> np.ndarray:
     """What stands around the status bar as a policy sees it."""
     around = _around(LAYOUTS[look.layout].status_bar)
     part = _cut(_panels(title, groups, look), around).copy()
@@ -188,7 +231,9 @@ def _small_status(title: str, groups: tuple[tuple[str, Rect], ...], look, status
 def _around(rect: Rect) -> Rect:
     """The rectangle around another one that lies on multiples of 8 logical px."""
     x, y = rect.x // 8 * 8, rect.y // 8 * 8
-    return Rect(x, y, -(-(rect.x + rect.width) // 8) * 8 - x, -(-(rect.y + rect.height) // 8) * 8 - y)
+    return Rect(
+        x, y, -(-(rect.x + rect.width) // 8) * 8 - x, -(-(rect.y + rect.height) // 8) * 8 - y
+    )
 
 
 def _reduced(rect: Rect) -> Rect:
@@ -230,9 +275,23 @@ def _panels(title: str, groups: tuple[tuple[str, Rect], ...], look) -> np.ndarra
     else:
         bar = layout.title_bar
         for i, word in enumerate(title.split()):
-            text.put(frame, text.fit(word, bar.width - 6, 11, True), bar.x + 6, bar.y + 8 + 16 * i, theme.text, 11, bold=True)
+            text.put(
+                frame,
+                text.fit(word, bar.width - 6, 11, True),
+                bar.x + 6,
+                bar.y + 8 + 16 * i,
+                theme.text,
+                11,
+                bold=True,
+            )
     canvas = layout.canvas
-    cv2.rectangle(frame, (canvas.x - 1, canvas.y - 1), (canvas.x + CANVAS, canvas.y + CANVAS), theme.canvas_border, 1)
+    cv2.rectangle(
+        frame,
+        (canvas.x - 1, canvas.y - 1),
+        (canvas.x + CANVAS, canvas.y + CANVAS),
+        theme.canvas_border,
+        1,
+    )
     for name, rect in groups:
         if rect.height:
             text.put(frame, text.fit(name, rect.width, 9), rect.x + 1, rect.y, theme.muted, 9)
@@ -254,7 +313,11 @@ def _button(button: Button, width: int, height: int, theme_name: str) -> np.ndar
         fill, ink = theme.button, theme.button_text
     _box(frame, rect, fill, theme.border, theme, width=theme.border_width)
     if theme.bevel and button.enabled:
-        light, dark = ((255, 255, 255), (110, 110, 110)) if not button.active else ((20, 20, 60), (190, 190, 255))
+        light, dark = (
+            ((255, 255, 255), (110, 110, 110))
+            if not button.active
+            else ((20, 20, 60), (190, 190, 255))
+        )
         x1, y1 = rect.x + rect.width - 2, rect.y + rect.height - 2
         cv2.line(frame, (rect.x + 1, rect.y + 1), (x1, rect.y + 1), light, 1)
         cv2.line(frame, (rect.x + 1, rect.y + 1), (rect.x + 1, y1), light, 1)
@@ -269,17 +332,25 @@ def _button(button: Button, width: int, height: int, theme_name: str) -> np.ndar
     coverage = text.mask(label, size)
     left = rect.x + (rect.width - coverage.shape[1] - swatch) // 2
     if button.color:
-        color = button.color if button.enabled else tuple((c + d) // 2 for c, d in zip(button.color, theme.disabled))
+        color = (
+            button.color
+            if button.enabled
+            else tuple((c + d) // 2 for c, d in zip(button.color, theme.disabled))
+        )
         middle = ((left + 4) * _ONE, (rect.y + rect.height // 2) * _ONE)
         if button.active:  # a swatch of the color of an active button would not be seen on it
             cv2.circle(frame, middle, 5 * _ONE, theme.active_text, -1, cv2.LINE_AA, _SHIFT)
         cv2.circle(frame, middle, 4 * _ONE, color, -1, cv2.LINE_AA, _SHIFT)
-    text.put(frame, label, left + swatch, rect.y + (rect.height - coverage.shape[0]) // 2, ink, size)
+    text.put(
+        frame, label, left + swatch, rect.y + (rect.height - coverage.shape[0]) // 2, ink, size
+    )
     frame.flags.writeable = False
     return frame
 
 
-def _box(frame: np.ndarray, rect: Rect, fill: Color, border: Color, theme: Theme, width: int) -> None:
+def _box(
+    frame: np.ndarray, rect: Rect, fill: Color, border: Color, theme: Theme, width: int
+) -> None:
     """A filled box with border and rounded corners."""
     x0, y0, x1, y1 = rect.x, rect.y, rect.x + rect.width - 1, rect.y + rect.height - 1
     r = min(theme.radius, rect.width // 2, rect.height // 2)
@@ -289,7 +360,12 @@ def _box(frame: np.ndarray, rect: Rect, fill: Color, border: Color, theme: Theme
         return
     angles = np.linspace(0, np.pi / 2, 8)
     corners = []
-    for cx, cy, start in ((x1 - r, y1 - r, 0), (x0 + r, y1 - r, 1), (x0 + r, y0 + r, 2), (x1 - r, y0 + r, 3)):
+    for cx, cy, start in (
+        (x1 - r, y1 - r, 0),
+        (x0 + r, y1 - r, 1),
+        (x0 + r, y0 + r, 2),
+        (x1 - r, y0 + r, 3),
+    ):
         turn = angles + start * np.pi / 2
         corners.append(np.stack([cx + r * np.cos(turn), cy + r * np.sin(turn)], axis=1))
     path = (np.concatenate(corners) * _ONE).round().astype(np.int32).reshape(-1, 1, 2)

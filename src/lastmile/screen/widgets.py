@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lastmile.errors import LastmileError
+
 WIDTH, HEIGHT = 448, 336
 """Size of every screen in logical pixels."""
 CANVAS = 256
@@ -126,7 +128,9 @@ class Screen:
         Raises ValueError for a click outside the screen.
         """
         if not (0 <= x < WIDTH and 0 <= y < HEIGHT):
-            raise ValueError(f"click ({x}, {y}) is outside the screen: expected 0 <= x < {WIDTH} and 0 <= y < {HEIGHT}")
+            raise LastmileError(
+                f"click ({x}, {y}) is outside the screen: expected 0 <= x < {WIDTH} and 0 <= y < {HEIGHT}"
+            )
         if self.canvas.contains(x, y):
             if not self.canvas_live:
                 return NOTHING
@@ -141,4 +145,6 @@ class Screen:
         for widget in self.widgets:
             if widget.button.id == widget_id:
                 return widget
-        raise KeyError(f"no widget '{widget_id}' on this screen; it has {', '.join(w.button.id for w in self.widgets)}")
+        raise KeyError(
+            f"no widget '{widget_id}' on this screen; it has {', '.join(w.button.id for w in self.widgets)}"
+        )

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from lastmile.errors import LastmileError
 from lastmile.evaluation.statistics import Estimate
 
 ALL = "all tasks"
@@ -43,7 +44,13 @@ class Claim:
     @classmethod
     def of(cls, estimate: Estimate, **fields: str) -> Claim:
         """The claim that the estimate's quantity is above 0, with its verdict."""
-        return cls(value=estimate.value, low=estimate.low, high=estimate.high, verdict=verdict(estimate), **fields)
+        return cls(
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            verdict=verdict(estimate),
+            **fields,
+        )
 
 
 def verdict(estimate: Estimate, null: float = 0.0) -> str:
@@ -53,17 +60,33 @@ def verdict(estimate: Estimate, null: float = 0.0) -> str:
     """
     if not np.isfinite([estimate.low, estimate.high]).all() or estimate.low >= estimate.high:
         return "not shown"
-    return "shown" if estimate.low > null else "contradicted" if estimate.high < null else "not shown"
+    return (
+        "shown" if estimate.low > null else "contradicted" if estimate.high < null else "not shown"
+    )
 
 
 def to_json(claims: list[Claim]) -> str:
-    rows = [{k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in asdict(claim).items()} for claim in claims]
+    rows = [
+        {
+            k: (None if isinstance(v, float) and not np.isfinite(v) else v)
+            for k, v in asdict(claim).items()
+        }
+        for claim in claims
+    ]
     return json.dumps(rows, indent=2, sort_keys=True) + "\n"
 
 
 def from_json(path: str | Path) -> list[Claim]:
     rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    return [Claim(**{k: (np.nan if v is None and k in ("value", "low", "high") else v) for k, v in row.items()}) for row in rows]
+    return [
+        Claim(
+            **{
+                k: (np.nan if v is None and k in ("value", "low", "high") else v)
+                for k, v in row.items()
+            }
+        )
+        for row in rows
+    ]
 
 
 class Published(NamedTuple):
@@ -81,9 +104,11 @@ def read_published(paths: Iterable[str | Path]) -> Published:
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except yaml.YAMLError as error:
-            raise ValueError(f"{path}: is not valid YAML ({str(error).splitlines()[0]})") from None
+            raise LastmileError(
+                f"{path}: is not valid YAML ({str(error).splitlines()[0]})"
+            ) from None
         if not isinstance(values, dict) or set(values) - {"claims", "figures"}:
-            raise ValueError(f"{path}: expected a mapping with the keys claims and figures")
+            raise LastmileError(f"{path}: expected a mapping with the keys claims and figures")
         claims |= values.get("claims") or {}
         figures += values.get("figures") or []
     return Published(claims, figures)
@@ -109,7 +134,16 @@ def beside(published: Published, tables: dict[str, pd.DataFrame]) -> pd.DataFram
             found = found[found[column] == value]
         if len(found):
             row = found.sort_values("frames").iloc[-1] if "frames" in found else found.iloc[0]
-            rows.append((figure["what"], figure["where"].get("task", ""), row["value"], row["low"], row["high"], str(figure["published"])))
+            rows.append(
+                (
+                    figure["what"],
+                    figure["where"].get("task", ""),
+                    row["value"],
+                    row["low"],
+                    row["high"],
+                    str(figure["published"]),
+                )
+            )
     return pd.DataFrame(rows, columns=["what", "task", "value", "low", "high", "published"])
 
 
@@ -156,7 +190,9 @@ def _counted(claims: list[Claim]) -> str:
     parts = []
     for place, (name, count) in enumerate(counts):
         tasks = [_title(claim.task) for claim in claims if claim.verdict == name]
-        parts.append(f"{count} {name}" + (f" ({', '.join(tasks)})" if place or len(tasks) == 1 else ""))
+        parts.append(
+            f"{count} {name}" + (f" ({', '.join(tasks)})" if place or len(tasks) == 1 else "")
+        )
     return "; ".join(parts)
 
 
@@ -166,20 +202,52 @@ NOTE = "A verdict is about these policies on held-out worlds, by the rule fixed 
 def to_markdown(claims: list[Claim], name: str, compared: pd.DataFrame | None = None) -> str:
     """The ledger as Markdown: a summary, a table of claims, then verdicts task by task, published figures and rules."""
     lines = [f"# Findings of `{name}`", "", summary(claims), "", NOTE, ""]
-    lines += ["| claim | on | evidence | value | verdict | by task | published |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "| claim | on | evidence | value | verdict | by task | published |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for whole, by_task in ledger(claims):
-        cells = (whole.statement, _title(whole.task), whole.statistic, _span(whole), f"**{whole.verdict}**", _counted(by_task), whole.published)
+        cells = (
+            whole.statement,
+            _title(whole.task),
+            whole.statistic,
+            _span(whole),
+            f"**{whole.verdict}**",
+            _counted(by_task),
+            whole.published,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     if compared is not None and len(compared):
-        lines += ["", "## Beside the published figures", "", "| figure | task | here | published |", "| --- | --- | --- | --- |"]
+        lines += [
+            "",
+            "## Beside the published figures",
+            "",
+            "| figure | task | here | published |",
+            "| --- | --- | --- | --- |",
+        ]
         for row in compared.itertuples():
-            lines.append(f"| {row.what} | {_title(row.task)} | {_number(row.value)} [{_number(row.low)}, {_number(row.high)}] | {row.published} |")
+            lines.append(
+                f"| {row.what} | {_title(row.task)} | {_number(row.value)} [{_number(row.low)}, {_number(row.high)}] | {row.published} |"
+            )
     several = [line for line in ledger(claims) if line.by_task]
     if several:
-        lines += ["", "## Task by task", "", "| claim | task | value | verdict |", "| --- | --- | --- | --- |"]
-        lines += [f"| {claim.statement} | {_title(claim.task)} | {_span(claim)} | {claim.verdict} |" for line in several for claim in line.by_task]
+        lines += [
+            "",
+            "## Task by task",
+            "",
+            "| claim | task | value | verdict |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {claim.statement} | {_title(claim.task)} | {_span(claim)} | {claim.verdict} |"
+            for line in several
+            for claim in line.by_task
+        ]
     lines += ["", "## Rules", ""]
-    lines += [f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}." for whole, _ in ledger(claims)]
+    lines += [
+        f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}."
+        for whole, _ in ledger(claims)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -188,18 +256,45 @@ def to_rst(claims: list[Claim], name: str, compared: pd.DataFrame | None = None)
     lines = [f"**Findings of {name}.** {summary(claims)} {NOTE}", ""]
     rows = [("claim", "evidence", "value", "verdict", "by task", "published")]
     for whole, by_task in ledger(claims):
-        rows.append((whole.statement, f"{_title(whole.task)}: {whole.statistic}", _span(whole), f"**{whole.verdict}**", _counted(by_task), whole.published))
+        rows.append(
+            (
+                whole.statement,
+                f"{_title(whole.task)}: {whole.statistic}",
+                _span(whole),
+                f"**{whole.verdict}**",
+                _counted(by_task),
+                whole.published,
+            )
+        )
     lines += _list_table(rows, (22, 24, 14, 10, 15, 15))
     if compared is not None and len(compared):
         rows = [("figure", "task", "here", "published")]
-        rows += [(row.what, _title(row.task), f"{_number(row.value)} [{_number(row.low)}, {_number(row.high)}]", row.published) for row in compared.itertuples()]
+        rows += [
+            (
+                row.what,
+                _title(row.task),
+                f"{_number(row.value)} [{_number(row.low)}, {_number(row.high)}]",
+                row.published,
+            )
+            for row in compared.itertuples()
+        ]
         lines += ["", "**Beside the published figures**", "", *_list_table(rows, (40, 20, 20, 20))]
-    lines += ["", "**Rules**", ""] + [f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}." for whole, _ in ledger(claims)]
+    lines += ["", "**Rules**", ""] + [
+        f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}."
+        for whole, _ in ledger(claims)
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _list_table(rows: list[tuple[str, ...]], widths: tuple[int, ...]) -> list[str]:
-    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        f"   :widths: {' '.join(map(str, widths))}",
+        "",
+    ]
     for row in rows:
-        lines += [f"   {'* -' if not place else '  -'} {cell}".rstrip() for place, cell in enumerate(row)]
+        lines += [
+            f"   {'* -' if not place else '  -'} {cell}".rstrip() for place, cell in enumerate(row)
+        ]
     return lines

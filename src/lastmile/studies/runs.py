@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lastmile.config import PolicySettings, Settings, task_list
+from lastmile.errors import LastmileError
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,14 @@ class Need(NamedTuple):
 TOGETHER = "together"
 
 
-def make(settings: Settings, tasks: tuple[str, ...], frames: int, episodes: int | None = None, start: Run | None = None, **policy: str) -> Run:
+def make(
+    settings: Settings,
+    tasks: tuple[str, ...],
+    frames: int,
+    episodes: int | None = None,
+    start: Run | None = None,
+    **policy: str,
+) -> Run:
     """A run, with its name. policy: what differs from `settings.policy`. Without `episodes`: all there are."""
     everything = task_list(settings)
     tasks = tuple(sorted(tasks))
@@ -48,8 +56,16 @@ def make(settings: Settings, tasks: tuple[str, ...], frames: int, episodes: int 
     if len(tasks) == 1:
         parts = [tasks[0]]
     else:
-        parts = ["all" if len(tasks) == len(everything) else "without-" + "-".join(sorted(set(everything) - set(tasks)))]
-    parts += [str(getattr(chosen, key)) for key in type(chosen).model_fields if getattr(chosen, key) != getattr(settings.policy, key)]
+        parts = [
+            "all"
+            if len(tasks) == len(everything)
+            else "without-" + "-".join(sorted(set(everything) - set(tasks)))
+        ]
+    parts += [
+        str(getattr(chosen, key))
+        for key in type(chosen).model_fields
+        if getattr(chosen, key) != getattr(settings.policy, key)
+    ]
     if frames != settings.training.frames:
         parts.append(f"{frames // 1000}k" if frames % 1000 == 0 else str(frames))
     if episodes != settings.episodes.train:
@@ -66,24 +82,42 @@ def single(settings: Settings, task: str) -> Run:
 
 def joint(settings: Settings, size: str | None = None, episodes: int | None = None) -> Run:
     """A policy for all tasks."""
-    return make(settings, task_list(settings), settings.scaling.frames, episodes, size=size or settings.policy.size)
+    return make(
+        settings,
+        task_list(settings),
+        settings.scaling.frames,
+        episodes,
+        size=size or settings.policy.size,
+    )
 
 
 def held_out(settings: Settings) -> list[tuple[str, ...]]:
     """The groups of tasks that are left out of a pretraining: those that are studied, if something is left to pretrain on."""
     studied = set(task_list(settings))
-    groups = [tuple(task for task in group if task in studied) for group in settings.transfer.held_out]
+    groups = [
+        tuple(task for task in group if task in studied) for group in settings.transfer.held_out
+    ]
     return [group for group in groups if group and set(group) != studied]
 
 
 def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
     """A policy for all tasks but those of a group."""
-    return make(settings, tuple(task for task in task_list(settings) if task not in group), settings.scaling.frames)
+    return make(
+        settings,
+        tuple(task for task in task_list(settings) if task not in group),
+        settings.scaling.frames,
+    )
 
 
 def finetuned(settings: Settings, task: str, group: tuple[str, ...]) -> Run:
     """A policy for one task of a group that starts from the one that never saw the group."""
-    return make(settings, (task,), settings.transfer.frames, settings.transfer.episodes, pretrained(settings, group))
+    return make(
+        settings,
+        (task,),
+        settings.transfer.frames,
+        settings.transfer.episodes,
+        pretrained(settings, group),
+    )
 
 
 def scratch(settings: Settings, task: str) -> Run:
@@ -103,5 +137,5 @@ def with_starts(runs: list[Run]) -> dict[str, Run]:
             chain.append(chain[-1].start)
         for one in reversed(chain):
             if found.setdefault(one.name, one) != one:
-                raise ValueError(f"two different runs are called '{one.name}'")
+                raise LastmileError(f"two different runs are called '{one.name}'")
     return found

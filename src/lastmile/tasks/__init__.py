@@ -7,6 +7,7 @@ import importlib
 from functools import cache, lru_cache
 from pathlib import Path
 
+from lastmile.errors import LastmileError
 from lastmile.tasks.task import Task
 
 __all__ = ["Task", "get_task", "task_names"]
@@ -27,8 +28,10 @@ def get_task(name: str) -> Task:
     if name not in task_names():
         close = difflib.get_close_matches(name, task_names(), n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"unknown task '{name}'{hint} (known: {', '.join(task_names())})")
+        raise LastmileError(f"unknown task '{name}'{hint} (known: {', '.join(task_names())})")
     task = importlib.import_module(f"lastmile.tasks.{name}").TASK
     if task.name != name:
-        raise ValueError(f"the task in folder '{name}' calls itself '{task.name}': both names must be the same")
+        raise LastmileError(
+            f"the task in folder '{name}' calls itself '{task.name}': both names must be the same"
+        )
     return task

@@ -55,14 +55,14 @@ class BehaviorTracking(Task):
         if found[0] == edit.animal:
             return "lapse"
         before = standing(earlier).get((edit.t, edit.animal, edit.part))
-        replaced = before is not None and world.near(edit.t, *earlier[before][3:]) == (edit.animal, edit.part)
+        replaced = before is not None and world.near(edit.t, *earlier[before][3:]) == (
+            edit.animal,
+            edit.part,
+        )
         return "lapse" if replaced else "confusion"
 
     def mistakes(self, world: BehaviorTrackingWorld, state: State) -> tuple[Mistake, ...]:
-        return tuple(Mistake(index, kind) for index, kind in _wrong(world, state.edits).values())
-
-    def target(self, world: BehaviorTrackingWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        return world.point(state.t, state.animal, state.part)
+        return tuple(Mistake(kind, index) for index, kind in _wrong(world, state.edits).values())
 
     def score(self, world: BehaviorTrackingWorld, state: State) -> Score:
         needed = world.frames * world.animals * 2
@@ -73,7 +73,9 @@ class BehaviorTracking(Task):
 
 
 @lru_cache(maxsize=512)
-def _wrong(world: BehaviorTrackingWorld, edits: tuple[Marker, ...]) -> dict[tuple[int, int, int], tuple[int, str]]:
+def _wrong(
+    world: BehaviorTrackingWorld, edits: tuple[Marker, ...]
+) -> dict[tuple[int, int, int], tuple[int, str]]:
     """(index, kind) of the markers that count and are wrong, by (frame, animal, part)."""
     if not edits:
         return {}

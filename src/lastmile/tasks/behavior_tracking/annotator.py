@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lastmile.annotator import Intent, MovieAnnotator
+from lastmile.tasks.annotator import Intent, MovieAnnotator
 from lastmile.tasks.behavior_tracking.interface import PARTS, State
 from lastmile.tasks.task import Mistake
 
@@ -56,7 +56,9 @@ class BehaviorTrackingAnnotator(MovieAnnotator):
         if not 0 < t < self.world.frames - 1 or not crossing[t] or crossing[t - 1]:
             return False
         return self._first_open(state) == t and not any(
-            (t, k, part) in self.interface.standing(state) for k in range(self.world.animals) for part in (0, 1)
+            (t, k, part) in self.interface.standing(state)
+            for k in range(self.world.animals)
+            for part in (0, 1)
         )
 
     def complete(self, state: State) -> bool:
@@ -66,7 +68,14 @@ class BehaviorTrackingAnnotator(MovieAnnotator):
         """The first frame in which a marker is missing, or -1."""
         placed, animals = self.interface.standing(state), range(self.world.animals)
         frames = range(self.world.frames)
-        return next((t for t in frames if any((t, k, part) not in placed for k in animals for part in (0, 1))), -1)
+        return next(
+            (
+                t
+                for t in frames
+                if any((t, k, part) not in placed for k in animals for part in (0, 1))
+            ),
+            -1,
+        )
 
     def annotate(self, state: State) -> Intent | None:
         t = self._first_open(state)
@@ -75,7 +84,11 @@ class BehaviorTrackingAnnotator(MovieAnnotator):
         if t != state.t:
             return Intent("+t" if t > state.t else "-t")
         placed = self.interface.standing(state)
-        missing = [k for k in range(self.world.animals) if (t, k, 0) not in placed or (t, k, 1) not in placed]
+        missing = [
+            k
+            for k in range(self.world.animals)
+            if (t, k, 0) not in placed or (t, k, 1) not in placed
+        ]
         if state.animal not in missing:
             return Intent(f"animal{missing[0] + 1}")
         if (t, state.animal, state.part) in placed:
@@ -87,10 +100,13 @@ class BehaviorTrackingAnnotator(MovieAnnotator):
         own, other = (state.animal, state.part), (state.animal, 1 - state.part)
         index = self.interface.standing(state).get((state.t, *other))
         taken = other if index is None else self.world.near(state.t, *state.edits[index][3:])
-        if taken in (other, (-1, -1)) or self.style.mistakes == 0:
+        if taken in (other, (-1, -1)):
             return self.put(self.world.point(state.t, *own))
         wrong = self.put(self.world.point(state.t, taken[0], 1 - taken[1]))
-        return wrong._replace(mistake="lapse" if taken[0] == own[0] else "confusion", target=self.world.point(state.t, *own))
+        return wrong._replace(
+            mistake="lapse" if taken[0] == own[0] else "confusion",
+            target=self.world.point(state.t, *own),
+        )
 
     # Mistakes
 
@@ -113,22 +129,30 @@ class BehaviorTrackingAnnotator(MovieAnnotator):
             wrong = state.animal, 1
         else:
             others = [k for k in range(self.world.animals) if k != state.animal]
-            near = min(others, key=lambda k: math.dist(self.world.point(state.t, k, 0), plan.target))
+            near = min(
+                others, key=lambda k: math.dist(self.world.point(state.t, k, 0), plan.target)
+            )
             wrong = near, 0
         return self.put(self.world.point(state.t, *wrong))._replace(target=plan.target)
 
     def visible(self, state: State, mistake: Mistake) -> bool:
         """A wrong animal shows in the next frame too, by the jump of its marks."""
-        t = state.edits[mistake.index].t
+        t = state.edits[mistake.edit].t
         return state.t == t or (mistake.kind == "confusion" and state.t == t + 1)
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
-        wrong = [state.edits[m.index] for m in mistakes]
+        wrong = [state.edits[m.edit] for m in mistakes]
         if state.edits[-1] in wrong:
             return Intent("undo")
         first = min(
             wrong,
-            key=lambda marker: (marker.t != state.t, marker.t, marker.animal != state.animal, marker.animal, marker.part != state.part),
+            key=lambda marker: (
+                marker.t != state.t,
+                marker.t,
+                marker.animal != state.animal,
+                marker.animal,
+                marker.part != state.part,
+            ),
         )
         if first.t != state.t:
             return Intent("+t" if first.t > state.t else "-t")

@@ -81,7 +81,14 @@ class BehaviorTrackingInterface(task.Interface):
             there = k < self.world.animals
             ticks = "".join(sign for part, sign in enumerate("○●") if (state.t, k, part) in placed)
             tabs.append(
-                Button(f"animal{k + 1}", f"{k + 1}{ticks}", "mode", there, there and k == state.animal, COLORS[k] if there else None)
+                Button(
+                    f"animal{k + 1}",
+                    f"{k + 1}{ticks}",
+                    "mode",
+                    there,
+                    there and k == state.animal,
+                    COLORS[k] if there else None,
+                )
             )
         return (
             Group(
@@ -94,7 +101,10 @@ class BehaviorTrackingInterface(task.Interface):
             Group("Animal", tuple(tabs)),
             Group(
                 "Marker",
-                (Button("front", "○ Front", "mode", True, state.part == 0), Button("back", "● Back", "mode", True, state.part == 1)),
+                (
+                    Button("front", "○ Front", "mode", True, state.part == 0),
+                    Button("back", "● Back", "mode", True, state.part == 1),
+                ),
             ),
         )
 
@@ -109,12 +119,19 @@ class BehaviorTrackingInterface(task.Interface):
             was_front, was_back = (self._where(state, state.t - 1, k, part) for part in (0, 1))
             if state.t == 0 and not (front and back):
                 (x, y), side = self.world.center[0, k].tolist(), 3.5
-                square = ((x - side, y - side), (x + side, y - side), (x + side, y + side), (x - side, y + side))
+                square = (
+                    (x - side, y - side),
+                    (x + side, y - side),
+                    (x + side, y + side),
+                    (x - side, y + side),
+                )
                 shown.append(Mark("polygon", square, color, 3 if chosen else 2, label=str(k + 1)))
             if front and was_front:
                 shown.append(Mark("line", (was_front, front), color, 1, faint=True))
             if was_front and was_back and not (front and back):
-                shown.append(Mark("line", (was_front, was_back), color, 1 if chosen else 2, faint=not chosen))
+                shown.append(
+                    Mark("line", (was_front, was_back), color, 1 if chosen else 2, faint=not chosen)
+                )
             if was_front and not front:
                 shown.append(Mark("ring", (was_front,), color, 3.5, faint=not chosen))
             if front and back:
@@ -132,9 +149,15 @@ class BehaviorTrackingInterface(task.Interface):
 
     def status(self, state: State) -> tuple[str, ...]:
         placed = self.standing(state)
-        count = sum((state.t, k, part) in placed for k in range(self.world.animals) for part in (0, 1))
+        count = sum(
+            (state.t, k, part) in placed for k in range(self.world.animals) for part in (0, 1)
+        )
         where = f"frame {state.t + 1} of {self.world.frames}"
-        task = f"click {PARTS[state.part]} of {state.animal + 1}" if count < 2 * self.world.animals else "all marked here"
+        task = (
+            f"click {PARTS[state.part]} of {state.animal + 1}"
+            if count < 2 * self.world.animals
+            else "all marked here"
+        )
         return where, f"{count} of {2 * self.world.animals} here", task
 
     def position(self, state: State) -> float:
@@ -148,7 +171,11 @@ class BehaviorTrackingInterface(task.Interface):
         return replace(state, animal=int(button[6:]) - 1, part=0)
 
     def place(self, state: State, u: float, v: float) -> State:
-        return replace(state, edits=(*state.edits, Marker(state.animal, state.part, state.t, u, v)), part=1 - state.part)
+        return replace(
+            state,
+            edits=(*state.edits, Marker(state.animal, state.part, state.t, u, v)),
+            part=1 - state.part,
+        )
 
     def undo(self, state: State) -> State:
         last = state.edits[-1]

@@ -48,7 +48,9 @@ class BehaviorTrackingWorld:
     @cached_property
     def image_frames(self) -> np.ndarray:
         """(frames, 256, 256, 3) uint8, drawn when first asked for."""
-        return paint(copy.deepcopy(self.image_rng), SPECIES[self.species], self.center, *self.image_poses)
+        return paint(
+            copy.deepcopy(self.image_rng), SPECIES[self.species], self.center, *self.image_poses
+        )
 
     @property
     def frames(self) -> int:
@@ -77,17 +79,23 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> BehaviorTrac
     length = LENGTH[SPECIES[species]]
     while True:
         center, heading, bend, moved = _walk(rng, frames, animals)
-        points = body(heading[..., None], bend[..., None], length, np.array((1.0, -1.0)), np.zeros(2))
+        points = body(
+            heading[..., None], bend[..., None], length, np.array((1.0, -1.0)), np.zeros(2)
+        )
         points = center[..., None, :] + points
         good = np.flatnonzero(_fair(points, center))
         if len(good):
             break
     i = int(good[0])
     poses = heading[i], bend[i], moved[i]
-    return BehaviorTrackingWorld(points[i], center[i], _crossing(center[i : i + 1])[0], species, poses, rng)
+    return BehaviorTrackingWorld(
+        points[i], center[i], _crossing(center[i : i + 1])[0], species, poses, rng
+    )
 
 
-def _walk(rng: np.random.Generator, frames: int, animals: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _walk(
+    rng: np.random.Generator, frames: int, animals: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Many draws of how the animals move: center (draws, frames, animals, 2), heading, bend and way gone (draws, frames, animals).
 
     Each animal has a pattern of its own: straight on, circling, darting (rest and dash), or pausing (walk and stand). Near the edge
@@ -99,7 +107,9 @@ def _walk(rng: np.random.Generator, frames: int, animals: int) -> tuple[np.ndarr
     place = rng.uniform(_EDGE + 10, CANVAS - _EDGE - 10, (*shape, 2))
     heading = rng.uniform(0, 2 * np.pi, shape)
     pace = np.select(
-        [straight, circling, darting], [rng.uniform(11, 16, shape), rng.uniform(9, 14, shape), rng.uniform(18, 24, shape)], 13.0
+        [straight, circling, darting],
+        [rng.uniform(11, 16, shape), rng.uniform(9, 14, shape), rng.uniform(18, 24, shape)],
+        13.0,
     )
     spin = np.where(circling, rng.choice((-1.0, 1.0), shape) * rng.uniform(0.3, 0.55, shape), 0.0)
     phase = rng.uniform(0, 1, shape)
@@ -110,7 +120,11 @@ def _walk(rng: np.random.Generator, frames: int, animals: int) -> tuple[np.ndarr
         bend = np.clip(0.9 * turned, -0.7, 0.7)
         out.append((place, heading, bend, moved))
         beat = (phase + t * np.where(darting, 0.34, 0.21)) % 1
-        speed = pace * np.select([darting, pausing], [np.where(beat < 0.4, 1.0, 0.12), np.where(beat < 0.55, 1.0, 0.04)], 1.0)
+        speed = pace * np.select(
+            [darting, pausing],
+            [np.where(beat < 0.4, 1.0, 0.12), np.where(beat < 0.55, 1.0, 0.04)],
+            1.0,
+        )
         wander = rng.normal(0, np.where(darting & (beat > 0.4), 0.35, 0.13), shape)
         turned = np.zeros(shape)
         for _ in range(_SUBSTEPS):
@@ -121,7 +135,9 @@ def _walk(rng: np.random.Generator, frames: int, animals: int) -> tuple[np.ndarr
             back = np.clip((to_middle - heading + np.pi) % (2 * np.pi) - np.pi, -0.22, 0.22)
             turn = np.where(inside, (spin + wander) / _SUBSTEPS, back)
             heading, turned = heading + turn, turned + turn
-            place = place + (speed / _SUBSTEPS)[..., None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+            place = place + (speed / _SUBSTEPS)[..., None] * np.stack(
+                [np.cos(heading), np.sin(heading)], -1
+            )
         moved = moved + speed
     center, heading, bend, moved = (np.stack(part, 1) for part in zip(*out))
     return center, heading, bend, moved
@@ -144,7 +160,9 @@ def _fair(points: np.ndarray, center: np.ndarray) -> np.ndarray:
     inside = ((points > 9) & (points < CANVAS - 9)).all((1, 2, 3, 4))
     flat = points.reshape(draws, frames, animals * 2, 2)
     i, j = _pairs(animals * 2)
-    apart = (np.hypot(*np.moveaxis(flat[:, :, i] - flat[:, :, j], -1, 0)) > 2.2 * RADIUS).all((1, 2))
+    apart = (np.hypot(*np.moveaxis(flat[:, :, i] - flat[:, :, j], -1, 0)) > 2.2 * RADIUS).all(
+        (1, 2)
+    )
     crossing = _crossing(center)
     share = crossing.mean(1)
     some = (share > 0) & (share <= 0.5) & ~crossing[:, 0]

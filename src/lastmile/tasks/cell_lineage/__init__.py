@@ -51,26 +51,34 @@ class CellLineage(Task):
         return reading.judge(world, earlier, edit)
 
     def mistakes(self, world: CellLineageWorld, state: State) -> tuple[Mistake, ...]:
-        return tuple(Mistake(index, kind) for index, kind in reading.assess(world, state.edits).wrong)
-
-    def target(self, world: CellLineageWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        cell = world.at(state.t, u, v)
-        return world.center(cell, state.t) if cell >= 0 else (-1.0, -1.0)
+        return tuple(
+            Mistake(kind, index) for index, kind in reading.assess(world, state.edits).wrong
+        )
 
     def score(self, world: CellLineageWorld, state: State) -> Score:
         known = read(world.founders, world.frames, state.edits)
         cell = {(k, 0): k for k in range(world.founders)}
-        cell |= {key: world.at(key[1], *state.edits[index][2:]) for key, index in known.points.items()}
+        cell |= {
+            key: world.at(key[1], *state.edits[index][2:]) for key, index in known.points.items()
+        }
         links = [(cell[k, t - 1], c, t) for (k, t), c in cell.items() if (k, t - 1) in cell]
         true_links = int((world.end - world.birth - 1).sum())
         linked = {(c, t) for before, c, t in links if before == c >= 0}
-        divisions = [(track.parent, k, track.birth) for k, track in enumerate(known.tracks) if track.parent >= 0][::2]
+        divisions = [
+            (track.parent, k, track.birth)
+            for k, track in enumerate(known.tracks)
+            if track.parent >= 0
+        ][::2]
         true_divisions = int((world.children[:, 0] >= 0).sum())
         divided = set()
         for parent, k, t in divisions:
             mother = cell.get((parent, t - 1), -1)
             pair = {cell.get((k, t), -1), cell.get((k + 1, t), -1)}
-            if mother >= 0 and world.end[mother] == t and pair == set(world.children[mother].tolist()):
+            if (
+                mother >= 0
+                and world.end[mother] == t
+                and pair == set(world.children[mother].tolist())
+            ):
                 divided.add(mother)
         link_f1 = 2 * len(linked) / (len(links) + true_links)
         division_f1 = 2 * len(divided) / (len(divisions) + true_divisions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lastmile.annotator import Intent, MovieAnnotator
+from lastmile.tasks.annotator import Intent, MovieAnnotator
 from lastmile.tasks.cell_lineage.interface import Point, Split, State
 from lastmile.tasks.cell_lineage.reading import assess
 from lastmile.tasks.task import Mistake
@@ -42,9 +42,11 @@ class CellLineageAnnotator(MovieAnnotator):
 
     def annotate(self, state: State) -> Intent | None:
         intent = self._plan(state)
-        overlooked = intent is not None and intent.widget == "split" and self.style.mistakes > 0
+        overlooked = intent is not None and intent.widget == "split"
         if overlooked and self.rng.random() < 0.25 * self.style.mistakes:
-            return self.put(self.world.center(self._followed(state), state.t))._replace(mistake="lapse")
+            return self.put(self.world.center(self._followed(state), state.t))._replace(
+                mistake="lapse"
+            )
         return intent
 
     def complete(self, state: State) -> bool:
@@ -96,7 +98,9 @@ class CellLineageAnnotator(MovieAnnotator):
         if pair[0] < 0:
             return -1
         where = (
-            self.interface.point(state, track, born) or self.interface.point(state, track, born - 1) or self.world.center(cell, born - 1)
+            self.interface.point(state, track, born)
+            or self.interface.point(state, track, born - 1)
+            or self.world.center(cell, born - 1)
         )
         child = min(pair, key=lambda c: math.dist(self.world.center(c, born), where))
         return child if self.world.there(child, t) else -1
@@ -132,21 +136,35 @@ class CellLineageAnnotator(MovieAnnotator):
             return None
         if kind == "slip":
             return self.beside(state, plan.target, 14.0, 22.0)
-        near = [point for point in self._others(state.t, plan.target) if math.dist(point, plan.target) < 70]
-        return self.put(min(near, key=lambda p: math.dist(p, plan.target)))._replace(target=plan.target) if near else None
+        near = [
+            point
+            for point in self._others(state.t, plan.target)
+            if math.dist(point, plan.target) < 70
+        ]
+        return (
+            self.put(min(near, key=lambda p: math.dist(p, plan.target)))._replace(
+                target=plan.target
+            )
+            if near
+            else None
+        )
 
     def _others(self, t: int, target: tuple[float, float]) -> list[tuple[float, float]]:
         """Cells and debris of a frame but the one at `target`."""
-        cells = [self.world.center(k, t) for k in range(len(self.world.parent)) if self.world.there(k, t)]
+        cells = [
+            self.world.center(k, t) for k in range(len(self.world.parent)) if self.world.there(k, t)
+        ]
         debris = [(x, y) for x, y in self.world.debris[t].tolist() if 4 < x < 252 and 4 < y < 252]
         return [point for point in (*cells, *debris) if point != target]
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        edit = state.edits[mistake.index]
+        edit = state.edits[mistake.edit]
         if isinstance(edit, Split):
             return state.t >= edit.t or not self.interface.splits(state)
         if self._overlooked(state, edit):
-            return state.t > edit.t or (state.t == edit.t and (self.phase == "verify" or edit.t == self.world.frames - 1))
+            return state.t > edit.t or (
+                state.t == edit.t and (self.phase == "verify" or edit.t == self.world.frames - 1)
+            )
         return state.t == edit.t or (mistake.kind != "slip" and state.t == edit.t + 1)
 
     def _overlooked(self, state: State, edit: Point) -> bool:
@@ -155,7 +173,7 @@ class CellLineageAnnotator(MovieAnnotator):
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
         known, cells = self.interface.tracks(state), assess(self.world, state.edits).cells
-        wrong = [state.edits[m.index] for m in mistakes]
+        wrong = [state.edits[m.edit] for m in mistakes]
         if any(isinstance(edit, Split) or cells[edit.track] < 0 for edit in wrong):
             return Intent("undo")
         overlooked = [edit for edit in wrong if self._overlooked(state, edit)]
@@ -170,4 +188,8 @@ class CellLineageAnnotator(MovieAnnotator):
             return Intent("+t" if t > state.t else "-t")
         if first.track != state.track:
             return Intent(f"track{first.track + 1}")
-        return self._split(state) if first in overlooked else self.put(self.world.center(cells[first.track], t))
+        return (
+            self._split(state)
+            if first in overlooked
+            else self.put(self.world.center(cells[first.track], t))
+        )

@@ -14,8 +14,15 @@ from lastmile.tasks import task
 SLOTS = 8
 """Tracks that can be opened in all; every one has a button of its own, disabled while the track is not in the frame that is shown."""
 COLORS = (
-    (235, 60, 55), (65, 145, 255), (250, 210, 45), (70, 205, 85), (230, 90, 225), (45, 210, 220), (250, 140, 35), (150, 105, 255),
-)  # fmt: skip
+    (235, 60, 55),
+    (65, 145, 255),
+    (250, 210, 45),
+    (70, 205, 85),
+    (230, 90, 225),
+    (45, 210, 220),
+    (250, 140, 35),
+    (150, 105, 255),
+)
 
 
 class Point(NamedTuple):
@@ -61,11 +68,24 @@ def read(founders: int, frames: int, edits: tuple) -> Tracks:
         return Tracks((Track(-1, 0, frames, -1),) * founders, {}, 0)
     before, last = read(founders, frames, edits[:-1]), edits[-1]
     if isinstance(last, Point):
-        return Tracks(before.tracks, {**before.points, (last.track, last.t): len(edits) - 1}, max(before.pending - 1, 0))
+        return Tracks(
+            before.tracks,
+            {**before.points, (last.track, last.t): len(edits) - 1},
+            max(before.pending - 1, 0),
+        )
     count = len(before.tracks)
     parent = before.tracks[last.track]._replace(end=last.t, children=count)
-    tracks = (*before.tracks[: last.track], parent, *before.tracks[last.track + 1 :], *(Track(last.track, last.t, frames, -1),) * 2)
-    kept = {key: index for key, index in before.points.items() if key[0] != last.track or key[1] < last.t}
+    tracks = (
+        *before.tracks[: last.track],
+        parent,
+        *before.tracks[last.track + 1 :],
+        *(Track(last.track, last.t, frames, -1),) * 2,
+    )
+    kept = {
+        key: index
+        for key, index in before.points.items()
+        if key[0] != last.track or key[1] < last.t
+    }
     return Tracks(tracks, kept, 2)
 
 
@@ -113,7 +133,14 @@ class CellLineageInterface(task.Interface):
             there = known.open(k, t)
             label = f"{k + 1}✓" if there and (k, t) in known.points else f"{k + 1}"
             buttons.append(
-                Button(f"track{k + 1}", label, "mode", there and not busy, there and k == state.track, COLORS[k] if there else None)
+                Button(
+                    f"track{k + 1}",
+                    label,
+                    "mode",
+                    there and not busy,
+                    there and k == state.track,
+                    COLORS[k] if there else None,
+                )
             )
         return (
             Group(
@@ -124,7 +151,11 @@ class CellLineageInterface(task.Interface):
                 ),
             ),
             Group("Tracks", tuple(buttons)),
-            Group("Division", (Button("split", "Split", "decide", not busy and self.splits(state), busy),), 1),
+            Group(
+                "Division",
+                (Button("split", "Split", "decide", not busy and self.splits(state), busy),),
+                1,
+            ),
         )
 
     def splits(self, state: State) -> bool:
@@ -143,7 +174,9 @@ class CellLineageInterface(task.Interface):
                 continue
             color = COLORS[k]
             here = self.point(state, k, t)
-            before = self.point(state, k if t > track.birth else track.parent, t - 1) if t > 0 else None
+            before = (
+                self.point(state, k if t > track.birth else track.parent, t - 1) if t > 0 else None
+            )
             chosen = k == state.track
             if here and before:
                 shown.append(Mark("line", (before, here), color, 1))
@@ -173,8 +206,16 @@ class CellLineageInterface(task.Interface):
             return where, "these cells are given", "follow each cell"
         present = [k for k in range(len(known.tracks)) if known.open(k, t)]
         marked = sum((k, t) in known.points for k in present)
-        task = "choose a track" if (state.track, t) in known.points else f"click cell {state.track + 1}"
-        return where, f"{marked} of {len(present)} marked", "all marked here" if marked == len(present) else task
+        task = (
+            "choose a track"
+            if (state.track, t) in known.points
+            else f"click cell {state.track + 1}"
+        )
+        return (
+            where,
+            f"{marked} of {len(present)} marked",
+            "all marked here" if marked == len(present) else task,
+        )
 
     def position(self, state: State) -> float:
         return state.t / (self.world.frames - 1)

@@ -81,4 +81,8 @@ def judge(world: CellLineageWorld, earlier: tuple, edit: Point | Split) -> str:
     cell = assess(world, edits).cells[edit.track]
     if isinstance(edit, Split):
         return judge_split(world, cell, edit)
-    return RIGHT if cell >= 0 and world.at(edit.t, edit.u, edit.v) == cell else mistake(world, earlier, edit, cell)
+    return (
+        RIGHT
+        if cell >= 0 and world.at(edit.t, edit.u, edit.v) == cell
+        else mistake(world, earlier, edit, cell)
+    )

@@ -23,7 +23,11 @@ class Difficulty:
 
 DIFFICULTIES = {
     "short": Difficulty(frames=(6, 7), tracks=((1, 1), (1, 1), (1, 2), (2, 1)), debris=(2, 4)),
-    "full": Difficulty(frames=(8, 16), tracks=((1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2)), debris=(4, 7)),
+    "full": Difficulty(
+        frames=(8, 16),
+        tracks=((1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2)),
+        debris=(4, 7),
+    ),
 }
 """Founders and divisions are paired so that no more than eight tracks are ever opened; fewer than six frames leave no room for a
 daughter that divides."""
@@ -61,7 +65,17 @@ class CellLineageWorld:
     def image_frames(self) -> np.ndarray:
         """(frames, 256, 256, 3) uint8, drawn when first asked for."""
         rng = copy.deepcopy(self.image_rng)
-        return _render(rng, self.frames, self.birth, self.end, self.xy, self.axes, self.angle, self.image_bright, self.debris)
+        return _render(
+            rng,
+            self.frames,
+            self.birth,
+            self.end,
+            self.xy,
+            self.axes,
+            self.angle,
+            self.image_bright,
+            self.debris,
+        )
 
     @cached_property
     def image_cells(self) -> np.ndarray:
@@ -101,16 +115,24 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> CellLineageW
         if len(pair):
             children[k] = pair[np.argsort(xy[birth[pair[0]], pair, 0], kind="stable")]
     axes, angle, bright = _shapes(rng, frames, parent, birth, end, children, heading)
-    return CellLineageWorld(frames, founders, parent, birth, end, children, xy, axes, angle, debris, bright, rng)
+    return CellLineageWorld(
+        frames, founders, parent, birth, end, children, xy, axes, angle, debris, bright, rng
+    )
 
 
-def _family(rng: np.random.Generator, frames: int, founders: int, divisions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _family(
+    rng: np.random.Generator, frames: int, founders: int, divisions: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Who descends from whom and when; None if a division finds no cell old enough."""
     parent, birth, end = [-1] * founders, [0] * founders, [frames] * founders
     age = 3 if frames > 7 else 2
     times = np.sort(rng.choice(np.arange(2, frames - 1), divisions, replace=False))
     for t in times.tolist():
-        ready = [k for k in range(len(parent)) if end[k] == frames and (birth[k] + age <= t or birth[k] == 0)]
+        ready = [
+            k
+            for k in range(len(parent))
+            if end[k] == frames and (birth[k] + age <= t or birth[k] == 0)
+        ]
         if not ready:
             return None
         mother = int(rng.choice(ready))
@@ -121,7 +143,9 @@ def _family(rng: np.random.Generator, frames: int, founders: int, divisions: int
     return np.array(parent), np.array(birth), np.array(end)
 
 
-def _move(rng: np.random.Generator, frames: int, parent, birth, end, pieces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _move(
+    rng: np.random.Generator, frames: int, parent, birth, end, pieces: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Centers of cells (frames, n, 2), division axes (n,), and debris (frames, m, 2).
 
     Cells walk with persistence and keep their distance; debris drifts with the medium, all of it alike. None if somebody came too close or
@@ -171,14 +195,21 @@ def _clear(frames: int, parent, birth, end, xy: np.ndarray, debris: np.ndarray) 
         alive = np.flatnonzero((birth <= t) & (t < end))
         p = xy[t, alive]
         others = np.concatenate([p, debris[t]])
-        far = np.hypot(*(p[:, None] - others[None]).transpose(2, 0, 1)) + np.eye(len(p), len(others)) * CANVAS
+        far = (
+            np.hypot(*(p[:, None] - others[None]).transpose(2, 0, 1))
+            + np.eye(len(p), len(others)) * CANVAS
+        )
         if far.min() < _SEPARATION:
             return False
         if t:
             old = [int(k) if birth[k] < t else int(parent[k]) for k in alive]
             hops = np.hypot(*(xy[t - 1, old][:, None] - others[None]).transpose(2, 0, 1))
             for i, k in enumerate(alive):
-                rivals = [j for j in range(len(others)) if j != i and not (j < len(alive) and birth[k] == t and old[j] == old[i])]
+                rivals = [
+                    j
+                    for j in range(len(others))
+                    if j != i and not (j < len(alive) and birth[k] == t and old[j] == old[i])
+                ]
                 if hops[i, i] > 17 or (rivals and hops[i, i] > 0.75 * hops[i, rivals].min()):
                     return False
     return True
@@ -194,8 +225,14 @@ def _shapes(rng: np.random.Generator, frames: int, parent, birth, end, children,
     axes = size[None] + np.stack([wobble, -wobble], 2)
     grown = np.where(parent[None] >= 0, np.clip(0.72 + 0.07 * (t - birth), 0, 1), 1.0)
     axes = axes * grown[..., None]
-    angle = rng.uniform(0, np.pi, count) + rng.normal(0, 0.12, count) * t + 0.2 * np.sin(rng.uniform(0.3, 0.8, count) * t)
-    bright = rng.uniform(0.78, 1.0, count) + np.where(parent[None] >= 0, 0.3 * np.clip(1 - (t - birth) / 3, 0, 1), 0.0)
+    angle = (
+        rng.uniform(0, np.pi, count)
+        + rng.normal(0, 0.12, count) * t
+        + 0.2 * np.sin(rng.uniform(0.3, 0.8, count) * t)
+    )
+    bright = rng.uniform(0.78, 1.0, count) + np.where(
+        parent[None] >= 0, 0.3 * np.clip(1 - (t - birth) / 3, 0, 1), 0.0
+    )
     for k in range(count):
         if parent[k] >= 0:
             angle[:, k] += -angle[birth[k], k] + heading[parent[k]] + np.pi / 2
@@ -210,7 +247,10 @@ def _shapes(rng: np.random.Generator, frames: int, parent, birth, end, children,
 
 
 _AXIS = np.arange(_TILE, dtype=np.float32) - (_TILE - 1) / 2
-_AROUND, _RADIUS = np.arctan2(_AXIS[:, None], _AXIS[None]), np.hypot(_AXIS[:, None], _AXIS[None]) / _DISC
+_AROUND, _RADIUS = (
+    np.arctan2(_AXIS[:, None], _AXIS[None]),
+    np.hypot(_AXIS[:, None], _AXIS[None]) / _DISC,
+)
 
 
 def _tile(rng: np.random.Generator) -> np.ndarray:
@@ -218,11 +258,17 @@ def _tile(rng: np.random.Generator) -> np.ndarray:
     radius = _RADIUS
     for waves in (2, 3, 5):
         radius = radius * (1 + rng.normal(0, 0.022) * np.sin(waves * _AROUND + rng.uniform(0, 6)))
-    mottle = cv2.resize(rng.standard_normal((11, 11), dtype=np.float32), (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
+    mottle = cv2.resize(
+        rng.standard_normal((11, 11), dtype=np.float32),
+        (_TILE, _TILE),
+        interpolation=cv2.INTER_CUBIC,
+    )
     value = (0.82 + 0.14 * mottle) * (1 - 0.25 * radius**2)
     for _ in range(int(rng.integers(1, 3))):
         cx, cy = rng.uniform(-10, 10, 2)
-        value = value * (1 - 0.4 * np.exp(-((_AXIS - cy) ** 2) / 20)[:, None] * np.exp(-((_AXIS - cx) ** 2) / 20))
+        value = value * (
+            1 - 0.4 * np.exp(-((_AXIS - cy) ** 2) / 20)[:, None] * np.exp(-((_AXIS - cx) ** 2) / 20)
+        )
     return (value / (1 + np.exp((radius - 1) * 14))).astype(np.float32)
 
 
@@ -236,41 +282,73 @@ def _ground(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarra
     fibers = cv2.resize(fine, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
     fibers = cv2.exp(-(fibers * fibers) / np.float32(0.09)) * np.clip(haze + 0.6, 0, 1.2)
     fibers = cv2.GaussianBlur(fibers, (0, 0), 1.6) * rng.uniform(10, 18)
-    bleed = np.array([(1.0, 0.55, 0.5), (0.5, 0.75, 1.0), (0.9, 0.5, 0.9)][int(rng.integers(3))], np.float32)
-    tint = np.array([(0.92, 1.0, 0.95), (1.0, 1.0, 1.0), (0.9, 0.96, 1.0)][int(rng.integers(3))], np.float32)
+    bleed = np.array(
+        [(1.0, 0.55, 0.5), (0.5, 0.75, 1.0), (0.9, 0.5, 0.9)][int(rng.integers(3))], np.float32
+    )
+    tint = np.array(
+        [(0.92, 1.0, 0.95), (1.0, 1.0, 1.0), (0.9, 0.96, 1.0)][int(rng.integers(3))], np.float32
+    )
     light = 24 + 5 * haze
     grain = noise * np.sqrt(np.maximum(light, 4)) * 0.9
-    ground = cv2.merge([light * t + fibers * b + grain for t, b in zip(tint.tolist(), bleed.tolist())])
+    ground = cv2.merge(
+        [light * t + fibers * b + grain for t, b in zip(tint.tolist(), bleed.tolist())]
+    )
     return cv2.convertScaleAbs(np.maximum(ground, 0)), noise, tint
 
 
-def _render(rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, bright, debris) -> np.ndarray:
+def _render(
+    rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, bright, debris
+) -> np.ndarray:
     """The frames. Noise of the camera stands still, shot noise grows with the root of the light."""
     ground, noise, tint = _ground(rng)
     tiles = [_tile(rng) for _ in birth]
     lumps = [
-        (_tile(rng), rng.uniform(2.6, 5.0), rng.uniform(1.0, 1.7), rng.uniform(0, np.pi), rng.uniform(0.7, 1.2))
+        (
+            _tile(rng),
+            rng.uniform(2.6, 5.0),
+            rng.uniform(1.0, 1.7),
+            rng.uniform(0, np.pi),
+            rng.uniform(0.7, 1.2),
+        )
         for _ in range(debris.shape[1])
     ]
     image = np.empty((frames, CANVAS, CANVAS, 3), np.uint8)
     for t in range(frames):
         image[t] = ground
-        spots = [(tiles[k], xy[t, k], axes[t, k], angle[t, k], bright[t, k]) for k in np.flatnonzero((birth <= t) & (t < end))]
-        spots += [(tile, debris[t, i], (long * r, r), turn, light) for i, (tile, r, long, turn, light) in enumerate(lumps)]
+        spots = [
+            (tiles[k], xy[t, k], axes[t, k], angle[t, k], bright[t, k])
+            for k in np.flatnonzero((birth <= t) & (t < end))
+        ]
+        spots += [
+            (tile, debris[t, i], (long * r, r), turn, light)
+            for i, (tile, r, long, turn, light) in enumerate(lumps)
+        ]
         for tile, center, (a, b), turn, light in spots:
             half = 18
             x0, y0 = int(center[0]) - half, int(center[1]) - half
             cos, sin = np.cos(turn), np.sin(turn)
             scale = np.array([[cos * a, -sin * b], [sin * a, cos * b]]) / _DISC
             shift = np.array(center) - (x0, y0) - scale @ np.full(2, (_TILE - 1) / 2)
-            spot = cv2.warpAffine(tile, np.column_stack([scale, shift]), (2 * half, 2 * half), flags=cv2.INTER_LINEAR)
-            cut = (slice(max(y0, 0), min(y0 + 2 * half, CANVAS)), slice(max(x0, 0), min(x0 + 2 * half, CANVAS)))
+            spot = cv2.warpAffine(
+                tile, np.column_stack([scale, shift]), (2 * half, 2 * half), flags=cv2.INTER_LINEAR
+            )
+            cut = (
+                slice(max(y0, 0), min(y0 + 2 * half, CANVAS)),
+                slice(max(x0, 0), min(x0 + 2 * half, CANVAS)),
+            )
             if cut[0].start >= cut[0].stop or cut[1].start >= cut[1].stop:
                 continue
-            spot = spot[cut[0].start - y0 : cut[0].stop - y0, cut[1].start - x0 : cut[1].stop - x0] * (190 * light)
+            spot = spot[
+                cut[0].start - y0 : cut[0].stop - y0, cut[1].start - x0 : cut[1].stop - x0
+            ] * (190 * light)
             spot = spot + noise[cut] * np.sqrt(np.maximum(spot, 0)) * 0.8
             part = image[t][cut]
-            cv2.add(part, cv2.merge([spot * shade for shade in tint.tolist()]), dst=part, dtype=cv2.CV_8U)
+            cv2.add(
+                part,
+                cv2.merge([spot * shade for shade in tint.tolist()]),
+                dst=part,
+                dtype=cv2.CV_8U,
+            )
     return image
 
 
@@ -282,7 +360,10 @@ def _cells(frames: int, birth, end, xy, axes, angle) -> np.ndarray:
         depth: dict[int, tuple] = {}
         for k in np.flatnonzero((birth <= t) & (t < end)).tolist():
             (x, y), (a, b), turn = xy[t, k], np.maximum(axes[t, k] * MARGIN, SMALLEST), angle[t, k]
-            rows, columns = slice(max(int(y) - 16, 0), int(y) + 17), slice(max(int(x) - 16, 0), int(x) + 17)
+            rows, columns = (
+                slice(max(int(y) - 16, 0), int(y) + 17),
+                slice(max(int(x) - 16, 0), int(x) + 17),
+            )
             dx, dy = grid[columns][None, :] - x, grid[rows][:, None] - y
             cos, sin = np.cos(turn), np.sin(turn)
             inside = ((dx * cos + dy * sin) / a) ** 2 + ((dy * cos - dx * sin) / b) ** 2 <= 1
@@ -290,7 +371,9 @@ def _cells(frames: int, birth, end, xy, axes, angle) -> np.ndarray:
             rival = inside & (part >= 0)
             for j in np.unique(part[rival]).tolist():
                 xj, yj = depth[j]
-                nearer = (grid[columns][None, :] - xj) ** 2 + (grid[rows][:, None] - yj) ** 2 < dx**2 + dy**2
+                nearer = (grid[columns][None, :] - xj) ** 2 + (
+                    grid[rows][:, None] - yj
+                ) ** 2 < dx**2 + dy**2
                 inside &= ~((part == j) & nearer)
             part[inside] = k
             depth[k] = (x, y)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from lastmile.tasks.channel_alignment.annotator import ChannelAlignmentAnnotator
 from lastmile.tasks.channel_alignment.interface import ChannelAlignmentInterface, State
 from lastmile.tasks.channel_alignment.registration import Point, error, pairs
-from lastmile.tasks.channel_alignment.world import DIFFICULTIES, RADIUS, ChannelAlignmentWorld, make_world
+from lastmile.tasks.channel_alignment.world import (
+    DIFFICULTIES,
+    ChannelAlignmentWorld,
+    make_world,
+)
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
 ENOUGH = 6
@@ -54,17 +58,7 @@ class ChannelAlignment(Task):
 
     def mistakes(self, world: ChannelAlignmentWorld, state: State) -> tuple[Mistake, ...]:
         verdicts = world.verdicts(state.edits)
-        return tuple(Mistake(i, verdict) for i, verdict in enumerate(verdicts) if verdict != RIGHT)
-
-    def target(self, world: ChannelAlignmentWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        waiting = world.waiting(state.edits)
-        if state.channel == "A" and waiting is None:
-            landmark = world.near(u, v)
-            return (float(world.a[landmark, 0]), float(world.a[landmark, 1])) if landmark >= 0 else (-1.0, -1.0)
-        if state.channel == "B" and waiting is not None:
-            x, y = world.partner(waiting.u, waiting.v)
-            return (x, y) if (x - u) ** 2 + (y - v) ** 2 <= RADIUS**2 else (-1.0, -1.0)
-        return -1.0, -1.0
+        return tuple(Mistake(verdict, i) for i, verdict in enumerate(verdicts) if verdict != RIGHT)
 
     def score(self, world: ChannelAlignmentWorld, state: State) -> Score:
         verdicts = world.verdicts(state.edits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.channel_alignment.interface import State
 from lastmile.tasks.task import Mistake
 
@@ -72,8 +72,13 @@ class ChannelAlignmentAnnotator(Annotator):
     def visible(self, state: State, mistake: Mistake) -> bool:
         """A point is seen in its own channel and in the overlay; one of A that waits for its partner also in B, where it has none. A point
         in the wrong channel shows in the counts."""
-        channel, last = state.edits[mistake.index].channel, mistake.index == len(state.edits) - 1
-        return state.overlay or channel == state.channel or mistake.kind == "lapse" or (channel == "A" and last)
+        channel, last = state.edits[mistake.edit].channel, mistake.edit == len(state.edits) - 1
+        return (
+            state.overlay
+            or channel == state.channel
+            or mistake.kind == "lapse"
+            or (channel == "A" and last)
+        )
 
     def _wanted(self, state: State) -> tuple[str, tuple[float, float] | None]:
         """The channel and the point that come next; no point when all landmarks are paired."""
@@ -81,7 +86,10 @@ class ChannelAlignmentAnnotator(Annotator):
         if waiting is not None:
             return "B", self.world.partner(waiting.u, waiting.v)
         landmark = self.world.following(state.edits)
-        return "A", (float(self.world.a[landmark, 0]), float(self.world.a[landmark, 1])) if landmark >= 0 else None
+        return "A", (
+            float(self.world.a[landmark, 0]),
+            float(self.world.a[landmark, 1]),
+        ) if landmark >= 0 else None
 
 
 def _view(state: State) -> str:

@@ -13,9 +13,19 @@ from lastmile.tasks.channel_alignment.registration import Point, overlay, pairs
 TINTS = {"A": (255, 90, 255), "B": (90, 255, 90)}
 """Look-up color of each channel; where both agree the overlay is white."""
 COLORS = (
-    (255, 225, 25), (0, 210, 255), (255, 130, 48), (190, 255, 60), (255, 90, 110), (110, 150, 255),
-    (255, 255, 255), (70, 240, 200), (255, 190, 210), (200, 160, 255), (210, 180, 90), (150, 220, 150),
-)  # fmt: skip
+    (255, 225, 25),
+    (0, 210, 255),
+    (255, 130, 48),
+    (190, 255, 60),
+    (255, 90, 110),
+    (110, 150, 255),
+    (255, 255, 255),
+    (70, 240, 200),
+    (255, 190, 210),
+    (200, 160, 255),
+    (210, 180, 90),
+    (150, 220, 150),
+)
 """Colors of the pairs in order, from the first again after the last."""
 
 
@@ -36,8 +46,17 @@ class ChannelAlignmentInterface(task.Interface):
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        channel = Button("channel", f"Channel {state.channel}", "mode", not state.overlay, False, TINTS[state.channel])
-        return (Group("View", (channel, Button("overlay", "Overlay", "look", True, state.overlay)), 1),)
+        channel = Button(
+            "channel",
+            f"Channel {state.channel}",
+            "mode",
+            not state.overlay,
+            False,
+            TINTS[state.channel],
+        )
+        return (
+            Group("View", (channel, Button("overlay", "Overlay", "look", True, state.overlay)), 1),
+        )
 
     def image(self, state: State) -> np.ndarray:
         if state.overlay:

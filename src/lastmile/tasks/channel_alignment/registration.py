@@ -54,7 +54,9 @@ def fitted(matched: Pairs) -> np.ndarray:
     both = np.array(matched)
     if len(both) >= 3:
         try:
-            spline = RBFInterpolator(both[:, :2], both[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING)
+            spline = RBFInterpolator(
+                both[:, :2], both[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING
+            )
             return spline(GRID.reshape(-1, 2)).reshape(GRID.shape)
         except np.linalg.LinAlgError:
             pass

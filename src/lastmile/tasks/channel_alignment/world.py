@@ -66,7 +66,14 @@ class ChannelAlignmentWorld:
     @cached_property
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         """Both channels, drawn when first asked for."""
-        return _render(copy.deepcopy(self.image_rng), self.a, self.b, self.decoys_a, self.decoys_b, self.image_back)
+        return _render(
+            copy.deepcopy(self.image_rng),
+            self.a,
+            self.b,
+            self.decoys_a,
+            self.decoys_b,
+            self.image_back,
+        )
 
     def near(self, u: float, v: float) -> int:
         """The landmark within RADIUS of a point of A (there is at most one), or -1."""
@@ -135,10 +142,16 @@ def _verdicts(world: ChannelAlignmentWorld, points: tuple[Point, ...]) -> tuple[
             verdict = "confusion" if _nearest(others, last.u, last.v) >= 0 else "slip"
     else:
         landmark = world.near(last.u, last.v)
-        if landmark >= 0 and all(point.channel == "B" or world.near(point.u, point.v) != landmark for point in earlier):
+        if landmark >= 0 and all(
+            point.channel == "B" or world.near(point.u, point.v) != landmark for point in earlier
+        ):
             verdict = RIGHT
         else:
-            verdict = "confusion" if landmark >= 0 or _nearest(world.decoys_a, last.u, last.v) >= 0 else "slip"
+            verdict = (
+                "confusion"
+                if landmark >= 0 or _nearest(world.decoys_a, last.u, last.v) >= 0
+                else "slip"
+            )
     return (*_verdicts(world, earlier), verdict)
 
 
@@ -163,7 +176,13 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ChannelAlign
         moved = np.hypot(*(b - a).T)
         inside = (b > 14).all() and (b < CANVAS - 14).all()
         matched = tuple(map(tuple, np.concatenate([a, b], 1).tolist()))
-        if inside and moved.min() > _LEAST and moved.mean() > _MEAN and moved.max() < _MOST and error(field, matched) < 1.5:
+        if (
+            inside
+            and moved.min() > _LEAST
+            and moved.mean() > _MEAN
+            and moved.max() < _MOST
+            and error(field, matched) < 1.5
+        ):
             break
         elastic *= 0.97
     decoys_a = _apart(rng, a)
@@ -188,7 +207,9 @@ def _deformation(rng: np.random.Generator, elastic: float) -> tuple[np.ndarray, 
     A to B."""
     turn, shear = rng.normal(0, np.radians(4)), rng.normal(0, 0.025)
     scale = rng.uniform(0.95, 1.05, 2)
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array([[scale[0], shear], [0, scale[1]]])
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array(
+        [[scale[0], shear], [0, scale[1]]]
+    )
     heading, far = rng.uniform(0, 2 * np.pi), rng.uniform(9, 17)
     shift = far * np.array([np.cos(heading), np.sin(heading)])
     waves = rng.uniform(-1.1, 1.1, (3, 2)) * 2 * np.pi / CANVAS
@@ -222,12 +243,16 @@ def _apart(rng: np.random.Generator, places: np.ndarray) -> np.ndarray:
 def _render(rng, a, b, decoys_a, decoys_b, back) -> tuple[np.ndarray, np.ndarray]:
     """Both channels, (256, 256, 3) uint8. A: cell bodies filled, vessels as dark gaps. B: rims of cells, vessels bright. Small cells
     differ."""
-    tissue = cv2.resize(rng.normal(0, 1, (9, 9)).astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    tissue = cv2.resize(
+        rng.normal(0, 1, (9, 9)).astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC
+    )
     scene_a = np.clip(40 + 9 * tissue, 18, 70).astype(np.uint8)
     scene_b = np.clip(30 - 7 * tissue, 12, 60).astype(np.uint8)
     for _ in range(int(rng.integers(2, 4))):
         _vessel(rng, scene_a, scene_b)
-    for u, v, size, bright, only in rng.uniform((0, 0, 1.5, 60, 0), (_SIDE, _SIDE, 3.2, 115, 1), (220, 5)).tolist():
+    for u, v, size, bright, only in rng.uniform(
+        (0, 0, 1.5, 60, 0), (_SIDE, _SIDE, 3.2, 115, 1), (220, 5)
+    ).tolist():
         at = (round(u * _ONE), round(v * _ONE))
         if only < 0.7:
             cv2.circle(scene_a, at, round(size * _ONE), bright, -1, cv2.LINE_AA, _BITS)
@@ -248,7 +273,9 @@ def _render(rng, a, b, decoys_a, decoys_b, back) -> tuple[np.ndarray, np.ndarray
     noise = rng.standard_normal((2, CANVAS, CANVAS), dtype=np.float32)
     return tuple(
         _tinted(channel, noise[k], tint)
-        for k, (channel, tint) in enumerate(((scene_a[_PAD:-_PAD, _PAD:-_PAD], (1.0, 0.35, 1.0)), (warped, (0.35, 1.0, 0.35))))
+        for k, (channel, tint) in enumerate(
+            ((scene_a[_PAD:-_PAD, _PAD:-_PAD], (1.0, 0.35, 1.0)), (warped, (0.35, 1.0, 0.35)))
+        )
     )
 
 
@@ -258,7 +285,9 @@ def _vessel(rng: np.random.Generator, scene_a: np.ndarray, scene_b: np.ndarray) 
     angle = rng.uniform(0, np.pi)
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
-    bend = rng.normal(0, 22) * np.sin(2 * np.pi * (rng.uniform(0.6, 1.4) * t + rng.uniform())) + rng.uniform(-90, 90)
+    bend = rng.normal(0, 22) * np.sin(
+        2 * np.pi * (rng.uniform(0.6, 1.4) * t + rng.uniform())
+    ) + rng.uniform(-90, 90)
     path = _SIDE / 2 + 1.2 * _SIDE * (t[:, None] - 0.5) * along + bend[:, None] * across
     line = (path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)
     width = int(rng.integers(5, 9))
@@ -278,14 +307,30 @@ _SHAPES = (
 )
 
 
-def _cell(scene: np.ndarray, u: float, v: float, shape: int, angle: float, body: float, rim: float) -> None:
+def _cell(
+    scene: np.ndarray, u: float, v: float, shape: int, angle: float, body: float, rim: float
+) -> None:
     """A large cell, with a rim if its brightness is not 0."""
     turn = np.radians(angle)
     for thickness, value in ((3, rim), (-1, body)) if rim else ((-1, body),):
         for along, across, wide, high in _SHAPES[shape]:
-            x, y = u + along * np.cos(turn) - across * np.sin(turn), v + along * np.sin(turn) + across * np.cos(turn)
+            x, y = (
+                u + along * np.cos(turn) - across * np.sin(turn),
+                v + along * np.sin(turn) + across * np.cos(turn),
+            )
             axes = (round(wide * _ONE), round(high * _ONE))
-            cv2.ellipse(scene, (round(x * _ONE), round(y * _ONE)), axes, angle, 0, 360, value, thickness, cv2.LINE_AA, _BITS)
+            cv2.ellipse(
+                scene,
+                (round(x * _ONE), round(y * _ONE)),
+                axes,
+                angle,
+                0,
+                360,
+                value,
+                thickness,
+                cv2.LINE_AA,
+                _BITS,
+            )
 
 
 def _tinted(channel: np.ndarray, noise: np.ndarray, tint: tuple[float, float, float]) -> np.ndarray:

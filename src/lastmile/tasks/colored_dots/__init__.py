@@ -47,15 +47,15 @@ class ColoredDots(Task):
             return RIGHT
         return "lapse" if dot == world.following(earlier) else "confusion"
 
-    def target(self, world: ColoredDotsWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        dot = world.near(u, v)
-        return (float(world.xy[dot, 0]), float(world.xy[dot, 1])) if dot >= 0 and world.z[dot] == state.z else (-1.0, -1.0)
-
     def score(self, world: ColoredDotsWorld, state: State) -> Score:
         markers, dots = len(state.edits), len(world.z)
         right = len(world.matched(state.edits))
         f1 = 2 * right / (markers + dots)
-        details = {"precision": right / markers if markers else 0.0, "recall": right / dots, "coverage": right / dots}
+        details = {
+            "precision": right / markers if markers else 0.0,
+            "recall": right / dots,
+            "coverage": right / dots,
+        }
         return Score(f1, bool(state.done and right == markers == dots), details)
 
 

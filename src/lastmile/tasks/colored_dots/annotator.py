@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.colored_dots.interface import State
 from lastmile.tasks.task import Mistake
 
@@ -48,7 +48,11 @@ class ColoredDotsAnnotator(Annotator):
             return None
         if state.mip:
             return Intent("mip")
-        if self.looked != len(state.edits) and self.phase == "annotate" and state.edits != self.edits:
+        if (
+            self.looked != len(state.edits)
+            and self.phase == "annotate"
+            and state.edits != self.edits
+        ):
             self.looked = len(state.edits)
             if self.rng.random() < 0.05 + 0.2 * self.style.explore:
                 return Intent("mip")
@@ -88,13 +92,19 @@ class ColoredDotsAnnotator(Annotator):
         if kind == "lapse" and away == 1:
             return self.put(self._point(dot))
         if kind == "confusion" and away == 0:
-            others = [k for k in range(len(self.world.z)) if k != dot and 1 <= abs(int(self.world.z[k]) - state.z) <= 2]
+            others = [
+                k
+                for k in range(len(self.world.z))
+                if k != dot and 1 <= abs(int(self.world.z[k]) - state.z) <= 2
+            ]
             if others:
-                return self.put(self._point(int(self.rng.choice(others))))._replace(target=self._point(dot))
+                return self.put(self._point(int(self.rng.choice(others))))._replace(
+                    target=self._point(dot)
+                )
         return None
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        return state.mip or abs(state.edits[mistake.index].z - state.z) <= 1
+        return state.mip or abs(state.edits[mistake.edit].z - state.z) <= 1
 
     def _point(self, dot: int) -> tuple[float, float]:
         return float(self.world.xy[dot, 0]), float(self.world.xy[dot, 1])

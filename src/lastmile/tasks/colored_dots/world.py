@@ -145,23 +145,38 @@ def _chain(rng: np.random.Generator, count: int) -> np.ndarray:
         curve = (curve - low) * scale + 20 + rng.uniform(0, 1, 2) * (room - size)
         length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(curve, axis=0).T))])
         stops = (np.arange(count) + 0.5 + rng.uniform(-0.12, 0.12, count)) / count * length[-1]
-        xy = np.stack([np.interp(stops, length, curve[:, 0]), np.interp(stops, length, curve[:, 1])], 1)
+        xy = np.stack(
+            [np.interp(stops, length, curve[:, 0]), np.interp(stops, length, curve[:, 1])], 1
+        )
         gaps = np.hypot(xy[:, None, 0] - xy[None, :, 0], xy[:, None, 1] - xy[None, :, 1])
         if (gaps + np.eye(count) * CANVAS).min() >= SPACING:
             return xy
 
 
-def _depths(rng: np.random.Generator, count: int, slices: int, swings: tuple[float, float]) -> np.ndarray:
+def _depths(
+    rng: np.random.Generator, count: int, slices: int, swings: tuple[float, float]
+) -> np.ndarray:
     """Slices of the dots: a smooth wave through the whole stack, with some noise."""
     t = np.arange(count) / count
-    wave = np.sin(2 * np.pi * (rng.uniform(*swings) * t + rng.uniform())) + 0.25 * np.sin(2 * np.pi * (2.7 * t + rng.uniform()))
+    wave = np.sin(2 * np.pi * (rng.uniform(*swings) * t + rng.uniform())) + 0.25 * np.sin(
+        2 * np.pi * (2.7 * t + rng.uniform())
+    )
     wave = (wave - wave.min()) / (wave.max() - wave.min())
-    return np.clip(np.round(wave * (slices - 1) + rng.normal(0, 0.3, count)), 0, slices - 1).astype(np.int64)
+    return np.clip(np.round(wave * (slices - 1) + rng.normal(0, 0.3, count)), 0, slices - 1).astype(
+        np.int64
+    )
 
 
-def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray, colors: np.ndarray) -> np.ndarray:
+def _render(
+    rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray, colors: np.ndarray
+) -> np.ndarray:
     """The slices: Gaussian spots that dim and widen out of focus, an uneven dark background, camera noise."""
-    ground = 16 + 5 * np.sin(np.linspace(0, np.pi, CANVAS))[None, :] * np.sin(np.linspace(0, np.pi, CANVAS))[:, None]
+    ground = (
+        16
+        + 5
+        * np.sin(np.linspace(0, np.pi, CANVAS))[None, :]
+        * np.sin(np.linspace(0, np.pi, CANVAS))[:, None]
+    )
     ground = ground.astype(np.float32)
     noise = 6 * rng.standard_normal((CANVAS + 32, CANVAS + 32), dtype=np.float32)
     image = np.empty((slices, CANVAS, CANVAS, 3), np.uint8)
@@ -172,13 +187,25 @@ def _render(rng: np.random.Generator, slices: int, xy: np.ndarray, z: np.ndarray
     brightness = rng.uniform(0.8, 1.0, len(z))
     for (x, y), depth, color, bright in zip(xy, z, colors, brightness):
         cx, cy = int(round(x)), int(round(y))
-        x0, x1, y0, y1 = max(cx - _HALF, 0), min(cx + _HALF + 1, CANVAS), max(cy - _HALF, 0), min(cy + _HALF + 1, CANVAS)
+        x0, x1, y0, y1 = (
+            max(cx - _HALF, 0),
+            min(cx + _HALF + 1, CANVAS),
+            max(cy - _HALF, 0),
+            min(cy + _HALF + 1, CANVAS),
+        )
         down, across = ((np.arange(y0, y1) - y) ** 2)[:, None], ((np.arange(x0, x1) - x) ** 2)[None]
         for level in range(max(depth - 3, 0), min(depth + 4, slices)):
             off = (level - depth) / _DEPTH
             wide = _SIGMA**2 * (1 + 0.35 * off * off)
             light = 225 / 255 * bright * np.exp(-0.5 * off * off)
-            spot = (light * np.exp(-down / (2 * wide)) * np.exp(-across / (2 * wide))).astype(np.float32)
+            spot = (light * np.exp(-down / (2 * wide)) * np.exp(-across / (2 * wide))).astype(
+                np.float32
+            )
             part = image[level, y0:y1, x0:x1]
-            cv2.add(part, cv2.merge([spot * shade for shade in color.tolist()]), dst=part, dtype=cv2.CV_8U)
+            cv2.add(
+                part,
+                cv2.merge([spot * shade for shade in color.tolist()]),
+                dst=part,
+                dtype=cv2.CV_8U,
+            )
     return image

@@ -6,7 +6,15 @@ from functools import lru_cache
 
 from lastmile.tasks.limb_tracking.annotator import LimbTrackingAnnotator
 from lastmile.tasks.limb_tracking.interface import LimbTrackingInterface, Point, State, standing
-from lastmile.tasks.limb_tracking.world import CLEAR, DIFFICULTIES, HIDDEN, NAMES, PARTNER, LimbTrackingWorld, make_world
+from lastmile.tasks.limb_tracking.world import (
+    CLEAR,
+    DIFFICULTIES,
+    HIDDEN,
+    NAMES,
+    PARTNER,
+    LimbTrackingWorld,
+    make_world,
+)
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
 
@@ -54,11 +62,6 @@ class LimbTracking(Task):
     def mistakes(self, world: LimbTrackingWorld, state: State) -> tuple[Mistake, ...]:
         return _mistakes(world, state.edits)
 
-    def target(self, world: LimbTrackingWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        if state.part < 0 or world.seen[state.t, state.part] == HIDDEN or state.part not in world.near(state.t, u, v):
-            return -1.0, -1.0
-        return world.point(state.t, state.part)
-
     def score(self, world: LimbTrackingWorld, state: State) -> Score:
         visible = int((world.seen == CLEAR).sum())
         right, wrong, extra = 0, 0, 0
@@ -69,7 +72,11 @@ class LimbTracking(Task):
             wrong += int(clear and not good)
             extra += int(not clear and not good)
         pck = float(right / (visible + extra))
-        details = {"coverage": right / visible, "wrong": wrong / visible, "on_hidden": extra / visible}
+        details = {
+            "coverage": right / visible,
+            "wrong": wrong / visible,
+            "on_hidden": extra / visible,
+        }
         return Score(pck, bool(state.done and pck >= 0.95), details)
 
 
@@ -89,14 +96,17 @@ def _judge(world: LimbTrackingWorld, edit: Point) -> str:
 
 @lru_cache(maxsize=512)
 def _mistakes(world: LimbTrackingWorld, edits: tuple[Point, ...]) -> tuple[Mistake, ...]:
-    """Wrong entries that no later one has replaced, and visible key points left out in frames that were begun before the last one begun
-    (index -1 - (6 frame + part))."""
+    """Wrong entries that no later one has replaced, and visible key points left out in frames that were begun before the last one begun."""
     known = standing(edits)
-    wrong = [Mistake(index, verdict) for index in known.values() if (verdict := _judge(world, edits[index])) != RIGHT]
+    wrong = [
+        Mistake(verdict, index)
+        for index in known.values()
+        if (verdict := _judge(world, edits[index])) != RIGHT
+    ]
     begun = sorted({frame for frame, _ in known})
     count = len(NAMES)
     left = [
-        Mistake(-1 - (count * frame + part), "lapse")
+        Mistake("lapse", omitted=(frame, part))
         for frame in begun[:-1]
         for part in range(count)
         if (frame, part) not in known and world.seen[frame, part] == CLEAR

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.limb_tracking.interface import State, standing, vacant
 from lastmile.tasks.limb_tracking.world import CLEAR, HIDDEN, NAMES, PARTNER
 from lastmile.tasks.task import Mistake
@@ -69,29 +69,41 @@ class LimbTrackingAnnotator(Annotator):
             return self.beside(state, self.world.point(t, part)) if clear else None
         if kind == "confusion":
             other = PARTNER[part]
-            if other < 0 or self.world.seen[t, other] != CLEAR or clear and not self._apart(t, part, other):
+            if (
+                other < 0
+                or self.world.seen[t, other] != CLEAR
+                or clear
+                and not self._apart(t, part, other)
+            ):
                 return None
             if clear and (t, other) not in standing(state.edits):
                 self.swap = (t, other)
             return self._misplace(t, part, other, clear)
-        following = next((p for p in range(part + 1, len(NAMES)) if self.world.seen[t, p] == CLEAR), -1)
+        following = next(
+            (p for p in range(part + 1, len(NAMES)) if self.world.seen[t, p] == CLEAR), -1
+        )
         if clear and part == len(NAMES) - 1 and t < self.world.frames - 1:
             self.left |= {(t, part)}
             return Intent("+t")
-        if following < 0 or clear and not self._apart(t, part, following) or following == PARTNER[part]:
+        if (
+            following < 0
+            or clear
+            and not self._apart(t, part, following)
+            or following == PARTNER[part]
+        ):
             return None
         return self._misplace(t, part, following, clear)
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        if mistake.index < 0:
-            return divmod(-1 - mistake.index, len(NAMES))[0] == state.t
-        frame = state.edits[mistake.index].frame
+        frame, _ = self._where(state, mistake)
+        if mistake.edit is None:
+            return frame == state.t
         if mistake.kind == "confusion" and frame == state.t:
-            return self.phase in ("verify", "correct") or mistake.index == len(state.edits) - 1
+            return self.phase in ("verify", "correct") or mistake.edit == len(state.edits) - 1
         return frame in (state.t, state.t - 1)
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
-        if any(m.index == len(state.edits) - 1 for m in mistakes):
+        if any(m.edit == len(state.edits) - 1 for m in mistakes):
             self.swap = (-1, -1)
             return Intent("undo")
         places = [self._where(state, m) for m in mistakes]
@@ -102,7 +114,9 @@ class LimbTrackingAnnotator(Annotator):
 
     def _todo(self, state: State, t: int) -> bool:
         known = standing(state.edits)
-        return any((t, part) not in known and (t, part) not in self.left for part in range(len(NAMES)))
+        return any(
+            (t, part) not in known and (t, part) not in self.left for part in range(len(NAMES))
+        )
 
     def _next(self, state: State) -> int:
         """The key point of the present frame to be marked next: that of the active tab if it is open, else the first open one; or -1."""
@@ -116,12 +130,20 @@ class LimbTrackingAnnotator(Annotator):
         t = state.t
         if self.swap == (t, part):
             self.swap = (-1, -1)
-            if self.world.seen[t, PARTNER[part]] == CLEAR and (t, part) not in standing(state.edits):
+            if self.world.seen[t, PARTNER[part]] == CLEAR and (t, part) not in standing(
+                state.edits
+            ):
                 return self._misplace(t, part, PARTNER[part], True)._replace(mistake="confusion")
-        return Intent("hidden") if self.world.seen[t, part] == HIDDEN else self.put(self.world.point(t, part))
+        return (
+            Intent("hidden")
+            if self.world.seen[t, part] == HIDDEN
+            else self.put(self.world.point(t, part))
+        )
 
     def _misplace(self, t: int, part: int, where: int, clear: bool) -> Intent:
-        return self.put(self.world.point(t, where))._replace(target=self.world.point(t, part) if clear else (-1.0, -1.0))
+        return self.put(self.world.point(t, where))._replace(
+            target=self.world.point(t, part) if clear else None
+        )
 
     def _apart(self, t: int, one: int, other: int) -> bool:
         (u, v), (x, y) = self.world.point(t, one), self.world.point(t, other)
@@ -129,6 +151,5 @@ class LimbTrackingAnnotator(Annotator):
 
     @staticmethod
     def _where(state: State, mistake: Mistake) -> tuple[int, int]:
-        if mistake.index < 0:
-            return divmod(-1 - mistake.index, len(NAMES))
-        return state.edits[mistake.index][:2]
+        """Frame and key point."""
+        return mistake.omitted if mistake.edit is None else state.edits[mistake.edit][:2]

@@ -12,7 +12,14 @@ from lastmile.screen import Button, Group, Mark
 from lastmile.tasks import task
 from lastmile.tasks.limb_tracking.world import NAMES
 
-COLORS = ((160, 240, 60), (255, 90, 230), (70, 130, 255), (255, 60, 50), (50, 225, 240), (255, 165, 20))
+COLORS = (
+    (160, 240, 60),
+    (255, 90, 230),
+    (70, 130, 255),
+    (255, 60, 50),
+    (50, 225, 240),
+    (255, 165, 20),
+)
 """Colors of the key points: cold on the left side of the body, warm on the right."""
 
 
@@ -46,7 +53,14 @@ def standing(edits: tuple[Point, ...]) -> dict[tuple[int, int], int]:
 def vacant(edits: tuple[Point, ...], frame: int, start: int = 0) -> int:
     """The first key point from `start` on, in the order of the tabs and round, that is neither placed nor hidden in a frame, or -1."""
     known, count = standing(edits), len(NAMES)
-    return next((part % count for part in range(start, start + count) if (frame, part % count) not in known), -1)
+    return next(
+        (
+            part % count
+            for part in range(start, start + count)
+            if (frame, part % count) not in known
+        ),
+        -1,
+    )
 
 
 class LimbTrackingInterface(task.Interface):
@@ -72,7 +86,13 @@ class LimbTrackingInterface(task.Interface):
         index = known.get((t, state.part))
         markable = state.part >= 0 and (index is None or not state.edits[index].hidden)
         return (
-            Group("Frame", (Button("-t", "− t", "navigate", t > 0), Button("+t", "+ t", "navigate", t < self.world.frames - 1))),
+            Group(
+                "Frame",
+                (
+                    Button("-t", "− t", "navigate", t > 0),
+                    Button("+t", "+ t", "navigate", t < self.world.frames - 1),
+                ),
+            ),
             Group("Body", tuple(tabs[:2])),
             Group("Paws", tuple(tabs[2:])),
             Group("", (Button("hidden", "Hidden", "decide", markable),), 1),
@@ -96,7 +116,11 @@ class LimbTrackingInterface(task.Interface):
     def status(self, state: State) -> tuple[str, ...]:
         done = sum(frame == state.t for frame, _ in standing(state.edits))
         following = f"Place: {NAMES[state.part]}" if state.part >= 0 else "All set"
-        return f"frame {state.t + 1} of {self.world.frames}", f"{done} of {len(NAMES)} points", following
+        return (
+            f"frame {state.t + 1} of {self.world.frames}",
+            f"{done} of {len(NAMES)} points",
+            following,
+        )
 
     def position(self, state: State) -> float:
         return state.t / (self.world.frames - 1)

@@ -31,7 +31,10 @@ class Difficulty:
     both_ways: bool
 
 
-DIFFICULTIES = {"short": Difficulty(frames=(4, 5), both_ways=False), "full": Difficulty(frames=(6, 12), both_ways=True)}
+DIFFICULTIES = {
+    "short": Difficulty(frames=(4, 5), both_ways=False),
+    "full": Difficulty(frames=(6, 12), both_ways=True),
+}
 
 
 class Leg(NamedTuple):
@@ -103,10 +106,16 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> LimbTracking
     facing = 1 if difficulty.both_ways and rng.random() < 0.5 else -1
     pose = _walk(rng, frames, facing)
     near_fore, far_fore, near_hind, far_hind = (leg.paw for leg in pose.legs)
-    pairs = (near_fore, far_fore, near_hind, far_hind) if facing < 0 else (far_fore, near_fore, far_hind, near_hind)
+    pairs = (
+        (near_fore, far_fore, near_hind, far_hind)
+        if facing < 0
+        else (far_fore, near_fore, far_hind, near_hind)
+    )
     points = np.stack([pose.nose, pose.tail[:, 0], *pairs], axis=1)
     body = make_body(rng, pose)
-    order = [0, 1, 2, 3, 4, 5] if facing < 0 else [0, 1, 3, 2, 5, 4]  # of the key points: nose, tail, then the legs as in the pose
+    order = (
+        [0, 1, 2, 3, 4, 5] if facing < 0 else [0, 1, 3, 2, 5, 4]
+    )  # of the key points: nose, tail, then the legs as in the pose
     share = shares(pose, body)[:, order]
     seen = np.where(share >= 0.6, CLEAR, np.where(share >= 0.3, PARTLY, HIDDEN)).astype(np.int8)
     return LimbTrackingWorld(facing, points, seen, pose, body, rng)
@@ -127,21 +136,31 @@ def _walk(rng: np.random.Generator, frames: int, facing: int) -> Pose:
     cycle = rng.uniform() + pace * np.arange(frames)
 
     bob = 1.5 * scale * np.sin(4 * np.pi * cycle)
-    spine = np.stack([np.zeros(frames), -height + bob], axis=1)  # x forward from the middle of the trunk, y down from the ground
+    spine = np.stack(
+        [np.zeros(frames), -height + bob], axis=1
+    )  # x forward from the middle of the trunk, y down from the ground
     rump, shoulder = spine + (-trunk / 2, 0.0), spine + (trunk / 2, 0.5 * scale)
     neck = rng.uniform(0.3, 1.0) + 0.07 * np.sin(4 * np.pi * cycle + rng.uniform(0, 6))
-    poll = shoulder + (4 * scale, -7 * scale) + scale * rng.uniform(30, 38) * np.stack([np.cos(neck), -np.sin(neck)], axis=1)
+    poll = (
+        shoulder
+        + (4 * scale, -7 * scale)
+        + scale * rng.uniform(30, 38) * np.stack([np.cos(neck), -np.sin(neck)], axis=1)
+    )
     head = rng.uniform(0.35, 0.8) + 0.08 * np.sin(2 * np.pi * cycle + rng.uniform(0, 6))
     nose = poll + scale * rng.uniform(23, 29) * np.stack([np.cos(head), np.sin(head)], axis=1)
     tail = _tail(rng, scale, rump, cycle)
 
     far = np.array([3.0, -9.0]) * scale
     legs = []
-    for pair, (root, bend) in enumerate(((shoulder + (-3 * scale, 7 * scale), -1), (rump + (2 * scale, 5 * scale), 1))):
+    for pair, (root, bend) in enumerate(
+        ((shoulder + (-3 * scale, 7 * scale), -1), (rump + (2 * scale, 5 * scale), 1))
+    ):
         for side in range(2):
             phase = (cycle + gait[2 * pair + side] + rng.normal(0, 0.015)) % 1.0
             swing = np.clip((phase - duty) / (1 - duty), 0, 1)
-            reach = np.where(phase < duty, stride * (1 - 2 * phase / duty), -stride * np.cos(np.pi * swing))
+            reach = np.where(
+                phase < duty, stride * (1 - 2 * phase / duty), -stride * np.cos(np.pi * swing)
+            )
             paw = np.stack([root[:, 0] + reach, -lift * np.sin(np.pi * swing)], axis=1) + side * far
             hip = root + side * far * 0.6
             legs.append(Leg(hip, _knee(hip, paw, bend * 35 * scale), paw))
@@ -160,9 +179,14 @@ def _walk(rng: np.random.Generator, frames: int, facing: int) -> Pose:
         return np.stack([x if facing > 0 else CANVAS - 1 - x, path[..., 1] + ground], axis=-1)
 
     return Pose(
-        scale, rng.uniform(0.9, 1.08), facing, *(canvas(part) for part in (shoulder, rump, poll, nose, tail)),
-        tuple(Leg(*map(canvas, leg)) for leg in legs), (ground, ground + far[1]), facing * (advance - drift) * np.arange(frames),
-    )  # fmt: skip
+        scale,
+        rng.uniform(0.9, 1.08),
+        facing,
+        *(canvas(part) for part in (shoulder, rump, poll, nose, tail)),
+        tuple(Leg(*map(canvas, leg)) for leg in legs),
+        (ground, ground + far[1]),
+        facing * (advance - drift) * np.arange(frames),
+    )
 
 
 def _knee(hip: np.ndarray, paw: np.ndarray, length: float) -> np.ndarray:
@@ -174,7 +198,9 @@ def _knee(hip: np.ndarray, paw: np.ndarray, length: float) -> np.ndarray:
     return (hip + paw) / 2 + np.sign(length) * out * across
 
 
-def _tail(rng: np.random.Generator, scale: float, rump: np.ndarray, cycle: np.ndarray) -> np.ndarray:
+def _tail(
+    rng: np.random.Generator, scale: float, rump: np.ndarray, cycle: np.ndarray
+) -> np.ndarray:
     """A tail as a chain that bends and sways, (frames, 6, 2); it begins at the back edge of the rump."""
     first, bend = rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.35) * rng.choice([-1.0, 1.0])
     sway = 0.12 * np.sin(2 * np.pi * cycle + rng.uniform(0, 6))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from lastmile.tasks.neuron_tracing.annotator import NeuronTracingAnnotator
 from lastmile.tasks.neuron_tracing.interface import NeuronTracingInterface
-from lastmile.tasks.neuron_tracing.world import DIFFICULTIES, NeuronTracingWorld, Node, make_world, standing
+from lastmile.tasks.neuron_tracing.world import (
+    DIFFICULTIES,
+    NeuronTracingWorld,
+    Node,
+    make_world,
+    standing,
+)
 from lastmile.tasks.task import RIGHT, Mistake, Score, State, Task
 
 
@@ -49,18 +55,17 @@ class NeuronTracing(Task):
         return verdict
 
     def mistakes(self, world: NeuronTracingWorld, state: State) -> tuple[Mistake, ...]:
-        """Nodes that stand in a wrong place, and slices without a node before the last one that has a node (index -1 - slice)."""
+        """Nodes that stand in a wrong place, and slices without a node before the last one that has a node."""
         return world.mistakes(state.edits)
-
-    def target(self, world: NeuronTracingWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        return world.point(state.z) if world.inside(state.z, u, v) else (-1.0, -1.0)
 
     def score(self, world: NeuronTracingWorld, state: State) -> Score:
         nodes = [state.edits[index] for index in standing(world.slices, state.edits) if index >= 0]
         right = sum(world.verdict(node) == RIGHT for node in nodes)
         share = right / world.slices
         details = {"precision": right / len(nodes) if nodes else 0.0, "coverage": share}
-        return Score(share, bool(state.done and share >= 0.95 and len(nodes) == world.slices), details)
+        return Score(
+            share, bool(state.done and share >= 0.95 and len(nodes) == world.slices), details
+        )
 
 
 TASK = NeuronTracing()

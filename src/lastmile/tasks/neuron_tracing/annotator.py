@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lastmile.annotator import Annotator, Intent
 from lastmile.screen import CANVAS
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.neuron_tracing.interface import TRAIL, State
 from lastmile.tasks.neuron_tracing.world import standing
 from lastmile.tasks.task import Mistake
@@ -25,9 +25,13 @@ class NeuronTracingAnnotator(Annotator):
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
-        self.scout = -1  # slice up to which it looks ahead before it begins; -1: not decided yet, 0: done
+        self.scout = (
+            -1
+        )  # slice up to which it looks ahead before it begins; -1: not decided yet, 0: done
         self.skipped: frozenset[int] = frozenset()  # slices believed to have a node
-        self.looked_back = self.compared = -1  # slice before which it looked back, or compared with the one before
+        self.looked_back = (
+            self.compared
+        ) = -1  # slice before which it looked back, or compared with the one before
         self.sweep: tuple[int, ...] | None = None  # slices to go to in the final check
 
     def explore(self, state: State) -> Intent | None:
@@ -54,7 +58,11 @@ class NeuronTracingAnnotator(Annotator):
         cell = self.world.target
         if z > 0 and nodes[z - 1] >= 0:
             before = state.edits[nodes[z - 1]]
-            if attentive and self.compared != z and self.world.cell(before._replace(z=z)) != self.world.cell(before):
+            if (
+                attentive
+                and self.compared != z
+                and self.world.cell(before._replace(z=z)) != self.world.cell(before)
+            ):
                 self.compared = z
                 return Intent("-z")
             if self.world.verdict(before) == "confusion":
@@ -95,9 +103,9 @@ class NeuronTracingAnnotator(Annotator):
         return None
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        if mistake.index < 0:
+        if mistake.edit is None:
             return True
-        node = state.edits[mistake.index]
+        node = state.edits[mistake.edit]
         if not state.z - TRAIL <= node.z <= state.z + 1:
             return False
         if mistake.kind != "confusion" or self.phase == "verify":
@@ -105,23 +113,32 @@ class NeuronTracingAnnotator(Annotator):
         u, v = self.world.point(node.z)
         nodes = standing(self.world.slices, state.edits)
         followed = node.z + 1 < self.world.slices and nodes[node.z + 1] >= 0
-        led = node.z > 0 and nodes[node.z - 1] >= 0 and self.world.verdict(state.edits[nodes[node.z - 1]]) == "confusion"
+        led = (
+            node.z > 0
+            and nodes[node.z - 1] >= 0
+            and self.world.verdict(state.edits[nodes[node.z - 1]]) == "confusion"
+        )
         return followed or led or (node.u - u) ** 2 + (node.v - v) ** 2 > PLAUSIBLE**2
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
         nodes = standing(self.world.slices, state.edits)
-        wrong = {state.edits[m.index].z: m for m in self.task.mistakes(self.world, state) if m.index >= 0}
-        seen = {state.edits[m.index].z if m.index >= 0 else -1 - m.index for m in mistakes}
+        standing_mistakes = self.task.mistakes(self.world, state)
+        wrong = {state.edits[m.edit].z: m for m in standing_mistakes if m.edit is not None}
+        seen = {m.omitted if m.edit is None else state.edits[m.edit].z for m in mistakes}
         for z in sorted(seen & set(wrong)):
             for step in (-1, 1):
                 while z + step in wrong:  # a trace that went wrong is seen as a whole
                     z += step
                     seen.add(z)
-                    self.noticed |= {(wrong[z].index, state.edits[wrong[z].index])}
+                    self.noticed |= {self.key(state, wrong[z])}
         first = min(seen)
         connected = all(index >= 0 for index in nodes[:first])
         last = state.edits[-1].z
-        if (len(seen) == 1 or not connected) and last in seen and nodes[last] == len(state.edits) - 1:
+        if (
+            (len(seen) == 1 or not connected)
+            and last in seen
+            and nodes[last] == len(state.edits) - 1
+        ):
             return Intent("undo")
         self.skipped -= {first}
         return self.put(self.world.point(first)) if state.z == first else self._go(state, first)
@@ -133,9 +150,24 @@ class NeuronTracingAnnotator(Annotator):
             step = self.rng.normal(0, 1, 2)
             step /= (step[0] ** 2 + step[1] ** 2) ** 0.5
             beyond = self.rng.uniform(2.0, 4.5)
-            distance = next((d for d in range(3, 90) if not self.world.inside(z, u + d * step[0], v + d * step[1])), 90) + beyond
+            distance = (
+                next(
+                    (
+                        d
+                        for d in range(3, 90)
+                        if not self.world.inside(z, u + d * step[0], v + d * step[1])
+                    ),
+                    90,
+                )
+                + beyond
+            )
             x, y = float(u + distance * step[0]), float(v + distance * step[1])
-            if distance < 40 and 2 <= x < CANVAS - 2 and 2 <= y < CANVAS - 2 and not self.world.inside(z, x, y):
+            if (
+                distance < 40
+                and 2 <= x < CANVAS - 2
+                and 2 <= y < CANVAS - 2
+                and not self.world.inside(z, x, y)
+            ):
                 return x, y
         return None
 

@@ -13,7 +13,13 @@ from lastmile.tasks.neuron_tracing.world import Node, standing
 TRAIL = 4
 """Nodes of this many slices before the present one are seen as a trail."""
 _STEPS = {"-z": -1, "+z": 1, "-5": -5, "+5": 5}
-_YELLOW, _CYAN, _GREEN, _GRAY, _WHITE = (255, 214, 10), (0, 220, 255), (60, 210, 90), (38, 40, 46), (255, 255, 255)
+_YELLOW, _CYAN, _GREEN, _GRAY, _WHITE = (
+    (255, 214, 10),
+    (0, 220, 255),
+    (60, 210, 90),
+    (38, 40, 46),
+    (255, 255, 255),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,22 @@ class NeuronTracingInterface(task.Interface):
         shown = self._strip(nodes, state.z)
         if state.z == 0:
             u, v = float(self.world.center[0, 0]), float(self.world.center[0, 1])
-            for a, b in (((-26, 0), (-9, 0)), ((9, 0), (26, 0)), ((0, -26), (0, -9)), ((0, 9), (0, 26))):
+            for a, b in (
+                ((-26, 0), (-9, 0)),
+                ((9, 0), (26, 0)),
+                ((0, -26), (0, -9)),
+                ((0, 9), (0, 26)),
+            ):
                 shown.append(Mark("line", ((u + a[0], v + a[1]), (u + b[0], v + b[1])), _YELLOW, 2))
-        trail = [state.edits[nodes[z]] for z in range(max(state.z - TRAIL, 0), state.z + 1) if nodes[z] >= 0]
+        trail = [
+            state.edits[nodes[z]]
+            for z in range(max(state.z - TRAIL, 0), state.z + 1)
+            if nodes[z] >= 0
+        ]
         if len(trail) > 1:
-            shown.append(Mark("line", tuple((node.u, node.v) for node in trail), _CYAN, 2, faint=True))
+            shown.append(
+                Mark("line", tuple((node.u, node.v) for node in trail), _CYAN, 2, faint=True)
+            )
         if state.z > 0 and nodes[state.z - 1] >= 0:
             before = state.edits[nodes[state.z - 1]]
             shown.append(Mark("ring", ((before.u, before.v),), _CYAN, 6, faint=True))
@@ -71,7 +88,11 @@ class NeuronTracingInterface(task.Interface):
 
     def status(self, state: State) -> tuple[str, ...]:
         covered = sum(index >= 0 for index in standing(self.world.slices, state.edits))
-        return f"slice {state.z + 1} of {self.world.slices}", f"{covered} nodes", "One node a slice in the marked cell"
+        return (
+            f"slice {state.z + 1} of {self.world.slices}",
+            f"{covered} nodes",
+            "One node a slice in the marked cell",
+        )
 
     def position(self, state: State) -> float:
         return state.z / (self.world.slices - 1)
@@ -91,7 +112,14 @@ class NeuronTracingInterface(task.Interface):
         for k in range(1, len(nodes) + 1):
             if k == len(nodes) or (nodes[k] >= 0) != (nodes[first] >= 0):
                 if nodes[first] >= 0:
-                    shown.append(Mark("line", ((left + first * width + 1, y), (left + k * width - 1, y)), _GREEN, 4))
+                    shown.append(
+                        Mark(
+                            "line",
+                            ((left + first * width + 1, y), (left + k * width - 1, y)),
+                            _GREEN,
+                            4,
+                        )
+                    )
                 first = k
         shown.append(Mark("dot", ((left + (z + 0.5) * width, y),), _WHITE, 4))
         return shown

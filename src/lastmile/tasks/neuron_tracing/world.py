@@ -40,7 +40,10 @@ _GRID = _SIDE + 2 * _PAD
 _SPACING = 17.0  # half px from cell to cell
 _REACH = 3  # half px outside the target that still count as beside it
 _STEP = 9.0  # half px that the target's middle may move from slice to slice
-_DEEP, _LARGE = 2.8, 42  # smallest radius (half px) and area (half px squared) of the target's cross-section
+_DEEP, _LARGE = (
+    2.8,
+    42,
+)  # smallest radius (half px) and area (half px squared) of the target's cross-section
 _NOISE = CANVAS + 32
 
 
@@ -100,7 +103,11 @@ class NeuronTracingWorld:
 
     def inside(self, z: int, u: float, v: float) -> bool:
         """Whether a point lies in the target's cross-section."""
-        return 0 <= u < CANVAS and 0 <= v < CANVAS and int(self.labels[z, int(v) >> 1, int(u) >> 1]) == self.target
+        return (
+            0 <= u < CANVAS
+            and 0 <= v < CANVAS
+            and int(self.labels[z, int(v) >> 1, int(u) >> 1]) == self.target
+        )
 
     def verdict(self, node: Node) -> str:
         """`right` in the target, `slip` up to 6 px outside, `confusion` farther away."""
@@ -120,7 +127,10 @@ class NeuronTracingWorld:
         ys, xs = np.nonzero(mask)
         nearest = ((2 * xs - u) ** 2 + (2 * ys - v) ** 2).argmin()
         point = self.middle(z, int(self.labels[z, ys[nearest], xs[nearest]]))
-        if point is None or np.hypot(point[0] - self.center[z, 0], point[1] - self.center[z, 1]) > reach:
+        if (
+            point is None
+            or np.hypot(point[0] - self.center[z, 0], point[1] - self.center[z, 1]) > reach
+        ):
             return None
         return point if _verdict(self, Node(*point, z)) == "confusion" else None
 
@@ -136,7 +146,9 @@ def standing(slices: int, edits: tuple[Node, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _picture(world: NeuronTracingWorld, z: int) -> np.ndarray:
-    soft = cv2.GaussianBlur(_render(world.labels[z], z, world.image_tissue, world.image_stain), (3, 3), 0.55)
+    soft = cv2.GaussianBlur(
+        _render(world.labels[z], z, world.image_tissue, world.image_stain), (3, 3), 0.55
+    )
     large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
     x, y = z * 13 % 32, z * 7 % 32
     noise = world.image_stain.noise[y : y + CANVAS, x : x + CANVAS]
@@ -150,7 +162,9 @@ def _verdict(world: NeuronTracingWorld, node: Node) -> str:
     x, y = int(node.u) >> 1, int(node.v) >> 1
     if world.labels[node.z, y, x] == world.target:
         return RIGHT
-    around = world.labels[node.z, max(y - _REACH, 0) : y + _REACH + 1, max(x - _REACH, 0) : x + _REACH + 1]
+    around = world.labels[
+        node.z, max(y - _REACH, 0) : y + _REACH + 1, max(x - _REACH, 0) : x + _REACH + 1
+    ]
     return "slip" if (around == world.target).any() else "confusion"
 
 
@@ -162,7 +176,7 @@ def _mistakes(world: NeuronTracingWorld, edits: tuple[Node, ...]) -> tuple[Mista
     for z, index in enumerate(nodes[: last + 1]):
         verdict = _verdict(world, edits[index]) if index >= 0 else "lapse"
         if verdict != RIGHT:
-            found.append(Mistake(index if index >= 0 else -1 - z, verdict))
+            found.append(Mistake(verdict, index) if index >= 0 else Mistake(verdict, omitted=z))
     return tuple(found)
 
 
@@ -187,23 +201,38 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> NeuronTracin
         edges = np.zeros(labels.shape, np.bool_)
         edges[:, :, :-1] |= labels[:, :, :-1] != labels[:, :, 1:]
         edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-        depth = np.stack([cv2.distanceTransform(plane, cv2.DIST_L2, 3) for plane in (~edges).view(np.uint8)])
+        depth = np.stack(
+            [cv2.distanceTransform(plane, cv2.DIST_L2, 3) for plane in (~edges).view(np.uint8)]
+        )
         found = _target(rng, labels, depth, seeds[:, :, 3] - _PAD)
         if found is not None:
             break
     target, center = found
-    return NeuronTracingWorld(slices, target, center, labels, Tissue(depth, seeds, maps, drift), rng)
+    return NeuronTracingWorld(
+        slices, target, center, labels, Tissue(depth, seeds, maps, drift), rng
+    )
 
 
-def _waves(rng: np.random.Generator, slices: int, count: int, size: tuple[float, float], period: tuple[float, float]) -> np.ndarray:
+def _waves(
+    rng: np.random.Generator,
+    slices: int,
+    count: int,
+    size: tuple[float, float],
+    period: tuple[float, float],
+) -> np.ndarray:
     """(slices, count, 2) smooth movements of given amplitudes (half px) and periods (slices)."""
     z = np.arange(slices)[:, None, None]
-    return rng.uniform(*size, (count, 2)) * np.sin(2 * np.pi * (z / rng.uniform(*period, (count, 2)) + rng.uniform(0, 1, (count, 2))))
+    return rng.uniform(*size, (count, 2)) * np.sin(
+        2 * np.pi * (z / rng.uniform(*period, (count, 2)) + rng.uniform(0, 1, (count, 2)))
+    )
 
 
 def _drift(rng: np.random.Generator, slices: int) -> np.ndarray:
     """(slices, 2) movement of the whole tissue: slow and faster drift, imperfect alignment, now and then a jump."""
-    drift = _waves(rng, slices, 1, (6, 12), (26, 60))[:, 0] + _waves(rng, slices, 1, (1.5, 3.5), (9, 16))[:, 0]
+    drift = (
+        _waves(rng, slices, 1, (6, 12), (26, 60))[:, 0]
+        + _waves(rng, slices, 1, (1.5, 3.5), (9, 16))[:, 0]
+    )
     jumps = rng.normal(0, 2.0, (slices, 2)) * (rng.random((slices, 1)) < 0.06)
     return drift + rng.normal(0, 0.5, (slices, 2)) + np.cumsum(jumps, 0)
 
@@ -220,7 +249,9 @@ def _seeds(rng: np.random.Generator, slices: int) -> np.ndarray:
     length = np.where(rng.random(count) < 0.35, rng.uniform(9, 22, count), rng.uniform(0, 5, count))
     z = np.arange(slices)[:, None]
     angle = rng.uniform(0, np.pi, count) + rng.uniform(-0.03, 0.03, count) * z  # (slices, cells)
-    along = np.linspace(-0.5, 0.5, 7) * length[:, None] * np.ones((slices, 1, 1))  # (slices, cells, 7)
+    along = (
+        np.linspace(-0.5, 0.5, 7) * length[:, None] * np.ones((slices, 1, 1))
+    )  # (slices, cells, 7)
     bend = rng.uniform(-0.03, 0.03, count)[:, None] * along**2
     cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
     points = np.stack([along * cos - bend * sin, along * sin + bend * cos], -1)
@@ -241,11 +272,16 @@ def _smooth(rng: np.random.Generator, sigma: float, channels: int, side: int = _
 def _maps(rng: np.random.Generator, slices: int) -> np.ndarray:
     """(slices, 128, 128, 2) float32: where on the padded grid each visible half px comes from; an elastic deformation that changes
     slowly with z. Fields and turns are rounded, so that all that follows is exact and the same on every machine."""
-    first, second = (np.float32(np.round(64 * (2.6 * _smooth(rng, 11, 2) + 0.9 * _smooth(rng, 3.5, 2))) / 64) for _ in range(2))
+    first, second = (
+        np.float32(np.round(64 * (2.6 * _smooth(rng, 11, 2) + 0.9 * _smooth(rng, 3.5, 2))) / 64)
+        for _ in range(2)
+    )
     turn = 2 * np.pi * (np.arange(slices) / rng.uniform(30, 45) + rng.random())
     base = np.stack(np.meshgrid(np.arange(_SIDE), np.arange(_SIDE)), -1).astype(np.float32) + _PAD
     maps = np.empty((slices, *base.shape), np.float32)
-    for z, (cos, sin) in enumerate(zip(*((np.round(256 * f(turn)) / 256).tolist() for f in (np.cos, np.sin)))):
+    for z, (cos, sin) in enumerate(
+        zip(*((np.round(256 * f(turn)) / 256).tolist() for f in (np.cos, np.sin)))
+    ):
         np.add(base, cos * first + sin * second, out=maps[z])
     return maps
 
@@ -260,7 +296,9 @@ def _labels(seeds: np.ndarray, maps: np.ndarray) -> np.ndarray:
     labels = np.empty((slices, _SIDE, _SIDE), np.uint8)
     for z, plane in enumerate(owner):
         free = plane == 255
-        nearest = cv2.distanceTransformWithLabels(free.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+        nearest = cv2.distanceTransformWithLabels(
+            free.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )[1]
         table = np.zeros(int(nearest.max()) + 1, np.uint8)
         table[nearest[~free]] = plane[~free]
         labels[z] = cv2.remap(table[nearest], maps[z], None, cv2.INTER_NEAREST)
@@ -272,19 +310,31 @@ def _deepest(depth: np.ndarray) -> np.ndarray:
     lies near the border. depth: (slices, height, width), distance to the border, 0 outside. The sums are of whole numbers: exact."""
     weight = np.floor(8 * depth.astype(np.float64)) ** 3
     total = weight.sum((1, 2))
-    points = np.stack([weight.sum(1) @ np.arange(depth.shape[2]) / total, weight.sum(2) @ np.arange(depth.shape[1]) / total], 1)
+    points = np.stack(
+        [
+            weight.sum(1) @ np.arange(depth.shape[2]) / total,
+            weight.sum(2) @ np.arange(depth.shape[1]) / total,
+        ],
+        1,
+    )
     for z, (x, y) in enumerate(points):
         if depth[z, int(y + 0.5), int(x + 0.5)] < 0.7 * depth[z].max():
             points[z] = np.unravel_index(int(depth[z].argmax()), depth[z].shape)[::-1]
     return points
 
 
-def _target(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, middle: np.ndarray) -> tuple[int, np.ndarray] | None:
+def _target(
+    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, middle: np.ndarray
+) -> tuple[int, np.ndarray] | None:
     """A cell that can be followed from the first slice to the last, and its points; None if there is none.
 
     middle: (slices, cells, 2) where each cell's middle lies, but for the deformation.
     """
-    stays = (middle.min((0, 2)) > 12) & (middle.max((0, 2)) < _SIDE - 14) & (abs(middle[0] - _SIDE / 2).max(1) < _SIDE / 2 - 22)
+    stays = (
+        (middle.min((0, 2)) > 12)
+        & (middle.max((0, 2)) < _SIDE - 14)
+        & (abs(middle[0] - _SIDE / 2).max(1) < _SIDE / 2 - 22)
+    )
     for label in rng.permutation(np.nonzero(stays)[0]):
         mask = labels == label
         if mask.sum((1, 2)).min() < _LARGE:
@@ -295,7 +345,11 @@ def _target(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, mid
         if inner.max((1, 2)).min() < _DEEP:
             continue
         points = _deepest(inner) + (x0, y0)
-        if points.min() < 9 or points.max() > _SIDE - 11 or np.hypot(*np.diff(points, axis=0).T).max() > _STEP:
+        if (
+            points.min() < 9
+            or points.max() > _SIDE - 11
+            or np.hypot(*np.diff(points, axis=0).T).max() > _STEP
+        ):
             continue
         if all(map(_whole, np.ascontiguousarray(mask).view(np.uint8))):
             return int(label), (2 * points + 0.5).astype(np.float32)
@@ -313,17 +367,26 @@ def _stain(rng: np.random.Generator, tissue: Tissue) -> Stain:
     slices = len(tissue.depth)
     tone = np.clip(rng.normal(172, 11, 256), 140, 200).astype(np.float32)
     shade, owner = _organelles(rng, tissue.seeds)
-    grain = (6 * _smooth(rng, 1.1, 1, 2 * _SIDE) + 5 * _smooth(rng, 4.0, 1, 2 * _SIDE))[..., 0].astype(np.float32)
+    grain = (6 * _smooth(rng, 1.1, 1, 2 * _SIDE) + 5 * _smooth(rng, 4.0, 1, 2 * _SIDE))[
+        ..., 0
+    ].astype(np.float32)
     light = 1 + 0.05 * _smooth(rng, 30, 1)[..., 0].astype(np.float32)
-    gain, offset = rng.normal(1, 0.025, slices).astype(np.float32), rng.normal(0, 2, slices).astype(np.float32)
-    noise = (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
+    gain, offset = (
+        rng.normal(1, 0.025, slices).astype(np.float32),
+        rng.normal(0, 2, slices).astype(np.float32),
+    )
+    noise = (
+        (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
+    )
     return Stain(tone, shade, owner, grain, light, gain, offset, noise)
 
 
 def _render(labels: np.ndarray, z: int, tissue: Tissue, stain: Stain) -> np.ndarray:
     """A slice, (128, 128) uint8, with dark membranes; its texture drifts with the tissue."""
     depth, maps = tissue.depth[z], tissue.maps[z]
-    dark = cv2.remap(stain.shade[z], maps, None, cv2.INTER_LINEAR) * (cv2.remap(stain.owner[z], maps, None, cv2.INTER_NEAREST) == labels)
+    dark = cv2.remap(stain.shade[z], maps, None, cv2.INTER_LINEAR) * (
+        cv2.remap(stain.owner[z], maps, None, cv2.INTER_NEAREST) == labels
+    )
     x, y = np.clip(np.floor(_SIDE / 2 - tissue.drift[z] + 0.5), 0, _SIDE).astype(int)
     plane = stain.tone[labels] + stain.grain[y : y + _SIDE, x : x + _SIDE]
     plane -= dark * np.clip(depth - 1, 0, 1)
@@ -339,22 +402,42 @@ def _organelles(rng: np.random.Generator, seeds: np.ndarray) -> tuple[np.ndarray
     owner = np.full((slices, _GRID, _GRID), 255, np.uint8)
     middle = seeds[:, :, 3]
     synaptic = np.nonzero(rng.random(count) < 0.3)[0]
-    spots = middle[:, synaptic, None] + rng.normal(0, 3.6, (slices, len(synaptic), 14, 2))  # (slices, cells, vesicles, 2)
+    spots = middle[:, synaptic, None] + rng.normal(
+        0, 3.6, (slices, len(synaptic), 14, 2)
+    )  # (slices, cells, vesicles, 2)
     x, y = np.floor(spots + 0.5).astype(np.int64).transpose(3, 0, 1, 2)
     z, k, s = np.nonzero((x >= 0) & (x < _GRID) & (y >= 0) & (y < _GRID))
     shade[z, y[z, k, s], x[z, k, s]] = 62
     owner[z, y[z, k, s], x[z, k, s]] = synaptic[k]
     for cell in np.nonzero(rng.random(count) < 0.45)[0].tolist():
         first, last = int(rng.integers(-8, slices)), int(rng.integers(7, 22))
-        (long, wide), angle, spin = (16 * rng.uniform((2.4, 1.7), (4.4, 2.7))).tolist(), rng.uniform(0, 180), rng.uniform(-6, 6)
+        (long, wide), angle, spin = (
+            (16 * rng.uniform((2.4, 1.7), (4.4, 2.7))).tolist(),
+            rng.uniform(0, 180),
+            rng.uniform(-6, 6),
+        )
         path = (middle[:, cell] + rng.normal(0, 2.2, 2)).tolist()
         for z in range(max(first, 0), min(first + last, slices)):
             x, y = path[z]
             if 4 < x < _GRID - 4 and 4 < y < _GRID - 4:
                 fade = min(1.0, 0.45 + 0.3 * min(z - first, first + last - 1 - z))
-                spot, size = (round(x * 16), round(y * 16)), (round(long * fade), round(wide * fade))
+                spot, size = (
+                    (round(x * 16), round(y * 16)),
+                    (round(long * fade), round(wide * fade)),
+                )
                 turn = angle + spin * (z - first)
-                cv2.ellipse(owner[z], spot, (size[0] + 16, size[1] + 16), turn, 0, 360, cell, -1, cv2.LINE_8, 4)
+                cv2.ellipse(
+                    owner[z],
+                    spot,
+                    (size[0] + 16, size[1] + 16),
+                    turn,
+                    0,
+                    360,
+                    cell,
+                    -1,
+                    cv2.LINE_8,
+                    4,
+                )
                 cv2.ellipse(shade[z], spot, size, turn, 0, 360, 58, -1, cv2.LINE_AA, 4)
                 cv2.ellipse(shade[z], spot, size, turn, 0, 360, 92, 1, cv2.LINE_AA, 4)
     return shade, owner

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from lastmile.tasks.object_exploration.annotator import ObjectExplorationAnnotator
 from lastmile.tasks.object_exploration.interface import Choice, ObjectExplorationInterface, State
-from lastmile.tasks.object_exploration.world import CLASSES, DIFFICULTIES, ObjectExplorationWorld, make_world
+from lastmile.tasks.object_exploration.world import (
+    CLASSES,
+    DIFFICULTIES,
+    ObjectExplorationWorld,
+    make_world,
+)
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
 
@@ -42,7 +47,9 @@ class ObjectExploration(Task):
     chance = 1 / len(CLASSES)
     make_world = staticmethod(make_world)
 
-    def judge(self, world: ObjectExplorationWorld, earlier: tuple[Choice, ...], edit: Choice) -> str:
+    def judge(
+        self, world: ObjectExplorationWorld, earlier: tuple[Choice, ...], edit: Choice
+    ) -> str:
         evident = world.evident(edit.seen)
         if edit.kinds in (world.kinds, evident):
             return RIGHT
@@ -55,7 +62,7 @@ class ObjectExploration(Task):
         if not state.edits or state.edits[-1].kinds in (world.kinds, world.evident(state.seen)):
             return ()
         verdict = self.judge(world, state.edits[:-1], state.edits[-1])
-        return (Mistake(len(state.edits) - 1, "lapse" if verdict == RIGHT else verdict),)
+        return (Mistake("lapse" if verdict == RIGHT else verdict, len(state.edits) - 1),)
 
     def score(self, world: ObjectExplorationWorld, state: State) -> Score:
         right = bool(state.edits) and state.edits[-1].kinds == world.kinds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from lastmile.annotator import Annotator, Intent
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.object_exploration.interface import State
 from lastmile.tasks.object_exploration.world import CLASSES, YAWS
 from lastmile.tasks.task import RIGHT, Mistake
@@ -31,7 +31,10 @@ class ObjectExplorationAnnotator(Annotator):
     def explore(self, state: State) -> Intent | None:
         if self._outdated(state) or self._known(state):
             return None
-        if _ring_seen(state.seen, state.pitch + self.world.levels) and self.considered != state.seen:
+        if (
+            _ring_seen(state.seen, state.pitch + self.world.levels)
+            and self.considered != state.seen
+        ):
             self.considered = state.seen
             self.tempted = self.rng.random() < 0.4 * self.task.mistake_rate * self.style.mistakes
         return None if self.tempted and state.edits else self._sweep(state)
@@ -41,11 +44,15 @@ class ObjectExplorationAnnotator(Annotator):
 
     def verify(self, state: State) -> Intent | None:
         content = self.style.verify < 0.5
-        if not self._known(state) and not (content and state.seen.bit_count() >= 0.92 * self.world.sides):
+        if not self._known(state) and not (
+            content and state.seen.bit_count() >= 0.92 * self.world.sides
+        ):
             self.looks = None
             return self._sweep(state)
         if self.phase != "verify" or self.looks is None:
-            self.looks = ("right", "left", "left", "right") if self.style.verify > 0.9 else ("right", "left")
+            self.looks = (
+                ("right", "left", "left", "right") if self.style.verify > 0.9 else ("right", "left")
+            )
         if not self.looks:
             self.looks = None
             return None
@@ -56,12 +63,23 @@ class ObjectExplorationAnnotator(Annotator):
         """A wrong class where one is chosen; in a lapse the kind that was seen first is forgotten over the second."""
         if not self._outdated(state):
             return None
-        evident, chosen = self.world.evident(state.seen), state.edits[-1].kinds if state.edits else 0
+        evident, chosen = (
+            self.world.evident(state.seen),
+            state.edits[-1].kinds if state.edits else 0,
+        )
         if kind == "slip":
             return self._choose(CLASSES[evident].beside)
         if kind == "lapse":
-            return self._choose(evident & ~chosen) if evident.bit_count() == 2 and evident & ~chosen in CLASSES else None
-        others = [other for other in CLASSES if other & ~self.world.kinds and other != CLASSES[evident].beside]
+            return (
+                self._choose(evident & ~chosen)
+                if evident.bit_count() == 2 and evident & ~chosen in CLASSES
+                else None
+            )
+        others = [
+            other
+            for other in CLASSES
+            if other & ~self.world.kinds and other != CLASSES[evident].beside
+        ]
         return self._choose(others[int(self.rng.integers(len(others)))])
 
     def visible(self, state: State, mistake: Mistake) -> bool:
@@ -81,10 +99,17 @@ class ObjectExplorationAnnotator(Annotator):
 
     def _known(self, state: State) -> bool:
         """Whether what has been seen is enough to tell the class."""
-        return self.world.evident(state.seen).bit_count() == 2 or state.seen.bit_count() == self.world.sides
+        return (
+            self.world.evident(state.seen).bit_count() == 2
+            or state.seen.bit_count() == self.world.sides
+        )
 
     def _sweep(self, state: State) -> Intent:
-        return Intent(_next_turn(state.yaw, state.pitch + self.world.levels, state.seen, 2 * self.world.levels + 1))
+        return Intent(
+            _next_turn(
+                state.yaw, state.pitch + self.world.levels, state.seen, 2 * self.world.levels + 1
+            )
+        )
 
     @staticmethod
     def _choose(kinds: int) -> Intent:
@@ -104,5 +129,7 @@ def _next_turn(yaw: int, ring: int, seen: int, rings: int) -> str:
         ahead = next(k for k in range(YAWS) if not row >> (yaw + k) % YAWS & 1)
         behind = next(k for k in range(YAWS) if not row >> (yaw - k) % YAWS & 1)
         return "right" if ahead <= behind else "left"
-    nearest = min((r for r in range(rings) if not _ring_seen(seen, r)), key=lambda r: (abs(r - ring), -r))
+    nearest = min(
+        (r for r in range(rings) if not _ring_seen(seen, r)), key=lambda r: (abs(r - ring), -r)
+    )
     return "up" if nearest > ring else "down"

@@ -43,7 +43,11 @@ class ObjectExplorationInterface(task.Interface):
         return State(yaw=self.world.yaw, seen=1 << self.world.side(self.world.yaw, 0))
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        return _groups(state.pitch < self.world.levels, state.pitch > -self.world.levels, state.edits[-1].kinds if state.edits else 0)
+        return _groups(
+            state.pitch < self.world.levels,
+            state.pitch > -self.world.levels,
+            state.edits[-1].kinds if state.edits else 0,
+        )
 
     def image(self, state: State) -> np.ndarray:
         return _image(self.world, state.yaw, state.pitch, state.seen)
@@ -65,8 +69,12 @@ class ObjectExplorationInterface(task.Interface):
     def act(self, state: State, button: str) -> State:
         if button in TURNS:
             yaw, pitch = (state.yaw + TURNS[button][0]) % YAWS, state.pitch + TURNS[button][1]
-            return replace(state, yaw=yaw, pitch=pitch, seen=state.seen | 1 << self.world.side(yaw, pitch))
-        return replace(state, edits=(*state.edits, Choice(int(button.removeprefix("class-")), state.seen)))
+            return replace(
+                state, yaw=yaw, pitch=pitch, seen=state.seen | 1 << self.world.side(yaw, pitch)
+            )
+        return replace(
+            state, edits=(*state.edits, Choice(int(button.removeprefix("class-")), state.seen))
+        )
 
 
 @lru_cache(maxsize=64)
@@ -91,8 +99,12 @@ def _image(world: ObjectExplorationWorld, yaw: int, pitch: int, seen: int) -> np
     """The object from one side, with the map of sides below it: (256, 256, 3) uint8."""
     image = view(world, yaw, pitch).copy()
     rows = 2 * world.levels + 1
-    cells = np.array([seen >> side & 1 for side in range(world.sides)], np.uint8).reshape(rows, YAWS)[::-1]
-    tiles = np.where(cells[..., None] > 0, np.uint8([70, 150, 120]), np.uint8([52, 52, 58])).astype(np.uint8)
+    cells = np.array([seen >> side & 1 for side in range(world.sides)], np.uint8).reshape(
+        rows, YAWS
+    )[::-1]
+    tiles = np.where(cells[..., None] > 0, np.uint8([70, 150, 120]), np.uint8([52, 52, 58])).astype(
+        np.uint8
+    )
     tiles[world.levels - pitch, yaw] = 255, 214, 90
     width, height = 15, 8
     part = cv2.resize(tiles, (YAWS * width, rows * height), interpolation=cv2.INTER_NEAREST)

@@ -47,27 +47,43 @@ def view(world: ObjectExplorationWorld, yaw: int, pitch: int) -> np.ndarray:
     depth = _FRONT
     for _ in range(3):
         u, v = _lookup(world, *(base[k] + depth * out[k] for k in range(3)))
-        radius = cv2.remap(world.image_radius, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        radius = cv2.remap(
+            world.image_radius, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         depth = cv2.sqrt(cv2.max(radius * radius - _RHO2, 0))
-    skin = cv2.remap(world.image_skin, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # normal (3), albedo (1)
-    facing = cv2.transform(skin, np.pad(_LIGHTS @ frame, ((0, 0), (0, 1))))  # normal along lamp, gloss and line of sight
+    skin = cv2.remap(
+        world.image_skin, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )  # normal (3), albedo (1)
+    facing = cv2.transform(
+        skin, np.pad(_LIGHTS @ frame, ((0, 0), (0, 1)))
+    )  # normal along lamp, gloss and line of sight
     lambert, shine, front = cv2.split(facing)
     light = skin[..., 3] * (0.05 + 0.04 * front + _SPOT * (1.12 * cv2.max(lambert, 0) + 0.05))
     gloss = (34 * _SPOT) * cv2.pow(cv2.max(shine, 0), 24)
     inside = np.clip((radius - _RHO) * 60 + 0.5, 0, 1)
-    picture = cv2.merge([_GROUND + inside * (light * tint + gloss - _GROUND) for tint in world.image_tint])
+    picture = cv2.merge(
+        [_GROUND + inside * (light * tint + gloss - _GROUND) for tint in world.image_tint]
+    )
     picture = cv2.convertScaleAbs(cv2.max(picture, 0))
     image = np.full((CANVAS, CANVAS, 3), _GROUND, np.uint8)
     left = (CANVAS - _SHOWN) // 2
-    image[:_SHOWN, left : left + _SHOWN] = cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_LINEAR)
+    image[:_SHOWN, left : left + _SHOWN] = cv2.resize(
+        picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_LINEAR
+    )
     cv2.add(image, world.image_grain, dst=image)
     image.flags.writeable = False
     return image
 
 
-def _lookup(world: ObjectExplorationWorld, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lookup(
+    world: ObjectExplorationWorld, x: np.ndarray, y: np.ndarray, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Column and row, in the maps over longitude and latitude, of points (x, y, z), (size, size) each."""
     rows, columns = world.image_radius.shape
-    u = cv2.phase(z, x) * np.float32((columns - 2 * world.margin) / (2 * np.pi)) + np.float32(world.margin - 0.5)
-    v = cv2.phase(y, cv2.magnitude(x, z)) * np.float32(rows / np.pi) - np.float32(0.5)  # the angle from the upper pole
+    u = cv2.phase(z, x) * np.float32((columns - 2 * world.margin) / (2 * np.pi)) + np.float32(
+        world.margin - 0.5
+    )
+    v = cv2.phase(y, cv2.magnitude(x, z)) * np.float32(rows / np.pi) - np.float32(
+        0.5
+    )  # the angle from the upper pole
     return u, v

@@ -107,26 +107,49 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ObjectExplor
     common = parts[int(rng.integers(len(parts)))]
     rare = kinds & ~common
     yaw = int(rng.integers(YAWS))
-    few, many = (int(rng.integers(low, high + 1)) for low, high in (difficulty.rare, difficulty.common))
-    directions = _scatter(rng, levels, yaw, few if rare else 0, many + int(rng.integers(difficulty.stains[0], difficulty.stains[1] + 1)))
+    few, many = (
+        int(rng.integers(low, high + 1)) for low, high in (difficulty.rare, difficulty.common)
+    )
+    directions = _scatter(
+        rng,
+        levels,
+        yaw,
+        few if rare else 0,
+        many + int(rng.integers(difficulty.stains[0], difficulty.stains[1] + 1)),
+    )
     feature_kinds = np.zeros(len(directions), np.int64)  # 0: a stain
     first = few if rare else 0
     feature_kinds[:first] = rare
     feature_kinds[first : first + many] = common
-    sides = np.array([axes(side % YAWS, side // YAWS - levels)[2] for side in range(YAWS * (2 * levels + 1))])
+    sides = np.array(
+        [axes(side % YAWS, side // YAWS - levels)[2] for side in range(YAWS * (2 * levels + 1))]
+    )
     angles = np.degrees(np.arccos(np.clip(sides @ directions.T, -1, 1)))  # (sides, features)
-    evidence = tuple(int(np.bitwise_or.reduce(feature_kinds[row <= FACING], initial=0)) for row in angles)
+    evidence = tuple(
+        int(np.bitwise_or.reduce(feature_kinds[row <= FACING], initial=0)) for row in angles
+    )
     radius, skin = _surface(rng, directions, feature_kinds)
     tint = 232 * np.array([1.0, rng.uniform(0.80, 0.95), rng.uniform(0.60, 0.85)], np.float32)
     if rng.random() < 0.4:
         tint = tint[::-1].copy()
     grain = rng.integers(0, 9, (CANVAS, CANVAS), dtype=np.uint8)
     return ObjectExplorationWorld(
-        levels, kinds, yaw, directions, feature_kinds, evidence, radius, skin, tint, np.repeat(grain[..., None], 3, 2)
+        levels,
+        kinds,
+        yaw,
+        directions,
+        feature_kinds,
+        evidence,
+        radius,
+        skin,
+        tint,
+        np.repeat(grain[..., None], 3, 2),
     )
 
 
-def _scatter(rng: np.random.Generator, levels: int, yaw: int, hidden: int, others: int) -> np.ndarray:
+def _scatter(
+    rng: np.random.Generator, levels: int, yaw: int, hidden: int, others: int
+) -> np.ndarray:
     """Directions of features, (hidden + others, 3), well apart; the hidden ones first, the rest as even as they come, in an order in which
     neighbors are far from each other. All can be seen well from some side."""
     top = np.sin(np.radians(30 * levels + 16))
@@ -150,12 +173,21 @@ def _scatter(rng: np.random.Generator, levels: int, yaw: int, hidden: int, other
     return np.array(chosen)
 
 
-def _surface(rng: np.random.Generator, directions: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _surface(
+    rng: np.random.Generator, directions: np.ndarray, kinds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Radius (rows, columns + 2 margins) and skin, normal and albedo (rows, columns + 2 margins, 4), over latitude (from the top) and longitude."""
     latitude = (np.pi / 2 - (np.arange(_ROWS) + 0.5) * np.pi / _ROWS).astype(np.float32)
     longitude = ((np.arange(_COLUMNS) + 0.5) * 2 * np.pi / _COLUMNS).astype(np.float32)
     flat, height = np.cos(latitude)[:, None], np.sin(latitude)[:, None]
-    out = np.stack([flat * np.sin(longitude), np.broadcast_to(height, (_ROWS, _COLUMNS)), flat * np.cos(longitude)], 2)  # (rows, columns, 3)
+    out = np.stack(
+        [
+            flat * np.sin(longitude),
+            np.broadcast_to(height, (_ROWS, _COLUMNS)),
+            flat * np.cos(longitude),
+        ],
+        2,
+    )  # (rows, columns, 3)
     lumps, mottle = _waves(rng, out, 6, (1.5, 3.0)), _waves(rng, out, 8, (5.0, 9.0))
     stretch = 1 + rng.uniform(-0.07, 0.07, 3).astype(np.float32)
     radius = 0.97 * (1 + 0.028 * lumps) / np.sqrt(((out / stretch) ** 2).sum(2))
@@ -176,29 +208,52 @@ def _surface(rng: np.random.Generator, directions: np.ndarray, kinds: np.ndarray
             east = np.cross([0, 1, 0], direction)
             east /= np.linalg.norm(east)
             across = np.cos(tilt) * east + np.sin(tilt) * np.cross(direction, east)
-            bars = np.cos(out[part] @ across.astype(np.float32) * np.float32(2 * np.pi / np.radians(8.6)))
+            bars = np.cos(
+                out[part] @ across.astype(np.float32) * np.float32(2 * np.pi / np.radians(8.6))
+            )
             inside = np.clip((_PATCH - angle) * 40 + 0.5, 0, 1)
             albedo[part] -= inside * (0.24 + 0.36 * np.clip(2.0 * bars, -1, 1) - 0.1)
         else:
-            albedo[part] -= rng.uniform(0.14, 0.22) * np.clip((_RADIUS * rng.uniform(0.7, 1.1) - angle) * 12 + 0.5, 0, 1)
+            albedo[part] -= rng.uniform(0.14, 0.22) * np.clip(
+                (_RADIUS * rng.uniform(0.7, 1.1) - angle) * 12 + 0.5, 0, 1
+            )
     radius = (radius + relief).astype(np.float32)
     wrapped = np.pad(radius, ((0, 0), (_MARGIN, _MARGIN)), mode="wrap")
-    east = (wrapped[:, _MARGIN + 1 : -_MARGIN + 1] - wrapped[:, _MARGIN - 1 : -_MARGIN - 1]) * np.float32(_COLUMNS / (4 * np.pi)) / flat
+    east = (
+        (wrapped[:, _MARGIN + 1 : -_MARGIN + 1] - wrapped[:, _MARGIN - 1 : -_MARGIN - 1])
+        * np.float32(_COLUMNS / (4 * np.pi))
+        / flat
+    )
     north = -np.gradient(radius, axis=0) * np.float32(_ROWS / np.pi)
-    to_east = np.stack([np.cos(longitude), np.zeros_like(longitude), -np.sin(longitude)], 1)[None]  # (1, columns, 3)
-    to_north = np.stack([-height * np.sin(longitude), np.broadcast_to(flat, (_ROWS, _COLUMNS)), -height * np.cos(longitude)], 2)
+    to_east = np.stack([np.cos(longitude), np.zeros_like(longitude), -np.sin(longitude)], 1)[
+        None
+    ]  # (1, columns, 3)
+    to_north = np.stack(
+        [
+            -height * np.sin(longitude),
+            np.broadcast_to(flat, (_ROWS, _COLUMNS)),
+            -height * np.cos(longitude),
+        ],
+        2,
+    )
     normal = radius[..., None] * out - east[..., None] * to_east - north[..., None] * to_north
     normal /= np.sqrt((normal**2).sum(2, keepdims=True))
     skin = np.concatenate([normal, np.clip(albedo, 0.12, 1.0)[..., None]], 2).astype(np.float32)
     return wrapped, np.pad(skin, ((0, 0), (_MARGIN, _MARGIN), (0, 0)), mode="wrap")
 
 
-def _waves(rng: np.random.Generator, out: np.ndarray, count: int, frequency: tuple[float, float]) -> np.ndarray:
+def _waves(
+    rng: np.random.Generator, out: np.ndarray, count: int, frequency: tuple[float, float]
+) -> np.ndarray:
     """A smooth random field over directions (rows, columns, 3): plane waves of random directions, of standard deviation near 1."""
     ways = rng.standard_normal((count, 3))
     ways *= (rng.uniform(*frequency, count) / np.linalg.norm(ways, axis=1))[:, None]
     phase = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
-    coarse = cv2.resize(out, (_COLUMNS // 4, _ROWS // 4), interpolation=cv2.INTER_AREA)  # the middles of blocks of 4 x 4
-    field = (np.sin(coarse @ ways.T.astype(np.float32) + phase).sum(-1) * np.sqrt(2 / count)).astype(np.float32)
+    coarse = cv2.resize(
+        out, (_COLUMNS // 4, _ROWS // 4), interpolation=cv2.INTER_AREA
+    )  # the middles of blocks of 4 x 4
+    field = (
+        np.sin(coarse @ ways.T.astype(np.float32) + phase).sum(-1) * np.sqrt(2 / count)
+    ).astype(np.float32)
     field = np.pad(field, ((0, 0), (1, 1)), mode="wrap")
     return cv2.resize(field, (_COLUMNS + 8, _ROWS), interpolation=cv2.INTER_CUBIC)[:, 4:-4]

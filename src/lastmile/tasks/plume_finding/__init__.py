@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from lastmile.tasks.plume_finding.annotator import PlumeFindingAnnotator
 from lastmile.tasks.plume_finding.interface import PlumeFindingInterface, closed
-from lastmile.tasks.plume_finding.world import DIFFICULTIES, NEAR, TOLERANCE, Close, PlumeFindingWorld, Vertex, make_world
+from lastmile.tasks.plume_finding.world import (
+    DIFFICULTIES,
+    NEAR,
+    Close,
+    PlumeFindingWorld,
+    Vertex,
+    make_world,
+)
 from lastmile.tasks.task import RIGHT, Mistake, Score, State, Task
 
 ENOUGH = 0.6
@@ -48,16 +55,14 @@ class PlumeFinding(Task):
     annotator = PlumeFindingAnnotator
     mistake_rate = 0.2
 
-    def judge(self, world: PlumeFindingWorld, earlier: tuple[Vertex | Close, ...], edit: Vertex | Close) -> str:
+    def judge(
+        self, world: PlumeFindingWorld, earlier: tuple[Vertex | Close, ...], edit: Vertex | Close
+    ) -> str:
         if isinstance(edit, Vertex):
             return world.walk((*earlier, edit)).verdict
         if abs(edit.band - world.best) > NEAR or not world.round(earlier):
             return "lapse"
         return RIGHT if world.overlap(earlier).iou >= ENOUGH else "slip"
-
-    def target(self, world: PlumeFindingWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        distance, share = world.nearest(u, v)
-        return world.at(share) if distance <= TOLERANCE and abs(state.band - world.best) <= NEAR else (-1.0, -1.0)
 
     def mistakes(self, world: PlumeFindingWorld, state: State) -> tuple[Mistake, ...]:
         return super().mistakes(world, state) if state.edits else ()
@@ -67,7 +72,11 @@ class PlumeFinding(Task):
         overlap = world.overlap(state.edits[:-1]) if shut else world.overlap(())
         away = abs(state.edits[-1].band - world.best) if shut else world.bands
         share = overlap.iou if away <= NEAR else 0.0
-        details = {"precision": overlap.precision, "recall": overlap.recall, "coverage": overlap.recall if away <= NEAR else 0.0}
+        details = {
+            "precision": overlap.precision,
+            "recall": overlap.recall,
+            "coverage": overlap.recall if away <= NEAR else 0.0,
+        }
         return Score(share, bool(state.done and share >= ENOUGH), details)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lastmile.annotator import Annotator, Intent
 from lastmile.screen import CANVAS
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.plume_finding.interface import State, closed
 from lastmile.tasks.plume_finding.world import MAX_GAP, NEAR, REACH, TOLERANCE, Vertex
 from lastmile.tasks.task import Mistake
@@ -25,7 +25,9 @@ class PlumeFindingAnnotator(Annotator):
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
-        self.sweep: tuple[int, ...] | None = None  # bands to go to in the first sweep; None: not decided yet
+        self.sweep: tuple[int, ...] | None = (
+            None  # bands to go to in the first sweep; None: not decided yet
+        )
         self.looked = -1  # number of vertices at the last look at the ratio
         self.checks: tuple[str, ...] | None = None  # what is still to be pressed in the final check
         self.restart = False  # whether it takes the whole polygon back to begin again
@@ -35,7 +37,9 @@ class PlumeFindingAnnotator(Annotator):
             return None
         last = self.world.bands - 1
         if self.sweep is None:
-            self.sweep = ((0, last) if state.band <= last / 2 else (last, 0)) if self._attentive else (last,)
+            self.sweep = (
+                ((0, last) if state.band <= last / 2 else (last, 0)) if self._attentive else (last,)
+            )
         if not self.sweep:
             return None
         if state.ratio:
@@ -103,13 +107,13 @@ class PlumeFindingAnnotator(Annotator):
         return None
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        vertex = state.edits[mistake.index]
+        vertex = state.edits[mistake.edit]
         if state.ratio or mistake.kind != "confusion" or abs(vertex.band - self.world.best) > NEAR:
             return True
         return self.world.nearest(vertex.u, vertex.v)[0] > REACH
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
-        if closed(state.edits) and mistakes[-1] == Mistake(len(state.edits) - 1, "slip"):
+        if closed(state.edits) and mistakes[-1] == Mistake("slip", len(state.edits) - 1):
             self.restart = True  # all round, but not the plume
         return Intent("undo")
 
@@ -142,9 +146,16 @@ class PlumeFindingAnnotator(Annotator):
     def _beside(self, target: tuple[float, float]) -> tuple[float, float] | None:
         """A point clearly off the outline, in a random direction from a target."""
         for _ in range(20):
-            angle, distance = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(TOLERANCE + 2, TOLERANCE + 14)
+            angle, distance = (
+                self.rng.uniform(0, 2 * np.pi),
+                self.rng.uniform(TOLERANCE + 2, TOLERANCE + 14),
+            )
             u, v = target[0] + distance * np.cos(angle), target[1] + distance * np.sin(angle)
-            if 2 <= u < CANVAS - 2 and 2 <= v < CANVAS - 2 and self.world.verdict(Vertex(u, v, self.world.best), 1.5) == "slip":
+            if (
+                2 <= u < CANVAS - 2
+                and 2 <= v < CANVAS - 2
+                and self.world.verdict(Vertex(u, v, self.world.best), 1.5) == "slip"
+            ):
                 return float(u), float(v)
         return None
 

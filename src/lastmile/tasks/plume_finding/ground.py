@@ -19,7 +19,9 @@ def smooth(rng: np.random.Generator, sigma: float) -> np.ndarray:
     """(128, 128) float32 smooth noise of unit variance; coarse noise is made small and enlarged."""
     coarse = max(1, int(sigma / 2))
     small = -(-SIDE // coarse) + 4
-    field = cv2.GaussianBlur(rng.standard_normal((small, small), dtype=np.float32), (0, 0), sigma / coarse)
+    field = cv2.GaussianBlur(
+        rng.standard_normal((small, small), dtype=np.float32), (0, 0), sigma / coarse
+    )
     if coarse > 1:
         field = cv2.resize(field, (small * coarse, small * coarse), interpolation=cv2.INTER_CUBIC)
     return field[:SIDE, :SIDE] / field[:SIDE, :SIDE].std()
@@ -35,7 +37,9 @@ def spectra(rng: np.random.Generator, bands: int, feature: float) -> np.ndarray:
     def rise(middle: float, width: float) -> np.ndarray:
         return 1 / (1 + np.exp(-(x - middle) / width))
 
-    leaf = 0.20 + 0.26 * rise(0.1, 0.03) - 0.10 * dip(0.52, 0.05) - 0.14 * dip(0.76, 0.06) - 0.10 * x
+    leaf = (
+        0.20 + 0.26 * rise(0.1, 0.03) - 0.10 * dip(0.52, 0.05) - 0.14 * dip(0.76, 0.06) - 0.10 * x
+    )
     table = np.stack(
         [
             0.24 + 0.22 * x**0.7,
@@ -75,7 +79,9 @@ def surfaces(rng: np.random.Generator) -> np.ndarray:
     corner = rng.uniform(15, SIDE - 45, 2)
     for _ in range(int(rng.integers(4, 10))):
         middle, size = corner + rng.uniform(0, 30, 2), rng.uniform(5, 12, 2)
-        box = cv2.boxPoints((tuple(map(float, middle)), tuple(map(float, size)), float(np.degrees(angle))))
+        box = cv2.boxPoints(
+            (tuple(map(float, middle)), tuple(map(float, size)), float(np.degrees(angle)))
+        )
         cv2.fillConvexPoly(ground, box.round().astype(np.int32), int(rng.integers(6, 8)))
     for tree in rng.integers(0, SIDE, (25, 2)).tolist():
         cv2.circle(ground, tree, int(rng.integers(2, 4)), KINDS.index("wood"), -1)
@@ -86,7 +92,15 @@ def _path(rng: np.random.Generator, ground: np.ndarray, kind: int, width: int, b
     """A road or river from one side to the other."""
     t = np.linspace(-0.1, 1.1, 20)
     side = SIDE * rng.uniform(0.15, 0.85, 2)
-    points = np.stack([t * SIDE, side[0] + (side[1] - side[0]) * t + bend * np.sin(2 * np.pi * (t * rng.uniform(0.5, 1.2) + rng.random()))], 1)
+    points = np.stack(
+        [
+            t * SIDE,
+            side[0]
+            + (side[1] - side[0]) * t
+            + bend * np.sin(2 * np.pi * (t * rng.uniform(0.5, 1.2) + rng.random())),
+        ],
+        1,
+    )
     if rng.random() < 0.5:
         points = points[:, ::-1]
     cv2.polylines(ground, [points.round().astype(np.int32)], False, kind, width)
@@ -96,7 +110,10 @@ def texture(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
     """(128, 128) float32 brightness around 1: grain everywhere, crowns in woods, rows in some fields, little on water and roads."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     angle, row = rng.uniform(0, np.pi), rng.uniform(4.0, 6.5)
-    rows = np.sin((x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))) * np.float32(2 * np.pi / row))
+    rows = np.sin(
+        (x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)))
+        * np.float32(2 * np.pi / row)
+    )
     grain, crowns, slow = smooth(rng, 0.8), smooth(rng, 1.7), smooth(rng, 14)
     strength = np.array([0.05, 0.05, 0.04, 0.05, 0.04, 0.02, 0.03, 0.04, 0.015], np.float32)[ground]
     wooded = np.array([0, 0, 0, 0.13, 0, 0, 0, 0, 0], np.float32)[ground]

@@ -11,7 +11,13 @@ from lastmile.tasks import task
 from lastmile.tasks.plume_finding.world import Close, Vertex
 
 _STEPS = {"-1": -1, "+1": 1, "-5": -5, "+5": 5}
-_CYAN, _YELLOW, _GREEN, _GRAY, _WHITE = (0, 225, 255), (255, 214, 10), (60, 220, 90), (38, 40, 46), (255, 255, 255)
+_CYAN, _YELLOW, _GREEN, _GRAY, _WHITE = (
+    (0, 225, 255),
+    (255, 214, 10),
+    (60, 220, 90),
+    (38, 40, 46),
+    (255, 255, 255),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,10 @@ class PlumeFindingInterface(task.Interface):
     def marks(self, state: State) -> tuple[Mark, ...]:
         width, y = (CANVAS - 12) / self.world.bands, CANVAS - 6
         shown = [Mark("line", ((6, y), (CANVAS - 6, y)), _GRAY, 6)]
-        shown += [Mark("dot", ((6 + (band + 0.5) * width, y),), _CYAN, 3) for band in sorted({edit.band for edit in state.edits})]
+        shown += [
+            Mark("dot", ((6 + (band + 0.5) * width, y),), _CYAN, 3)
+            for band in sorted({edit.band for edit in state.edits})
+        ]
         shown.append(Mark("dot", ((6 + (state.band + 0.5) * width, y),), _WHITE, 4))
         points = tuple((edit.u, edit.v) for edit in state.edits if isinstance(edit, Vertex))
         if closed(state.edits):
@@ -73,7 +82,11 @@ class PlumeFindingInterface(task.Interface):
     def status(self, state: State) -> tuple[str, ...]:
         count = sum(isinstance(edit, Vertex) for edit in state.edits)
         where = f"band {state.band + 1} of {self.world.bands}"
-        return where, f"{count} vertices", "Closed" if closed(state.edits) else "Outline the gas in its band"
+        return (
+            where,
+            f"{count} vertices",
+            "Closed" if closed(state.edits) else "Outline the gas in its band",
+        )
 
     def position(self, state: State) -> float:
         return state.band / (self.world.bands - 1)

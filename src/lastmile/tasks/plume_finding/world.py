@@ -94,7 +94,11 @@ class PlumeFindingWorld:
         """What there is to see, made when first asked for."""
         rng = copy.deepcopy(self.image_rng)
         cube = _cube(rng, self.bands, self.best, self.mask, self.shadows)
-        grain = (6 * rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)).clip(-30, 30).astype(np.int8)
+        grain = (
+            (6 * rng.standard_normal((CANVAS, CANVAS), dtype=np.float32))
+            .clip(-30, 30)
+            .astype(np.int8)
+        )
         return Images(_shown(cube), _ratios(cube), grain)
 
     def picture(self, band: int, ratio: bool) -> np.ndarray:
@@ -117,7 +121,12 @@ class PlumeFindingWorld:
         best, found = REACH, None
         for x, y in self.shadows.reshape(-1, 2).tolist():
             away = ((x - u) ** 2 + (y - v) ** 2) ** 0.5
-            if away < best and 4 < x < CANVAS - 4 and 4 < y < CANVAS - 14 and self.nearest(x, y)[0] > TOLERANCE + 4:
+            if (
+                away < best
+                and 4 < x < CANVAS - 4
+                and 4 < y < CANVAS - 14
+                and self.nearest(x, y)[0] > TOLERANCE + 4
+            ):
                 best, found = away, (x, y)
         return found
 
@@ -127,8 +136,14 @@ class PlumeFindingWorld:
         margin: logical px by which the tolerances are widened.
         """
         if self.nearest(vertex.u, vertex.v)[0] > TOLERANCE + margin:
-            squared = (self.shadows[..., 0] - vertex.u) ** 2 + (self.shadows[..., 1] - vertex.v) ** 2
-            return "confusion" if squared.size and squared.min() <= (TOLERANCE + margin) ** 2 else "slip"
+            squared = (self.shadows[..., 0] - vertex.u) ** 2 + (
+                self.shadows[..., 1] - vertex.v
+            ) ** 2
+            return (
+                "confusion"
+                if squared.size and squared.min() <= (TOLERANCE + margin) ** 2
+                else "slip"
+            )
         return RIGHT if abs(vertex.band - self.best) <= NEAR else "lapse"
 
     def walk(self, vertices: tuple[Vertex | Close, ...]) -> Walk:
@@ -151,7 +166,9 @@ def _picture(world: PlumeFindingWorld, band: int, ratio: bool) -> np.ndarray:
     if ratio:
         picture = cv2.LUT(cv2.cvtColor(whole, cv2.COLOR_GRAY2RGB), _HEAT)
     else:
-        picture = cv2.cvtColor(cv2.add(whole, world.images.grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
+        picture = cv2.cvtColor(
+            cv2.add(whole, world.images.grain, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB
+        )
     picture.flags.writeable = False
     return picture
 
@@ -179,12 +196,18 @@ def _walk(world: PlumeFindingWorld, vertices: tuple[Vertex | Close, ...]) -> Wal
 
 @lru_cache(maxsize=64)
 def _overlap(world: PlumeFindingWorld, vertices: tuple[Vertex | Close, ...]) -> Overlap:
-    points = np.array([(vertex.u, vertex.v) for vertex in vertices if isinstance(vertex, Vertex)]).reshape(-1, 2)
+    points = np.array(
+        [(vertex.u, vertex.v) for vertex in vertices if isinstance(vertex, Vertex)]
+    ).reshape(-1, 2)
     if len(points) < 3:
         return Overlap(0.0, 0.0, 0.0)
     polygon = np.zeros((CANVAS, CANVAS), np.uint8)
     cv2.fillPoly(polygon, [np.round(points * 16).astype(np.int32)], 1, shift=4)
-    both, drawn, true = cv2.countNonZero(polygon & world.mask), cv2.countNonZero(polygon), cv2.countNonZero(world.mask)
+    both, drawn, true = (
+        cv2.countNonZero(polygon & world.mask),
+        cv2.countNonZero(polygon),
+        cv2.countNonZero(world.mask),
+    )
     return Overlap(both / (drawn + true - both), both / drawn if drawn else 0.0, both / true)
 
 
@@ -210,16 +233,31 @@ def _even(points: np.ndarray, count: int) -> np.ndarray:
 def _outline(rng: np.random.Generator) -> np.ndarray:
     """(240, 2) border of a plume: narrow at its source, wider and lumpy downwind, bent, rounded at its end; clockwise on the canvas."""
     while True:
-        long, narrow, wide, bend = rng.uniform(95, 150), rng.uniform(9, 13), rng.uniform(24, 36), rng.uniform(-0.9, 0.9)
+        long, narrow, wide, bend = (
+            rng.uniform(95, 150),
+            rng.uniform(9, 13),
+            rng.uniform(24, 36),
+            rng.uniform(-0.9, 0.9),
+        )
         s = np.linspace(0, 1, 60)
-        heading = rng.uniform(0, 2 * np.pi) + bend * s + 0.25 * np.sin(2 * np.pi * (s * rng.uniform(0.8, 1.5) + rng.random()))
+        heading = (
+            rng.uniform(0, 2 * np.pi)
+            + bend * s
+            + 0.25 * np.sin(2 * np.pi * (s * rng.uniform(0.8, 1.5) + rng.random()))
+        )
         step = long / len(s)
         middle = np.stack([np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))], 1) * step
-        lumps = [1 + 0.13 * np.sin(2 * np.pi * (s * rng.uniform(1.2, 2.6) + rng.random())) for _ in range(2)]
+        lumps = [
+            1 + 0.13 * np.sin(2 * np.pi * (s * rng.uniform(1.2, 2.6) + rng.random()))
+            for _ in range(2)
+        ]
         ends = np.sqrt(np.clip(1 - (2 * s - 1) ** 12, 0, 1))
         half = (narrow + (wide - narrow) * s**0.8) * ends
         across = np.stack([-np.sin(heading), np.cos(heading)], 1)
-        left, right = middle + across * (half * lumps[0])[:, None], middle - across * (half * lumps[1])[:, None]
+        left, right = (
+            middle + across * (half * lumps[0])[:, None],
+            middle - across * (half * lumps[1])[:, None],
+        )
         points = _even(np.concatenate([left, right[::-1]]), _POINTS)
         x, y = points.T
         if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:
@@ -236,18 +274,26 @@ def _shadows(rng: np.random.Generator, outline: np.ndarray) -> np.ndarray:
     found = []
     for touching in (True, False):
         radius = rng.uniform(19, 28)
-        shape = radius * (1 + 0.16 * np.sin(2 * angle + rng.uniform(0, 6.3)) + 0.1 * np.sin(3 * angle + rng.uniform(0, 6.3)))
+        shape = radius * (
+            1
+            + 0.16 * np.sin(2 * angle + rng.uniform(0, 6.3))
+            + 0.1 * np.sin(3 * angle + rng.uniform(0, 6.3))
+        )
         if touching:
             start = int(rng.integers(_POINTS))
             out = outline[start] - outline.mean(0)
             middle = outline[start] + out / np.hypot(*out) * radius * 0.75
         else:
             middle = rng.uniform(25, CANVAS - 25, 2)
-        found.append(middle + shape[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1) * (1.25, 0.85))
+        found.append(
+            middle + shape[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1) * (1.25, 0.85)
+        )
     return np.stack(found)
 
 
-def _cube(rng: np.random.Generator, bands: int, best: int, mask: np.ndarray, shadows: np.ndarray) -> np.ndarray:
+def _cube(
+    rng: np.random.Generator, bands: int, best: int, mask: np.ndarray, shadows: np.ndarray
+) -> np.ndarray:
     """(bands, 128, 128) float32 radiance: ground times light times what the gas lets through (law of Beer and Lambert)."""
     away = [band for band in range(1, bands - 1) if abs(band - best) >= 5]
     feature = away[int(rng.integers(len(away)))] if away else -9.0
@@ -258,19 +304,31 @@ def _cube(rng: np.random.Generator, bands: int, best: int, mask: np.ndarray, sha
         cv2.fillPoly(shade, [np.round(shadow * 8).astype(np.int32)], 1.0, shift=4)
         light *= 1 - np.float32(rng.uniform(0.3, 0.4)) * cv2.GaussianBlur(shade, (0, 0), 2.2)
     cube = np.take(spectra(rng, bands, feature).T, ground, axis=1) * light
-    cube *= 1 + np.float32(0.008) * rng.standard_normal((bands, 1, SIDE), dtype=np.float32)  # stripes of the sensor's columns
-    density = cv2.GaussianBlur(cv2.resize(mask.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA), (0, 0), 2.4)
+    cube *= 1 + np.float32(0.008) * rng.standard_normal(
+        (bands, 1, SIDE), dtype=np.float32
+    )  # stripes of the sensor's columns
+    density = cv2.GaussianBlur(
+        cv2.resize(mask.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA), (0, 0), 2.4
+    )
     density *= np.clip(1 + 0.13 * smooth(rng, 5), 0.65, 1.25)
-    strength, width, middle = rng.uniform(0.75, 1.0), rng.uniform(0.95, 1.25), best + rng.uniform(-0.25, 0.25)
+    strength, width, middle = (
+        rng.uniform(0.75, 1.0),
+        rng.uniform(0.95, 1.25),
+        best + rng.uniform(-0.25, 0.25),
+    )
     for band in range(max(best - 4, 0), min(best + 5, bands)):
-        cube[band] *= np.exp(np.float32(-strength * np.exp(-0.5 * ((band - middle) / width) ** 2)) * density)
+        cube[band] *= np.exp(
+            np.float32(-strength * np.exp(-0.5 * ((band - middle) / width) ** 2)) * density
+        )
     return cube
 
 
 def _shown(cube: np.ndarray) -> np.ndarray:
     """(bands, 128, 128) uint8: each band stretched around its median."""
     middle = np.median(cube[:, ::4, ::4], axis=(1, 2))
-    return np.clip(cube * (138 / middle)[:, None, None].astype(np.float32), 20, 235).astype(np.uint8)
+    return np.clip(cube * (138 / middle)[:, None, None].astype(np.float32), 20, 235).astype(
+        np.uint8
+    )
 
 
 def _ratios(cube: np.ndarray) -> np.ndarray:
@@ -278,8 +336,13 @@ def _ratios(cube: np.ndarray) -> np.ndarray:
     bands = len(cube)
     shown = np.empty(cube.shape, np.uint8)
     for band in range(bands):
-        sides = [[k for k in pair if 0 <= k < bands] for pair in ((band - 3, band - 4), (band + 3, band + 4))]
-        around = sum(sum(cube[k] for k in side) / len(side) for side in sides if side) / sum(map(bool, sides))
+        sides = [
+            [k for k in pair if 0 <= k < bands]
+            for pair in ((band - 3, band - 4), (band + 3, band + 4))
+        ]
+        around = sum(sum(cube[k] for k in side) / len(side) for side in sides if side) / sum(
+            map(bool, sides)
+        )
         ratio = cube[band] / around
         shown[band] = np.clip((1 - ratio / np.median(ratio[::4, ::4])) * 360 + 50, 0, 255)
     return shown

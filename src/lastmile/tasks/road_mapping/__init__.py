@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lastmile.tasks.road_mapping.annotator import RoadMappingAnnotator
-from lastmile.tasks.road_mapping.graph import AT, Edits, Link, Node, measures, nodes, verdicts
+from lastmile.tasks.road_mapping.graph import Edits, Link, Node, measures, verdicts
 from lastmile.tasks.road_mapping.interface import RoadMappingInterface, State
-from lastmile.tasks.road_mapping.world import DIFFICULTIES, PAN, RoadMappingWorld, make_world
+from lastmile.tasks.road_mapping.world import DIFFICULTIES, RoadMappingWorld, make_world
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
 ENOUGH = 0.85
@@ -53,20 +53,21 @@ class RoadMapping(Task):
         return verdicts(world, (*earlier, edit))[-1]
 
     def mistakes(self, world: RoadMappingWorld, state: State) -> tuple[Mistake, ...]:
-        return tuple(Mistake(i, verdict) for i, verdict in enumerate(verdicts(world, state.edits)) if verdict != RIGHT)
-
-    def target(self, world: RoadMappingWorld, state: State, u: float, v: float) -> tuple[float, float]:
-        x, y = u + state.x * PAN, v + state.y * PAN
-        places = world.nodes if state.mode == "node" else nodes(state.edits)
-        close = min(places, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2, default=None)
-        if state.check or close is None or (close[0] - x) ** 2 + (close[1] - y) ** 2 > AT**2:
-            return -1.0, -1.0
-        return float(close[0]) - state.x * PAN, float(close[1]) - state.y * PAN
+        return tuple(
+            Mistake(verdict, i)
+            for i, verdict in enumerate(verdicts(world, state.edits))
+            if verdict != RIGHT
+        )
 
     def score(self, world: RoadMappingWorld, state: State) -> Score:
         precision, recall, junctions = measures(world, state.edits)
         score = (precision + recall) / 2 * junctions
-        details = {"precision": precision, "recall": recall, "junctions": junctions, "coverage": recall}
+        details = {
+            "precision": precision,
+            "recall": recall,
+            "junctions": junctions,
+            "coverage": recall,
+        }
         return Score(score, bool(state.done and score >= ENOUGH), details)
 
 

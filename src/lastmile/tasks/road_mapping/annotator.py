@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lastmile.annotator import Annotator, Intent
 from lastmile.screen import CANVAS
+from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.road_mapping.graph import Node, Step, following, gaps, nodes, verdicts
 from lastmile.tasks.road_mapping.interface import State
 from lastmile.tasks.road_mapping.world import PAN
@@ -48,8 +48,15 @@ class RoadMappingAnnotator(Annotator):
     def annotate(self, state: State) -> Intent | None:
         step = self._step(state)
         if step is None:
-            astray = state.edits and not self.missed and verdicts(self.world, state.edits)[-1] != RIGHT and gaps(self.world, state.edits)
-            return Intent("undo") if astray else None  # roads are open, but the last node has led away from them
+            astray = (
+                state.edits
+                and not self.missed
+                and verdicts(self.world, state.edits)[-1] != RIGHT
+                and gaps(self.world, state.edits)
+            )
+            return (
+                Intent("undo") if astray else None
+            )  # roads are open, but the last node has led away from them
         if step.kind == "select" and step.link not in self.branches:
             self.branches |= {step.link}
             if self.rng.random() < 0.5 * self.task.mistake_rate * self.style.mistakes:
@@ -72,7 +79,10 @@ class RoadMappingAnnotator(Annotator):
             self.round = self._corners(state)
         if not state.check:
             return Intent("check")
-        if any(gap.link in self.missed and self._in_view(state, gap) for gap in gaps(self.world, state.edits)):
+        if any(
+            gap.link in self.missed and self._in_view(state, gap)
+            for gap in gaps(self.world, state.edits)
+        ):
             self.missed = frozenset()
             return Intent("check")
         while self.round and self.round[0] == (state.x, state.y):
@@ -81,7 +91,12 @@ class RoadMappingAnnotator(Annotator):
 
     def blunder(self, state: State, kind: str) -> Intent | None:
         step = self._step(state)
-        if step is None or state.check or state.mode != "node" or self._window(state, step.x, step.y) != (state.x, state.y):
+        if (
+            step is None
+            or state.check
+            or state.mode != "node"
+            or self._window(state, step.x, step.y) != (state.x, state.y)
+        ):
             return None
         target = (step.x - state.x * PAN, step.y - state.y * PAN)
         if kind == "lapse":
@@ -104,8 +119,12 @@ class RoadMappingAnnotator(Annotator):
         return wrong if self._wrong(state, wrong) else None
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        edit, places = state.edits[mistake.index], nodes(state.edits)
-        x, y = (edit.x, edit.y) if isinstance(edit, Node) else np.mean([places[edit.a], places[edit.b]], 0)
+        edit, places = state.edits[mistake.edit], nodes(state.edits)
+        x, y = (
+            (edit.x, edit.y)
+            if isinstance(edit, Node)
+            else np.mean([places[edit.a], places[edit.b]], 0)
+        )
         return 0 <= x - state.x * PAN < CANVAS and 0 <= y - state.y * PAN < CANVAS
 
     def _step(self, state: State) -> Step | None:
@@ -128,16 +147,24 @@ class RoadMappingAnnotator(Annotator):
             after = following(self.world, edits, len(nodes(edits)) - 1, self.missed)
         else:
             return None
-        if after is None or after.kind != "place" or self._window(state, after.x, after.y) != (state.x, state.y):
+        if (
+            after is None
+            or after.kind != "place"
+            or self._window(state, after.x, after.y) != (state.x, state.y)
+        ):
             return None
         meant = (step.x - state.x * PAN, step.y - state.y * PAN)
-        skipping = self.put((after.x - state.x * PAN, after.y - state.y * PAN))._replace(target=meant)
+        skipping = self.put((after.x - state.x * PAN, after.y - state.y * PAN))._replace(
+            target=meant
+        )
         return skipping if self._wrong(state, skipping) else None
 
     def _wrong(self, state: State, intent: Intent) -> bool:
         """Whether a placement would be a mistake."""
         after = self.interface.touch(state, round(intent.u), round(intent.v))
-        return len(after.edits) > len(state.edits) and verdicts(self.world, after.edits)[-1] != RIGHT
+        return (
+            len(after.edits) > len(state.edits) and verdicts(self.world, after.edits)[-1] != RIGHT
+        )
 
     def _window(self, state: State, x: float, y: float) -> tuple[int, int]:
         """The nearest window that shows a place, and not at its very border unless the map ends there."""
@@ -154,7 +181,9 @@ class RoadMappingAnnotator(Annotator):
         """The four windows at the corners of the map (together they show all of it), clockwise from the nearest."""
         last = self.world.last
         corners = ((0, 0), (last, 0), (last, last), (0, last))
-        first = min(range(4), key=lambda k: abs(corners[k][0] - state.x) + abs(corners[k][1] - state.y))
+        first = min(
+            range(4), key=lambda k: abs(corners[k][0] - state.x) + abs(corners[k][1] - state.y)
+        )
         return (*corners[first:], *corners[:first])
 
     def _in_view(self, state: State, gap) -> bool:

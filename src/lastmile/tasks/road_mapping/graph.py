@@ -81,7 +81,9 @@ def links(edits: Edits) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache(maxsize=4096)
-def along(world: RoadMappingWorld, p: tuple[float, float], q: tuple[float, float]) -> tuple[float, float, np.ndarray]:
+def along(
+    world: RoadMappingWorld, p: tuple[float, float], q: tuple[float, float]
+) -> tuple[float, float, np.ndarray]:
     """A straight link: its length, the share of it that lies on roads, and which sample points of the roads it covers, (samples,) bool."""
     (x, y), (dx, dy) = p, (q[0] - p[0], q[1] - p[1])
     length = hypot(dx, dy)
@@ -157,7 +159,9 @@ def gaps(world: RoadMappingWorld, edits: Edits) -> tuple[Gap, ...]:
 
 
 @lru_cache(maxsize=2048)
-def following(world: RoadMappingWorld, edits: Edits, selected: int, missed: frozenset[int]) -> Step | None:
+def following(
+    world: RoadMappingWorld, edits: Edits, selected: int, missed: frozenset[int]
+) -> Step | None:
     """The next step of tracing: from the selected node straight on if a road goes on there, else from the nearest node where one does.
     missed: road links that are not to be thought of. None when nothing is left that touches a node."""
     places = nodes(edits)
@@ -170,11 +174,19 @@ def following(world: RoadMappingWorld, edits: Edits, selected: int, missed: froz
         if before < 0:
             return steps[0]
         (x, y), (from_x, from_y) = places[selected], places[before]
-        return max(steps, key=lambda step: ((step.x - x) * (x - from_x) + (step.y - y) * (y - from_y)) / _apart((step.x, step.y), (x, y)))
+        return max(
+            steps,
+            key=lambda step: (
+                ((step.x - x) * (x - from_x) + (step.y - y) * (y - from_y))
+                / _apart((step.x, step.y), (x, y))
+            ),
+        )
     xs, ys = np.concatenate([world.samples[gap.first : gap.last + 1] for gap in left]).T
     at = np.array(places)
     touches = ((xs - at[:, :1]) ** 2 + (ys - at[:, 1:]) ** 2).min(1) <= NEAR**2
-    for node in sorted(np.flatnonzero(touches).tolist(), key=lambda k: _apart(places[k], places[selected])):
+    for node in sorted(
+        np.flatnonzero(touches).tolist(), key=lambda k: _apart(places[k], places[selected])
+    ):
         steps = _onward(world, places, node, left)
         if steps:
             return Step("select", *places[node], node, steps[0].link)
@@ -200,8 +212,15 @@ def _onward(world: RoadMappingWorld, places: tuple, node: int, left: list[Gap]) 
             x, y = world.end_of(end)
             if abs(end - at) < _STUB or _apart(here, (x, y)) <= AT:
                 continue
-            taken = next((k for k, place in enumerate(places) if k != node and _apart(place, (x, y)) <= AT), -1)
-            steps.append(Step("link", *places[taken], taken, gap.link) if taken >= 0 else Step("place", x, y, -1, gap.link))
+            taken = next(
+                (k for k, place in enumerate(places) if k != node and _apart(place, (x, y)) <= AT),
+                -1,
+            )
+            steps.append(
+                Step("link", *places[taken], taken, gap.link)
+                if taken >= 0
+                else Step("place", x, y, -1, gap.link)
+            )
     return steps
 
 

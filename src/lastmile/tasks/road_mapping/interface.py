@@ -69,7 +69,11 @@ class RoadMappingInterface(task.Interface):
         """Links and nodes, the selected one ringed; at the lower right a key to where in the map the window stands."""
         left, top = state.x * PAN, state.y * PAN
         places = [(x - left, y - top) for x, y in nodes(state.edits)]
-        shown = [Mark("line", (places[a], places[b]), _LINK, 2) for a, b in links(state.edits) if _meets(places[a], places[b])]
+        shown = [
+            Mark("line", (places[a], places[b]), _LINK, 2)
+            for a, b in links(state.edits)
+            if _meets(places[a], places[b])
+        ]
         seen = tuple(place for place in places if _meets(place, place))
         if seen:
             shown += [Mark("dot", seen, _LINK, 4.5), Mark("dot", seen, _NODE, 3)]
@@ -110,7 +114,11 @@ class RoadMappingInterface(task.Interface):
         if state.mode == "node" and hit >= 0:
             return replace(state, selected=hit)
         if state.mode == "node":
-            return replace(state, edits=(*state.edits, Node(x, y, state.selected)), selected=len(nodes(state.edits)))
+            return replace(
+                state,
+                edits=(*state.edits, Node(x, y, state.selected)),
+                selected=len(nodes(state.edits)),
+            )
         if hit < 0 or hit == state.selected:
             return state
         return replace(state, edits=(*state.edits, Link(state.selected, hit)), selected=hit)
@@ -124,7 +132,11 @@ class RoadMappingInterface(task.Interface):
     def undo(self, state: State) -> State:
         """The last node or link is gone, and the node from which it was made is selected."""
         last = state.edits[-1]
-        return replace(state, edits=state.edits[:-1], selected=last.a if isinstance(last, Link) else last.parent)
+        return replace(
+            state,
+            edits=state.edits[:-1],
+            selected=last.a if isinstance(last, Link) else last.parent,
+        )
 
 
 def _picked(edits: Edits, x: float, y: float) -> int:
@@ -136,7 +148,12 @@ def _picked(edits: Edits, x: float, y: float) -> int:
 
 def _meets(p: tuple[float, float], q: tuple[float, float]) -> bool:
     """Whether the box round two points reaches into the canvas."""
-    return min(p[0], q[0]) < CANVAS and max(p[0], q[0]) >= 0 and min(p[1], q[1]) < CANVAS and max(p[1], q[1]) >= 0
+    return (
+        min(p[0], q[0]) < CANVAS
+        and max(p[0], q[0]) >= 0
+        and min(p[1], q[1]) < CANVAS
+        and max(p[1], q[1]) >= 0
+    )
 
 
 def _box(corner: tuple[float, float], side: float) -> tuple[tuple[float, float], ...]:
@@ -151,7 +168,15 @@ def _tinted(world: RoadMappingWorld, edits: Edits, x: int, y: int) -> np.ndarray
     tint = image.copy()
     for gap in gaps(world, edits):
         path = world.samples[gap.first : gap.last + 1] - (x * PAN, y * PAN)
-        cv2.polylines(tint, [(path * 16).round().astype(np.int32).reshape(-1, 1, 2)], False, _TINT, 10, cv2.LINE_AA, 4)
+        cv2.polylines(
+            tint,
+            [(path * 16).round().astype(np.int32).reshape(-1, 1, 2)],
+            False,
+            _TINT,
+            10,
+            cv2.LINE_AA,
+            4,
+        )
     image = cv2.addWeighted(image, 0.3, tint, 0.7, 0)
     image.flags.writeable = False
     return image

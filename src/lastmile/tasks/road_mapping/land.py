@@ -11,7 +11,14 @@ from scipy.spatial import cKDTree
 from lastmile.tasks.road_mapping.network import Network
 
 _BITS, _ONE = 4, 16  # sub-pixel bits of OpenCV's drawing functions
-_FIELDS = ((104, 128, 72), (126, 142, 84), (148, 146, 98), (92, 118, 70), (136, 126, 92), (114, 138, 92))
+_FIELDS = (
+    (104, 128, 72),
+    (126, 142, 84),
+    (148, 146, 98),
+    (92, 118, 70),
+    (136, 126, 92),
+    (114, 138, 92),
+)
 _CASING, _ASPHALT, _LINE = (96, 94, 90), (186, 184, 180), (214, 212, 206)
 _STREAM, _TRACK = (74, 104, 122), (158, 138, 104)
 _ROOFS = ((158, 92, 74), (140, 76, 64), (120, 116, 116), (172, 150, 128))
@@ -40,11 +47,15 @@ def make_land(rng: np.random.Generator, side: int) -> Land:
     """Where fields, stream and field track are."""
     seeds = rng.uniform(0, side, (18, 2))
     slant = np.float32(rng.uniform(-0.5, 0.5))
-    colors = np.array(_FIELDS)[rng.integers(0, len(_FIELDS), len(seeds))] + rng.integers(-8, 9, (len(seeds), 1))
+    colors = np.array(_FIELDS)[rng.integers(0, len(_FIELDS), len(seeds))] + rng.integers(
+        -8, 9, (len(seeds), 1)
+    )
     return Land(seeds, slant, colors, rng.uniform(0, np.pi), _stream(rng, side), _track(rng, side))
 
 
-def render(rng: np.random.Generator, side: int, land: Land, network: Network, samples: np.ndarray) -> np.ndarray:
+def render(
+    rng: np.random.Generator, side: int, land: Land, network: Network, samples: np.ndarray
+) -> np.ndarray:
     """The map, (side, side, 3) uint8."""
     image = _fields(side, land)
     _line(image, land.stream, (92, 116, 84), 8)
@@ -62,13 +73,23 @@ def render(rng: np.random.Generator, side: int, land: Land, network: Network, sa
     _houses(rng, image, samples)
     _cars(rng, image, network)
     _trees(rng, image, np.concatenate([crowns, _roadside(rng, network)]))
-    image = cv2.add(image, cv2.merge([np.clip(grain, -40, 40).astype(np.int16)] * 3), dtype=cv2.CV_8U)
+    image = cv2.add(
+        image, cv2.merge([np.clip(grain, -40, 40).astype(np.int16)] * 3), dtype=cv2.CV_8U
+    )
     image.flags.writeable = False
     return image
 
 
 def _line(image: np.ndarray, path: np.ndarray, color: tuple[int, int, int], width: int) -> None:
-    cv2.polylines(image, [(path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)], False, color, width, cv2.LINE_AA, _BITS)
+    cv2.polylines(
+        image,
+        [(path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)],
+        False,
+        color,
+        width,
+        cv2.LINE_AA,
+        _BITS,
+    )
 
 
 def _fields(side: int, land: Land) -> np.ndarray:
@@ -77,7 +98,9 @@ def _fields(side: int, land: Land) -> np.ndarray:
     small = side // 4
     y, x = np.mgrid[0:small, 0:small].astype(np.float32) * 4
     u, v = x + slant * y, y - slant * x
-    at = np.stack([seeds[:, 0] + slant * seeds[:, 1], seeds[:, 1] - slant * seeds[:, 0]], 1).astype(np.float32)
+    at = np.stack([seeds[:, 0] + slant * seeds[:, 1], seeds[:, 1] - slant * seeds[:, 0]], 1).astype(
+        np.float32
+    )
     best, nearest = np.full_like(u, np.inf), np.zeros(u.shape, np.uint8)
     for k, (a, b) in enumerate(at):
         gap = np.maximum(np.abs(u - a), np.abs(v - b))
@@ -89,7 +112,10 @@ def _fields(side: int, land: Land) -> np.ndarray:
     image = cv2.LUT(cv2.merge([index] * 3), table)
     turn = land.furrows
     rows = np.arange(side, dtype=np.float32)
-    furrows = np.float32(5) * np.sin(np.float32(1.1) * (rows[None] * np.float32(np.cos(turn)) + rows[:, None] * np.float32(np.sin(turn))))
+    furrows = np.float32(5) * np.sin(
+        np.float32(1.1)
+        * (rows[None] * np.float32(np.cos(turn)) + rows[:, None] * np.float32(np.sin(turn)))
+    )
     furrows[index % 3 > 0] = 0
     return cv2.add(image, cv2.merge([furrows.astype(np.int16)] * 3), dtype=cv2.CV_8U)
 
@@ -98,15 +124,24 @@ def _stream(rng: np.random.Generator, side: int) -> np.ndarray:
     """A winding stream across the map, points 3 px apart or less."""
     t = np.arange(-0.05, 1.05, 2.0 / side)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.25, 0.25)
-    bend = 0.05 * np.sin(2 * np.pi * (2.2 * t + rng.uniform())) + 0.03 * np.sin(2 * np.pi * (5 * t + rng.uniform())) + offset
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    bend = (
+        0.05 * np.sin(2 * np.pi * (2.2 * t + rng.uniform()))
+        + 0.03 * np.sin(2 * np.pi * (5 * t + rng.uniform()))
+        + offset
+    )
+    along, across = (
+        np.array([np.cos(angle), np.sin(angle)]),
+        np.array([-np.sin(angle), np.cos(angle)]),
+    )
     return side * (0.5 + 1.3 * (t[:, None] - 0.5) * along + bend[:, None] * across)
 
 
 def _track(rng: np.random.Generator, side: int) -> np.ndarray:
     """A straight field track, narrower and browner than a road."""
     start, angle = rng.uniform(0.2, 0.8, 2) * side, rng.uniform(0, 2 * np.pi)
-    return start + np.arange(0, rng.uniform(0.4, 0.6) * side, 2.5)[:, None] * np.array([np.cos(angle), np.sin(angle)])
+    return start + np.arange(0, rng.uniform(0.4, 0.6) * side, 2.5)[:, None] * np.array(
+        [np.cos(angle), np.sin(angle)]
+    )
 
 
 def _woods(rng: np.random.Generator, side: int, samples: np.ndarray) -> np.ndarray:
@@ -125,7 +160,9 @@ def _roadside(rng: np.random.Generator, network: Network) -> np.ndarray:
         p, q = path[0], path[-1]
         way = (q - p) / np.hypot(*(q - p))
         for _ in range(int(rng.integers(0, 4))):
-            off = rng.choice([-1, 1]) * (rng.uniform(3, 6) if rng.random() < 0.4 else rng.uniform(11, 15))
+            off = rng.choice([-1, 1]) * (
+                rng.uniform(3, 6) if rng.random() < 0.4 else rng.uniform(11, 15)
+            )
             x, y = p + (q - p) * rng.uniform(0.25, 0.75) + off * np.array([-way[1], way[0]])
             crowns.append((x, y, rng.uniform(4.5, 7)))
     return np.array(crowns).reshape(-1, 3)
@@ -136,24 +173,52 @@ def _trees(rng: np.random.Generator, image: np.ndarray, crowns: np.ndarray) -> N
     tones = rng.integers(-10, 11, len(crowns)).tolist()
     crowns = crowns.tolist()
     for x, y, radius in crowns:
-        cv2.circle(image, (round((x + 2) * _ONE), round((y + 2) * _ONE)), round(radius * _ONE), (42, 54, 38), -1, cv2.LINE_AA, _BITS)
+        cv2.circle(
+            image,
+            (round((x + 2) * _ONE), round((y + 2) * _ONE)),
+            round(radius * _ONE),
+            (42, 54, 38),
+            -1,
+            cv2.LINE_AA,
+            _BITS,
+        )
     for (x, y, radius), tone in zip(crowns, tones):
         at = (round(x * _ONE), round(y * _ONE))
-        cv2.circle(image, at, round(radius * _ONE), (58 + tone, 88 + tone, 50 + tone), -1, cv2.LINE_AA, _BITS)
+        cv2.circle(
+            image,
+            at,
+            round(radius * _ONE),
+            (58 + tone, 88 + tone, 50 + tone),
+            -1,
+            cv2.LINE_AA,
+            _BITS,
+        )
         light = (round((x - 1.5) * _ONE), round((y - 1.5) * _ONE))
-        cv2.circle(image, light, round(0.55 * radius * _ONE), (76 + tone, 108 + tone, 62 + tone), -1, cv2.LINE_AA, _BITS)
+        cv2.circle(
+            image,
+            light,
+            round(0.55 * radius * _ONE),
+            (76 + tone, 108 + tone, 62 + tone),
+            -1,
+            cv2.LINE_AA,
+            _BITS,
+        )
 
 
 def _houses(rng: np.random.Generator, image: np.ndarray, samples: np.ndarray) -> None:
     """Houses beside roads, with shadows, none on a road."""
     for _ in range(26):
-        x, y = samples[int(rng.integers(len(samples)))] + rng.choice([-1, 1], 2) * rng.uniform(14, 26, 2)
+        x, y = samples[int(rng.integers(len(samples)))] + rng.choice([-1, 1], 2) * rng.uniform(
+            14, 26, 2
+        )
         if ((samples - (x, y)) ** 2).sum(1).min() < 19**2:
             continue
         size, angle = rng.uniform(7, 15, 2), rng.uniform(0, 90)
         for shift, color in ((2, (52, 56, 46)), (0, _ROOFS[int(rng.integers(len(_ROOFS)))])):
             corners = cv2.boxPoints(((x + shift, y + shift), size.tolist(), angle))
-            cv2.fillPoly(image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS)
+            cv2.fillPoly(
+                image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS
+            )
 
 
 def _cars(rng: np.random.Generator, image: np.ndarray, network: Network) -> None:
@@ -164,4 +229,6 @@ def _cars(rng: np.random.Generator, image: np.ndarray, network: Network) -> None
             at = p + (q - p) * rng.uniform(0.3, 0.7)
             corners = cv2.boxPoints((at.tolist(), (5.5, 3.0), angle))
             color = _CARS[int(rng.integers(len(_CARS)))]
-            cv2.fillPoly(image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS)
+            cv2.fillPoly(
+                image, [(corners * _ONE).round().astype(np.int32)], color, cv2.LINE_AA, _BITS
+            )

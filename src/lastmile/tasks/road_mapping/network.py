@@ -47,14 +47,25 @@ def _gate(rng: np.random.Generator, side: int) -> tuple[np.ndarray, float]:
     return start, float(np.arctan2(to[1], to[0]))
 
 
-def _walk(rng: np.random.Generator, side: int, start: np.ndarray, heading: float, steps: int, roads: list[np.ndarray]) -> np.ndarray | None:
+def _walk(
+    rng: np.random.Generator,
+    side: int,
+    start: np.ndarray,
+    heading: float,
+    steps: int,
+    roads: list[np.ndarray],
+) -> np.ndarray | None:
     """Corners of a road from a start: until it leaves the map, comes to another road, or has gone `steps` straight parts. None if it fits
     nowhere."""
     corners, ahead, first = [start], heading, heading
     others = cKDTree(np.concatenate([_dense(road) for road in roads])) if roads else None
     for step in range(steps):
         if step:
-            turn = rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.75) if rng.random() < 0.75 else rng.normal(0, 0.08)
+            turn = (
+                rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.75)
+                if rng.random() < 0.75
+                else rng.normal(0, 0.08)
+            )
             ahead = float(np.clip(ahead + turn, first - 1.0, first + 1.0))
         way = np.array([np.cos(ahead), np.sin(ahead)])
         end = corners[-1] + rng.uniform(58, 92) * way
@@ -74,7 +85,9 @@ def _walk(rng: np.random.Generator, side: int, start: np.ndarray, heading: float
     return np.stack(corners)
 
 
-def _joined(corners: list[np.ndarray], roads: list[np.ndarray], others: cKDTree) -> np.ndarray | None:
+def _joined(
+    corners: list[np.ndarray], roads: list[np.ndarray], others: cKDTree
+) -> np.ndarray | None:
     """A road that has come to another one: led on to a straight part of that one where they meet squarely, else ended before it.
     others: points along `roads`."""
     start = corners[-1]
@@ -85,7 +98,11 @@ def _joined(corners: list[np.ndarray], roads: list[np.ndarray], others: cKDTree)
             length = hypot(*(q - p))
             if length < 2 * (_CORNER + 8):
                 continue
-            t = np.clip((start - p) @ (q - p) / length**2, (_CORNER + 8) / length, 1 - (_CORNER + 8) / length)
+            t = np.clip(
+                (start - p) @ (q - p) / length**2,
+                (_CORNER + 8) / length,
+                1 - (_CORNER + 8) / length,
+            )
             meeting = p + t * (q - p)
             away = hypot(*(meeting - start))
             if 30 < away < 105 and (best is None or away < best[0]):
@@ -117,7 +134,9 @@ def _branch(rng: np.random.Generator, side: int, roads: list[np.ndarray], throug
     start = road[part] + way * rng.uniform((_CORNER + 8) / length, 1 - (_CORNER + 8) / length)
     if not _free(start, roads) or not (50 < start[0] < side - 50 and 50 < start[1] < side - 50):
         return
-    angle = np.arctan2(way[1], way[0]) + rng.choice([-1, 1]) * rng.uniform(_CROSS + 0.15, np.pi - _CROSS - 0.15)
+    angle = np.arctan2(way[1], way[0]) + rng.choice([-1, 1]) * rng.uniform(
+        _CROSS + 0.15, np.pi - _CROSS - 0.15
+    )
     before = [road.copy() for road in roads]
     branch = _walk(rng, side, start, float(angle), int(rng.integers(2, 9)), roads)
     leads = sum(map(len, roads)) > sum(map(len, before))  # a junction was added at its far end
@@ -140,7 +159,9 @@ def _crosses(road: np.ndarray) -> bool:
     """Whether a road comes near itself."""
     dense = _dense(road)
     gaps = np.hypot(*(dense[:, None] - dense[None]).T)
-    far = np.abs(np.subtract.outer(np.arange(len(dense)), np.arange(len(dense)))) * _STEP > 2 * _CLEAR
+    far = (
+        np.abs(np.subtract.outer(np.arange(len(dense)), np.arange(len(dense)))) * _STEP > 2 * _CLEAR
+    )
     return bool((gaps[far] < _CLEAR).any())
 
 
@@ -171,7 +192,10 @@ def _length(corners: np.ndarray) -> float:
 
 def _dense(corners: np.ndarray) -> np.ndarray:
     """Points about _STEP px apart along straight parts, (k, 2)."""
-    parts = [p + np.arange(0, 1, min(1.0, _STEP / max(1e-9, np.hypot(*(q - p)))))[:, None] * (q - p) for p, q in zip(corners, corners[1:])]
+    parts = [
+        p + np.arange(0, 1, min(1.0, _STEP / max(1e-9, np.hypot(*(q - p)))))[:, None] * (q - p)
+        for p, q in zip(corners, corners[1:])
+    ]
     return np.concatenate([*parts, corners[-1:]])
 
 

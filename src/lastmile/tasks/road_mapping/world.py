@@ -22,7 +22,10 @@ class Difficulty:
     roads: tuple[int, int]
 
 
-DIFFICULTIES = {"short": Difficulty(side=384, roads=(2, 3)), "full": Difficulty(side=512, roads=(4, 7))}
+DIFFICULTIES = {
+    "short": Difficulty(side=384, roads=(2, 3)),
+    "full": Difficulty(side=512, roads=(4, 7)),
+}
 
 PAN = CANVAS // 2
 """The window moves by this many px."""
@@ -48,7 +51,13 @@ class RoadMappingWorld:
     @cached_property
     def image_map(self) -> np.ndarray:
         """(side, side, 3) uint8, drawn when first asked for."""
-        return render(copy.deepcopy(self.image_rng), self.side, self.image_land, self.image_network, self.samples)
+        return render(
+            copy.deepcopy(self.image_rng),
+            self.side,
+            self.image_land,
+            self.image_network,
+            self.samples,
+        )
 
     @property
     def last(self) -> int:
@@ -99,7 +108,18 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> RoadMappingW
     land = make_land(rng, difficulty.side)
     degree = np.bincount(network.links.ravel(), minlength=len(network.nodes))
     decoys = land.decoys(difficulty.side, samples)
-    return RoadMappingWorld(difficulty.side, network.nodes, degree, network.links, samples, owner, decoys, land, network, rng)
+    return RoadMappingWorld(
+        difficulty.side,
+        network.nodes,
+        degree,
+        network.links,
+        samples,
+        owner,
+        decoys,
+        land,
+        network,
+        rng,
+    )
 
 
 def _sampled(network: Network) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Working on a task: sessions, trajectories, tokens, and environments."""
