@@ -1,4 +1,4 @@
-# The front door: settings, rules, targets. What follows from what stands in rules/; what each step does stands in src/lastmile/.
+# The front door: settings, rules, targets. The rules are in rules/; what each stage does is in src/lastmile/pipeline/stages/.
 #
 #   snakemake --cores 8 all                        everything of the default study, `desk`
 #   snakemake --cores 2 emergence                  one figure, with what it needs
@@ -12,19 +12,12 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-report: f"results/{config.get('name', 'desk')}/findings.rst"
-
-
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/probe.smk"
-include: "rules/figures.smk"
-
-
-onstart:
-    workplace.claim()
+include: "rules/report.smk"
 
 
 localrules:
@@ -33,41 +26,51 @@ localrules:
     models,
     evaluations,
     figures,
-    report,
 
 
 rule all:
     default_target: True
     input:
-        figure_files(),
-        f"{RESULTS}/findings.md",
-        f"{RESULTS}/runs.csv",
-        f"{RESULTS}/report.html",
+        rules.report.output,
+        rules.findings.output,
+        rules.run_table.output,
+        expand(
+            f"{RESULTS}/figures/{{study}}.{{form}}",
+            study=FIGURES,
+            form=["png", "svg", "pdf", "csv"],
+        ),
 
 
 rule trajectories:
     input:
         expand(
-            f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
-            task=TASKS,
-            split=SPLITS,
+            rules.record.output.steps,
+            task=REQUEST.tasks,
+            split=["train", "validation", "test"],
         ),
 
 
 rule models:
     input:
-        expand(
-            f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
-            run=RUNS,
-            seed=SEEDS,
-        ),
+        expand(rules.train.output.policy, run=REQUEST.runs, seed=SEEDS),
 
 
 rule evaluations:
     input:
-        [
-            evaluation_file(need, seed)
-            for study in STUDIES
-            for need in NEEDS[study]
-            for seed in SEEDS
-        ],
+        [files("study", "measurements")(SimpleNamespace(study=study)) for study in STUDIES],
+
+
+rule figures:
+    input:
+        expand(rules.figure.output, study=FIGURES),
+
+
+# One target for each figure by its name: `snakemake --cores 2 emergence`.
+for name in FIGURES:
+
+    rule:
+        name:
+            name
+        localrule: True
+        input:
+            expand(rules.figure.output, study=name),

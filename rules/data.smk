@@ -15,10 +15,10 @@ rule record:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=trajectory_spec,
-        code=task_code("trajectory"),
+        spec=spec("record"),
+        code=code("record"),
     shell:
-        "python -m lastmile trajectories --spec {params.spec:q} --out {output.steps:q} --code {params.code:q} > {log:q} 2>&1"
+        command("record")
 
 
 rule tokenize:
@@ -26,7 +26,7 @@ rule tokenize:
         steps=f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
         episodes=f"{RESULTS}/trajectories/{{task}}/{{split}}.episodes.parquet",
     output:
-        f"{RESULTS}/tokens/{{task}}/{{split}}.tokens",
+        tokens=f"{RESULTS}/tokens/{{task}}/{{split}}.tokens",
     log:
         f"{RESULTS}/logs/tokenize/{{task}}.{{split}}.log",
     benchmark:
@@ -37,6 +37,7 @@ rule tokenize:
         mem_mb=4000,
         runtime=120,
     params:
-        code=task_code("tokens"),
+        spec=spec("tokenize"),
+        code=code("tokenize"),
     shell:
-        "python -m lastmile tokens --trajectories {input.steps:q} --out {output:q} --code {params.code:q} > {log:q} 2>&1"
+        command("tokenize")

@@ -3,12 +3,13 @@
 
 rule skills:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
-        snapshots=rules.train.output.snapshots,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        snapshots=f"{RESULTS}/models/{{run}}/seed{{seed}}/snapshots.safetensors",
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
         tokens=f"{RESULTS}/tokens/{{task}}/test.tokens",
-        start=start_policy,
+        start=files("skills", "start"),
     output:
         skills=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/skills.parquet",
         losses=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/losses.parquet",
@@ -21,22 +22,20 @@ rule skills:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=skills_spec,
-        code=task_code("evaluation.skills"),
-        folder=subpath(input.policy, parent=True),
-        start=start_option,
+        spec=spec("skills"),
+        code=code("skills"),
     shell:
-        "python -m lastmile skills --spec {params.spec:q} --policy {params.folder:q} {params.start} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output.skills:q} --losses {output.losses:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("skills")
 
 
 rule closed_loop:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/closed_loop.parquet",
+        closed_loop=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/closed_loop.parquet",
     log:
         f"{RESULTS}/logs/closed_loop/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
@@ -46,50 +45,45 @@ rule closed_loop:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=evaluation_spec("temperature", "max_steps"),
-        code=task_code("evaluation.rollout"),
-        folder=subpath(input.policy, parent=True),
+        spec=spec("closed_loop"),
+        code=code("closed_loop"),
     shell:
-        "python -m lastmile closed-loop --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("closed_loop")
 
 
-rule closed_loop_along:
+rule closed_loop_curve:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
-        snapshots=rules.train.output.snapshots,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        snapshots=f"{RESULTS}/models/{{run}}/seed{{seed}}/snapshots.safetensors",
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
-        start=start_policy,
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+        start=files("closed_loop_curve", "start"),
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/closed_loop_along.parquet",
+        closed_loop_curve=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/closed_loop_curve.parquet",
     log:
-        f"{RESULTS}/logs/closed_loop_along/{{run}}.{{task}}.seed{{seed}}.log",
+        f"{RESULTS}/logs/closed_loop_curve/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/closed_loop_along/{{run}}.{{task}}.seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/closed_loop_curve/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=evaluation_spec(
-            "temperature", "max_steps", episodes=SETTINGS.episodes.shared_test
-        ),
-        code=task_code("evaluation.rollout"),
-        folder=subpath(input.policy, parent=True),
-        start=start_option,
+        spec=spec("closed_loop_curve"),
+        code=code("closed_loop_curve"),
     shell:
-        "python -m lastmile closed-loop-along --spec {params.spec:q} --policy {params.folder:q} {params.start} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("closed_loop_curve")
 
 
 rule recovery:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/recovery.parquet",
+        recovery=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/recovery.parquet",
     log:
         f"{RESULTS}/logs/recovery/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
@@ -99,20 +93,18 @@ rule recovery:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=evaluation_spec("temperature", "recovery_states", "recovery_steps"),
-        code=task_code("evaluation.recovery"),
-        folder=subpath(input.policy, parent=True),
+        spec=spec("recovery"),
+        code=code("recovery"),
     shell:
-        "python -m lastmile recovery --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("recovery")
 
 
 rule speed:
     input:
-        config=rules.train.output.config,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
         tokens=f"{RESULTS}/tokens/{{task}}/train.tokens",
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/speed.parquet",
+        speed=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/speed.parquet",
     log:
         f"{RESULTS}/logs/speed/{{run}}.{{task}}.seed{{seed}}.log",
     threads: 1
@@ -120,9 +112,7 @@ rule speed:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=speed_spec,
-        code=task_code("evaluation.speed"),
-        folder=subpath(input.config, parent=True),
+        spec=spec("speed"),
+        code=code("speed"),
     shell:
-        "python -m lastmile speed --spec {params.spec:q} --policy {params.folder:q} --tokens {input.tokens:q} --out {output:q}"
-        " --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("speed")

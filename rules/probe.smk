@@ -1,14 +1,15 @@
 # Linear probes on the activations of a policy.
 
 
-rule fit_probes:
+rule probes:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
         trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
         tokens=f"{RESULTS}/tokens/{{task}}/test.tokens",
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probes.parquet",
+        probes=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probes.parquet",
     log:
         f"{RESULTS}/logs/probes/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
@@ -18,36 +19,31 @@ rule fit_probes:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=probe_spec,
-        code=task_code("probing.probes"),
-        folder=subpath(input.policy, parent=True),
+        spec=spec("probes"),
+        code=code("probes"),
     shell:
-        "python -m lastmile probes --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("probes")
 
 
-rule fit_transfer_probes:
+rule probe_generalization:
     input:
-        config=rules.train.output.config,
-        policy=rules.train.output.policy,
-        trajectories=trajectories_of_run,
-        tokens=tokens_of_run("test"),
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        trajectories=files("probe_generalization", "trajectories"),
+        episodes=files("probe_generalization", "episodes"),
+        tokens=files("probe_generalization", "tokens"),
     output:
-        f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probe_transfer.parquet",
+        probe_generalization=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probe_generalization.parquet",
     log:
-        f"{RESULTS}/logs/probe_transfer/{{run}}.{{task}}.seed{{seed}}.log",
+        f"{RESULTS}/logs/probe_generalization/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/probe_transfer/{{run}}.{{task}}.seed{{seed}}.tsv"
-    wildcard_constraints:
-        task=TOGETHER,
+        f"{RESULTS}/benchmarks/probe_generalization/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
     params:
-        spec=probe_spec,
-        code=run_code("probing.transfer"),
-        folder=subpath(input.policy, parent=True),
+        spec=spec("probe_generalization"),
+        code=code("probe_generalization"),
     shell:
-        "python -m lastmile probe-transfer --spec {params.spec:q} --policy {params.folder:q} --trajectories {input.trajectories:q}"
-        " --tokens {input.tokens:q} --out {output:q} --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        command("probe_generalization")

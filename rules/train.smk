@@ -1,11 +1,11 @@
-# Tokens to policies. Work in progress lies in runs/, which is no output: it survives a job that is killed.
+# Tokens to policies. Work in progress is kept in runs/, which is no output: it survives a job that is killed.
 
 
 rule train:
     input:
-        tokens=tokens_of_run("train"),
-        validation=tokens_of_run("validation"),
-        start=start_policy,
+        tokens=files("train", "tokens"),
+        validation=files("train", "validation"),
+        start=files("train", "start"),
     output:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
         policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
@@ -24,19 +24,16 @@ rule train:
         runtime=720,
         gpu=1,
     params:
-        spec=train_spec,
-        code=code("policy.runs"),
-        folder=subpath(output.policy, parent=True),
-        start=start_option,
+        spec=spec("train"),
+        code=code("train"),
     shell:
-        "python -m lastmile train --spec {params.spec:q} --tokens {input.tokens:q} --validation {input.validation:q} {params.start}"
-        " --runs runs --out {params.folder:q} --threads {threads} --code {params.code:q} 2>&1 | tee {log:q}"
+        command("train")
 
 
-# The long trainings begin first, or the others would wait for them at the end.
+# The long runs begin first, or the others would wait for them at the end.
 
 
-use rule train as train_shared with:
+use rule train as train_joint with:
     wildcard_constraints:
         run=train_rank(1),
     priority: 10

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
+
+from lastmile.closed import Closed, canonical, explain_errors
+from lastmile.errors import LastmileError
 
 SIZES = ("xs", "s", "m", "l", "paper")
 SPLITS = ("train", "validation", "test")
@@ -23,14 +25,8 @@ LARGEST = 1_000_000
 """Bytes of a file of settings."""
 
 
-class ConfigError(ValueError):
+class ConfigError(LastmileError):
     """Settings that cannot be used; the message names the key and what was expected."""
-
-
-class Closed(BaseModel):
-    """Settings that refuse unknown keys and never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Worlds(Closed):
@@ -256,11 +252,6 @@ class Settings(Closed):
         return canonical(self.model_dump(mode="json"))
 
 
-def canonical(value: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def parse(values: dict[str, Any], source: str = "config") -> Settings:
     """Settings from a mapping.
 
@@ -271,9 +262,7 @@ def parse(values: dict[str, Any], source: str = "config") -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(f"{source}: {_explain(item)}" for item in error.errors())
-        ) from None
+        raise ConfigError(explain_errors(Settings, error, source)) from None
     _check_names(settings, source)
     return settings
 
@@ -333,23 +322,6 @@ def _merge(into: dict, new: dict) -> None:
             into[key] = value
 
 
-def _explain(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        *parents, key = item["loc"]
-        model: Any = Settings
-        for parent in parents:
-            model = model.model_fields[parent].annotation
-        known = list(model.model_fields)
-        close = difflib.get_close_matches(str(key), known, n=1)
-        return (
-            f"unknown setting '{where}'"
-            + (f"; did you mean '{close[0]}'?" if close else "")
-            + f" (known: {', '.join(known)})"
-        )
-    return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {reprlib.repr(item['input'])}"
-
-
 def _check_names(settings: Settings, source: str) -> None:
     """Names that live in folders and tables rather than in types: tasks, difficulties, styles, layouts, themes."""
     from lastmile.screen import LAYOUTS, THEMES
@@ -399,3 +371,19 @@ def task_list(settings: Settings) -> tuple[str, ...]:
 def schema() -> str:
     """The JSON schema of the settings, as it lies in `workflow/schemas/settings.schema.json`."""
     return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def given(values: dict[str, Any], source: str = "spec") -> Settings:
+    """Return settings that hold nothing but `values`; reading any other one is an error.
+
+    Raises:
+        ConfigError: A key is unknown or wrong.
+    """
+    names: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            names += [f"{name}.{key}" for key in value]
+        else:
+            names.append(name)
+    settings: Settings = parse(values, source).only(tuple(names))
+    return settings

@@ -1,7 +1,8 @@
-"""The folder in which Snakemake works: one Snakemake at a time, no damaged result in it, and no job that outlives the Snakemake that started it.
+"""The folder in which Snakemake works: one Snakemake at a time, no damaged result in it, and no job that outlives its Snakemake.
 
-Snakemake's own lock stays behind when it is killed, and then stops the next one. Here the kernel holds a second lock (`flock`) for as long as the
-process lives: if nobody holds it, what is left of the other is stale and is taken away.
+Snakemake's own lock stays behind when Snakemake is killed, and then stops the next one. Here the kernel
+holds a second lock (`flock`) for as long as the process lives: if nobody holds it, what is left of the
+other is stale and is removed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from lastmile import provenance
 from lastmile.errors import LastmileError
-from lastmile.provenance.verify import ManifestError, is_manifest, read_manifest
+from lastmile.provenance.manifests import ManifestError, file_digest, is_manifest, read_manifest
 from lastmile.storage import files
 
 PARENT = "LASTMILE_SNAKEMAKE"
@@ -26,19 +26,21 @@ PARENT = "LASTMILE_SNAKEMAKE"
 GRACE = 60
 """Seconds that a job has to end in order after its Snakemake died."""
 PATIENCE = 5
-"""Seconds that a Snakemake waits for another one that is about to end, or only plans."""
+"""Seconds that a Snakemake waits for another one that is about to end."""
 _LOCK = Path(".snakemake") / "lastmile.lock"
 _LOOKING = {
+    "--dag",
+    "--detailed-summary",
     "--dry-run",
     "--dryrun",
-    "--summary",
-    "--detailed-summary",
     "--lint",
-    "--unlock",
     "--list-rules",
+    "--list-target-rules",
+    "--list",
     "--report",
-    "--dag",
     "--rulegraph",
+    "--summary",
+    "--unlock",
 }
 
 _held: IO[str] | None = None
@@ -49,42 +51,63 @@ class WorkplaceError(LastmileError):
 
 
 def prepare(results: str | Path) -> None:
-    """Before the plan is made: take away the lock of a Snakemake that was killed, and results that are damaged. Not while another one works."""
+    """Make the folder ready before the plan is made.
+
+    A Snakemake that only looks reports damaged results and changes nothing. One that works holds the folder
+    until it ends, removes the lock of a Snakemake that was killed, and removes damaged results.
+
+    Raises:
+        WorkplaceError: Another Snakemake works here; the message names its process.
+    """
     os.environ[PARENT] = str(os.getpid())
-    handle = _try_lock()
-    if handle is None:
-        return
-    with handle:
-        looking = any(
-            option in _LOOKING
-            or (option[:1] == "-" and option[1:2] != "-" and set("nDS") & set(option))
-            for option in sys.argv[1:]
-        )
-        locks = Path(".snakemake") / "locks"
-        if not looking and locks.is_dir() and any(locks.iterdir()):
-            shutil.rmtree(locks)
-            say(
-                "a Snakemake that worked here was killed; its lock was taken away, and its work goes on"
-            )
+    if looking(sys.argv[1:]):
         for path, problem in damaged(results):
-            if looking:
-                say(f"{path}: {problem}; it will be made again")
-            else:
-                path.unlink(missing_ok=True)
-                say(f"{path}: {problem}; it was taken away, to be made again if it is needed")
+            say(f"{path}: {problem}; it will be made again")
+        return
+
+    _claim()
+    locks = Path(".snakemake") / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        shutil.rmtree(locks)
+        say("a Snakemake that worked here was killed; its lock was removed, and its work resumes")
+    for path, problem in damaged(results):
+        path.unlink(missing_ok=True)
+        say(f"{path}: {problem}; it was removed, to be made again if it is needed")
 
 
-def claim() -> None:
-    """When work begins: hold the folder until this process ends. Raises WorkplaceError naming the process that holds it."""
+def looking(arguments: list[str]) -> bool:
+    """Whether Snakemake is asked to look and not to work."""
+    return any(
+        option in _LOOKING
+        or (option[:1] == "-" and option[1:2] != "-" and bool(set("nDSl") & set(option)))
+        for option in arguments
+    )
+
+
+def holder() -> str | None:
+    """Return the process that works in this folder, or None if there is none."""
+    if not _LOCK.exists():
+        return None
+    handle = _try_lock()
+    if handle is not None:
+        handle.close()
+        return None
+    return _LOCK.read_text(encoding="utf-8").strip() or "unknown process"
+
+
+def _claim() -> None:
+    """Hold the folder until this process ends."""
     global _held
     for _ in range(PATIENCE):
-        if (_held := _try_lock()) is not None:
+        _held = _try_lock()
+        if _held is not None:
             break
-        time.sleep(1)  # somebody may only be looking
+        time.sleep(1)
     else:
-        holder = _LOCK.read_text(encoding="utf-8").strip() or "unknown process"
+        process = _LOCK.read_text(encoding="utf-8").strip() or "unknown process"
         raise WorkplaceError(
-            f"another Snakemake ({holder}) works in {Path.cwd()}; wait until it ends, or stop it, and give the same command again"
+            f"another Snakemake ({process}) works in {Path.cwd()}; wait until it ends, or stop it, "
+            "and run the same command again"
         )
     _held.truncate(0)
     _held.write(f"process {os.getpid()} on {files.HOST}")
@@ -92,9 +115,9 @@ def claim() -> None:
 
 
 def _try_lock() -> IO[str] | None:
-    """The lock file, locked; None if another process holds it. Where the file system has no locks, as if nobody did."""
+    """Return the lock file, locked; None if another process holds it. Where the file system has no locks, nobody does."""
     _LOCK.parent.mkdir(exist_ok=True)
-    handle = open(_LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (held by the caller)
+    handle = open(_LOCK, "a+", encoding="utf-8")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -106,19 +129,19 @@ def _try_lock() -> IO[str] | None:
 
 
 def damaged(results: str | Path) -> list[tuple[Path, str]]:
-    """Results that are not what their manifests say, with what is wrong: cut short, or written to after they were made.
+    """Return the results that are not what their manifests say, with what is wrong: truncated, or changed after they were made.
 
     Fast: bytes are read only of files that are younger than their manifest.
     """
-    found = []
+    problems: list[tuple[Path, str]] = []
     for path in sorted(path for path in Path(results).rglob("*manifest.json") if is_manifest(path)):
         try:
-            manifest, made = read_manifest(path), path.stat().st_mtime_ns
+            manifest = read_manifest(path)
+            made = path.stat().st_mtime_ns
         except ManifestError:
-            found += [
-                (item, "its manifest is damaged")
-                for item in (path.with_name(path.name.removesuffix(".manifest.json")), path)
-                if item.exists()
+            output = path.with_name(path.name.removesuffix(".manifest.json"))
+            problems += [
+                (item, "its manifest is damaged") for item in (output, path) if item.exists()
             ]
             continue
         for name, entry in manifest["outputs"].items():
@@ -127,16 +150,15 @@ def damaged(results: str | Path) -> list[tuple[Path, str]]:
                 continue
             state = item.stat()
             if state.st_size != entry["bytes"]:
-                found.append(
-                    (item, f"has {state.st_size} bytes, where its manifest says {entry['bytes']}")
-                )
-            elif state.st_mtime_ns > made and provenance.file_digest(item) != entry["digest"]:
-                found.append((item, "was changed after it was made"))
-    return found
+                problem = f"has {state.st_size} bytes, where its manifest says {entry['bytes']}"
+                problems.append((item, problem))
+            elif state.st_mtime_ns > made and file_digest(item) != entry["digest"]:
+                problems.append((item, "was changed after it was made"))
+    return problems
 
 
 def end_with_snakemake() -> None:
-    """In a job: end when the Snakemake that started it is gone, so that no job of yesterday writes over the results of today."""
+    """End this job when the Snakemake that started it is gone, so that no job of yesterday overwrites the results of today."""
     parent = os.environ.get(PARENT, "")
     if not parent.isdigit() or not files.alive(int(parent)):
         return
@@ -145,7 +167,7 @@ def end_with_snakemake() -> None:
         while files.alive(int(parent)):
             time.sleep(1)
         say("the Snakemake that started this job is gone; the job ends")
-        os.kill(os.getpid(), signal.SIGTERM)  # a training keeps its work first
+        os.kill(os.getpid(), signal.SIGTERM)  # a training run saves a checkpoint first
         time.sleep(GRACE)
         os._exit(143)
 
@@ -153,4 +175,5 @@ def end_with_snakemake() -> None:
 
 
 def say(line: str) -> None:
+    """Print a line on stderr."""
     print(line, file=sys.stderr, flush=True)

@@ -1,94 +1,107 @@
-"""What is going on: trainings with step, speed, loss, skill and time left, and what remains of the whole study. Fits 80 columns."""
+"""What is going on: training runs with step, rate, loss and time left, and what remains of the study. Fits 80 columns."""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
+import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastmile.config import Settings
-from lastmile.pipeline.why import Job, planned
+from lastmile.pipeline import lock
+from lastmile.pipeline.why import NOTHING, Job, Overlay, planned
 from lastmile.progress import clock
 from lastmile.storage import parquet
 
 SKILL = "placement@5"
 """The key skill: placements within 5 px of the annotator's."""
 REFRESH = 2.0
-"""Seconds between two looks of `--follow`; on no terminal, ten times as many."""
+"""Seconds between two looks of `--follow`; without a terminal, ten times as many."""
 CLEAR = "\x1b[H\x1b[2J"
 """Empties a terminal."""
+LEGEND = "skill: share of placements within 5 px of the target, on held-out episodes"
 _STATES = ("running", "stopped", "done")
+_NAME = 28  # columns of a name
 
 
-class Training(NamedTuple):
-    """A training as its folder in `runs/` shows it. frames, of: seen and wanted. skill: of its evaluation, None before that."""
+class TrainingRun(NamedTuple):
+    """A training run as its folder in `runs/` shows it.
+
+    Attributes:
+        frames, total: Frames seen so far, and in all.
+        rate: Frames per second.
+        skill: Of its evaluation; None before that.
+        left: Seconds left; None if it does not run.
+    """
 
     name: str
     state: str
     frames: int
-    of: int
+    total: int
     rate: float
     loss: float | None
     skill: float | None
     left: float | None
 
 
-def trainings(runs: Path, results: Path) -> list[Training]:
-    """The newest training of each name, running ones first."""
+def training_runs(runs: Path, results: Path) -> list[TrainingRun]:
+    """Return the newest run of each name, running ones first."""
     newest: dict[str, tuple[int, Path, dict[str, Any]]] = {}
     for path in runs.glob("*/spec.json"):
         try:
             spec = json.loads(path.read_text(encoding="utf-8"))
-            name = " ".join(
-                f"{key if key != 'run' else ''}{value}" for key, value in spec["run"].items()
-            )
-            newest[name] = max(
-                newest.get(name, (0, path, spec)),
-                (path.stat().st_mtime_ns, path, spec),
-                key=lambda item: item[0],
-            )
+            labels = spec["run"].items()
+            name = " ".join(f"{key if key != 'run' else ''}{value}" for key, value in labels)
+            time_ns = path.stat().st_mtime_ns
         except (OSError, ValueError, KeyError, AttributeError):
             continue
+        if name not in newest or time_ns >= newest[name][0]:
+            newest[name] = time_ns, path, spec
     found = [
-        _training(name, path.parent, spec, results) for name, (_, path, spec) in newest.items()
+        _training_run(name, path.parent, spec, results) for name, (_, path, spec) in newest.items()
     ]
-    return sorted(found, key=lambda one: (_STATES.index(one.state), one.name))
+    return sorted(found, key=lambda run: (_STATES.index(run.state), run.name))
 
 
-def _training(name: str, folder: Path, spec: dict[str, Any], results: Path) -> Training:
-    rows = _rows(folder / "progress.jsonl")
-    last, of = (rows[-1] if rows else {}), int(spec["training"]["frames"])
+def _training_run(name: str, folder: Path, spec: dict[str, Any], results: Path) -> TrainingRun:
+    rows = _last_rows(folder / "progress.jsonl")
+    last = rows[-1] if rows else {}
+    total = int(spec["training"]["frames"])
     frames = int(last.get("frames", 0))
-    state = "running" if _held(folder / ".lock") else "done" if frames >= of else "stopped"
-    left = last.get("seconds_left") if state == "running" else None
-    return Training(
+    if _is_locked(folder / ".lock"):
+        state = "running"
+    else:
+        state = "done" if frames >= total else "stopped"
+    return TrainingRun(
         name,
         state,
         frames,
-        of,
+        total,
         float(last.get("frames_per_s", 0)),
         last.get("loss"),
         _skill(results, spec),
-        left,
+        last.get("seconds_left") if state == "running" else None,
     )
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of progress; a torn last one is left out."""
-    found = []
+def _last_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the last lines of progress; a torn one is left out."""
+    rows = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines()[-2:]:
-            found.append(json.loads(line))
+            rows.append(json.loads(line))
     except (OSError, ValueError):
         pass
-    return found
+    return rows
 
 
-def _held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     """Whether a process holds this lock."""
     try:
         with open(path) as handle:
@@ -101,94 +114,151 @@ def _held(path: Path) -> bool:
 
 
 def _skill(results: Path, spec: dict[str, Any]) -> float | None:
-    """The key skill of the trained policy, over the tasks on which it was measured."""
-    about, shares = spec["run"], []
-    for path in results.glob(
-        f"evaluations/{about.get('run', about.get('task'))}/**/seed{spec['seed']}/skills.parquet"
-    ):
+    """Return the key skill of the trained policy, the mean over the tasks on which it was measured."""
+    labels = spec["run"]
+    shares = []
+    run = labels.get("run", labels.get("task"))
+    for path in results.glob(f"evaluations/{run}/**/seed{spec['seed']}/skills.parquet"):
         try:
             table = parquet.frame(path)
             table = table[(table["predictor"] == "policy") & (table["skill"] == SKILL)]
             last = table[table["frames"] == table["frames"].max()]
-            shares.append(last["hits"].sum() / last["total"].sum())
-        except (parquet.TableError, OSError, KeyError, ZeroDivisionError):
+            hits, total = float(last["hits"].sum()), float(last["total"].sum())
+        except (parquet.TableError, OSError, KeyError):
             continue
-    return float(sum(shares) / len(shares)) if shares else None
+        if total:  # a task without placements has no such skill
+            shares.append(hits / total)
+    return sum(shares) / len(shares) if shares else None
 
 
-def remaining(jobs: list[Job], since: int) -> list[Job]:
-    """The planned jobs that have not made all their outputs since the plan (in ns of the file system's clock)."""
+def remaining(jobs: Sequence[Job], since: int) -> list[Job]:
+    """Return the planned jobs that have not made all their outputs since the plan (in ns of the file system's clock)."""
 
-    def made(path: str) -> bool:
+    def is_new(path: str) -> bool:
         try:
             return Path(path).stat().st_mtime_ns > since
         except OSError:
             return False
 
-    return [job for job in jobs if not all(made(output) for output in job.outputs)]
+    return [job for job in jobs if not all(map(is_new, job.outputs))]
 
 
-def page(settings: Settings, jobs: list[Job], found: list[Training]) -> str:
-    """All that there is to say, in lines of at most 80 columns."""
-    running = sum(one.state == "running" for one in found)
-    lines = [
-        f"{settings.name}: {len(jobs)} job{'s' * (len(jobs) > 1)} to go"
-        + (f", {running} training{'s' if running > 1 else ''} running" if running else "")
-        if jobs
-        else f"{settings.name}: all is made"
-    ]
-    rest = ""
-    for rule, count in Counter(job.rule for job in jobs).most_common():
-        word = f"{rule} {count}"
-        if len(rest) + len(word) + 4 > 80:
-            lines.append(f"  {rest}")
-            rest = ""
-        rest = f"{rest}, {word}" if rest else word
-    lines += [f"  {rest}"] if rest else []
-    if found:
-        lines += [
-            "",
-            f"{'training':<28}{'state':<9}{'frames':>15}{'/s':>7}{'loss':>8}{'skill':>6}{'left':>7}",
-        ]
-    for one in found:
-        seen = f"{_short(one.frames)} of {_short(one.of)}"
-        loss, skill = (
-            "-" if value is None else f"{value:.{digits}f}"
-            for value, digits in ((one.loss, 3), (one.skill, 2))
-        )
-        name = one.name if len(one.name) < 28 else f"{one.name[:26]}~"
-        lines.append(
-            f"{name:<28}{one.state:<9}{seen:>15}{one.rate:>7.0f}{loss:>8}{skill:>6}{clock(one.left) if one.left is not None else '-':>7}"
-        )
+def seconds_per_job(settings: Settings) -> dict[str, float]:
+    """Return the mean seconds of a job of each stage on one core, from the plan."""
+    from lastmile.pipeline.plan import plan
+
+    return {work.stage: work.seconds / work.jobs for work in plan(settings)}
+
+
+def time_left(
+    jobs: Sequence[Job], runs: Sequence[TrainingRun], seconds: Mapping[str, float]
+) -> float:
+    """Return about how long the remaining jobs take on the cores of this machine, in seconds."""
+    work = 0.0
+    for job in jobs:
+        stage = max((name for name in seconds if job.rule.startswith(name)), key=len, default="")
+        work += seconds.get(stage, 0.0)
+    longest = max((run.left or 0.0 for run in runs), default=0.0)
+    return max(work / (os.cpu_count() or 1), longest)
+
+
+def page(
+    settings: Settings,
+    jobs: Sequence[Job],
+    runs: Sequence[TrainingRun],
+    seconds: Mapping[str, float] | None = None,
+    working: bool = False,
+    height: int | None = None,
+) -> str:
+    """Return all that there is to say, in lines of at most 80 columns.
+
+    Args:
+        settings: Of the study.
+        jobs: What remains.
+        runs: Training runs.
+        seconds: Mean seconds of a job by stage, for the time left.
+        working: Whether a Snakemake works here.
+        height: Lines of the terminal; runs that are done are counted where they do not fit.
+    """
+    running = sum(run.state == "running" for run in runs)
+    if jobs:
+        headline = [f"{len(jobs)} job{'s' * (len(jobs) > 1)} to go"]
+        if running:
+            headline.append(f"{running} training run{'s' * (running > 1)} running")
+        elif not working:
+            headline.append("nothing is running")
+        if seconds:
+            headline.append(f"about {clock(time_left(jobs, runs, seconds))} left")
+        lines = [f"{settings.name}: {', '.join(headline)}"]
+    else:
+        lines = [f"{settings.name}: everything is made"]
+
+    counts = Counter(job.rule for job in jobs).most_common()
+    lines += _wrapped([f"{rule} {count}" for rule, count in counts])
+    if runs:
+        head = f"{'training run':<{_NAME}}{'state':<9}{'frames':>15}{'/s':>7}{'loss':>8}"
+        lines += ["", f"{head}{'skill':>6}{'left':>7}"]
+        room = max(4, height - len(lines) - 4) if height else len(runs)
+        lines += [_row(run) for run in runs[:room]]
+        if len(runs) > room:
+            lines.append(f"... and {len(runs) - room} more")
+        lines.append(LEGEND)
     return "\n".join(line[:80].rstrip() for line in lines) + "\n"
 
 
+def _wrapped(words: list[str]) -> list[str]:
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + len(word) + 2 <= 80:
+            lines[-1] += f", {word}"
+        else:
+            lines.append(f"  {word}")
+    return lines
+
+
+def _row(run: TrainingRun) -> str:
+    frames = f"{_short(run.frames)} of {_short(run.total)}"
+    loss = "-" if run.loss is None else f"{run.loss:.3f}"
+    skill = "-" if run.skill is None else f"{run.skill:.2f}"
+    left = "-" if run.left is None else clock(run.left)
+    name = f"{_fit(run.name):<{_NAME}}{run.state:<9}"
+    return f"{name}{frames:>15}{run.rate:>7.0f}{loss:>8}{skill:>6}{left:>7}"
+
+
+def _fit(name: str) -> str:
+    """Return a name that is at most 27 columns wide; the middle goes, since names differ at their ends."""
+    width = _NAME - 1
+    return name if len(name) <= width else f"{name[:9]}~{name[-(width - 10) :]}"
+
+
 def _short(frames: int) -> str:
-    return (
-        f"{frames / 1e6:.1f}M"
-        if frames >= 1e6
-        else f"{frames / 1e3:.1f}k"
-        if frames >= 1e3
-        else str(frames)
-    )
+    if frames >= 1e6:
+        return f"{frames / 1e6:.1f}M"
+    return f"{frames / 1e3:.1f}k" if frames >= 1e3 else str(frames)
 
 
-def show(settings: Settings, configfiles: list[str], follow: bool) -> None:
-    """Print the page; with `follow`, again and again until all is made or Ctrl-C. On a terminal each page takes the place of the one before."""
-    results, runs = Path("results") / settings.name, Path("runs")
+def show(settings: Settings, overlay: Overlay = NOTHING, follow: bool = False) -> None:
+    """Print the page; with `follow`, again and again until everything is made, nothing runs any more, or Ctrl-C.
+
+    On a terminal each page takes the place of the one before.
+    """
+    results = Path("results") / settings.name
     since = time.time_ns()  # compared with the times of files, which are taken from the same clock
-    jobs = planned([], configfiles)
-    terminal, before = sys.stdout.isatty(), None
+    jobs = planned([], overlay)
+    seconds = seconds_per_job(settings) if jobs else {}
+    terminal = sys.stdout.isatty()
+    before = None
     while True:
-        jobs, found = remaining(jobs, since), trainings(runs, results)
-        text = page(settings, jobs, found)
+        jobs = remaining(jobs, since)
+        runs = training_runs(Path("runs"), results)
+        working = lock.holder() is not None
+        height = shutil.get_terminal_size().lines if terminal else None
+        text = page(settings, jobs, runs, seconds, working, height)
         if text != before:
-            print(
-                (CLEAR if terminal and follow else "") + text,
-                end="" if terminal or not follow else "\n",
-                flush=True,
-            )
+            clear = CLEAR if terminal and follow else ""
+            print(clear + text, end="" if terminal or not follow else "\n", flush=True)
         before = text
-        if not follow or not (jobs or any(one.state == "running" for one in found)):
+        active = working or any(run.state == "running" for run in runs)
+        if not follow or not active:
             return
         time.sleep(REFRESH if terminal else 10 * REFRESH)

@@ -1,6 +1,7 @@
 """Fresh or stale, and why: which setting or which source file makes a result stale.
 
-Snakemake says which jobs it would run; the manifests beside the results say with which settings, code and inputs these were made.
+Snakemake says which jobs it would run; the manifests beside the results say with which settings, code and
+inputs they were made.
 """
 
 from __future__ import annotations
@@ -11,23 +12,52 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lastmile import provenance
-from lastmile.errors import LastmileError
-from lastmile.provenance.verify import ManifestError, is_manifest, read_manifest
+from lastmile.errors import LastmileError, UnknownNameError
+from lastmile.provenance.fingerprints import code_files
+from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest
 
+TARGETS = ("all", "trajectories", "models", "evaluations", "findings", "figures", "report")
+"""Targets of the workflow beside files and the names of figures."""
 _JOB = re.compile(
     r"^(?:local)?rule (\S+):\n((?: {4}.*\n)+)(?:Shell command: (.*)\n)?", re.MULTILINE
 )
 _FOLLOWS = "Input files updated by another job"
-_ADDED = ("data", "code", "name")
-"""What manifests have in their specs beside what was planned."""
+_ADDED = ("data", "code")  # what the spec in the manifest of a run has beside what was planned
+
+
+class Overlay(NamedTuple):
+    """Settings laid over config.yaml, as Snakemake takes them.
+
+    Attributes:
+        configfiles: Presets.
+        overrides: KEY=VALUE pairs.
+    """
+
+    configfiles: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+    def options(self) -> list[str]:
+        """Return the options for Snakemake."""
+        files = ["--configfile", *self.configfiles] if self.configfiles else []
+        return files + (["--config", *self.overrides] if self.overrides else [])
+
+
+NOTHING = Overlay()
 
 
 class Job(NamedTuple):
-    """A job that Snakemake would run. reason: Snakemake's words. shell: its command."""
+    """A job that Snakemake would run.
+
+    Attributes:
+        rule: Its rule.
+        outputs: The files that it makes.
+        reason: Why, in Snakemake's words.
+        shell: Its command.
+    """
 
     rule: str
     outputs: list[str]
@@ -35,78 +65,78 @@ class Job(NamedTuple):
     shell: str
 
 
-def snakemake(*arguments: str, configfiles: list[str]) -> list[str]:
-    """The command that runs Snakemake with these arguments and settings laid over config.yaml."""
-    return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *arguments,
-        *(["--configfile", *configfiles] if configfiles else []),
-    ]
+def snakemake(*arguments: str, overlay: Overlay = NOTHING) -> list[str]:
+    """Return the command that runs Snakemake with these arguments and settings."""
+    return [sys.executable, "-m", "snakemake", *arguments, *overlay.options()]
 
 
-def planned(targets: list[str], configfiles: list[str]) -> list[Job]:
-    """The jobs that would run to make targets. Raises ValueError with Snakemake's message if it cannot tell."""
-    done = subprocess.run(
-        snakemake("-n", "-p", "--cores", "1", *targets, configfiles=configfiles),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    said = done.stdout + done.stderr
+def planned(targets: Sequence[str], overlay: Overlay = NOTHING) -> list[Job]:
+    """Return the jobs that would run to make the targets.
+
+    Raises:
+        LastmileError: Snakemake cannot tell; with its message.
+    """
+    command = snakemake("-n", "-p", "--cores", "1", *targets, overlay=overlay)
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    output = done.stdout + done.stderr
     if done.returncode:
-        told = [
-            line
-            for line in said.splitlines()
-            if line.strip()
-            and not line.startswith(("Using", "Config file", "Assuming", "host:", "Building"))
+        noise = ("Using", "Config file", "Assuming", "host:", "Building")
+        lines = [
+            line for line in output.splitlines() if line.strip() and not line.startswith(noise)
         ]
-        raise LastmileError("snakemake cannot tell: " + " ".join(told[-6:]))
+        raise LastmileError("snakemake cannot tell: " + " ".join(lines[-6:]))
     jobs = []
-    for rule, fields, shell in _JOB.findall(said):
+    for rule, fields, shell in _JOB.findall(output):
         about = dict(line.strip().split(": ", 1) for line in fields.splitlines() if ": " in line)
         if "output" in about:
-            jobs.append(Job(rule, about["output"].split(", "), about.get("reason", ""), shell))
-    if (
-        not jobs
-        and "Nothing to be done" not in said
-        and "Job stats" in said
-        and not re.search(r"^(?:local)?rule ", said, re.MULTILINE)
-    ):
+            outputs = about["output"].split(", ")
+            jobs.append(Job(rule, outputs, about.get("reason", ""), shell))
+    nothing = "Nothing to be done" in output or "Job stats" not in output
+    if not jobs and not nothing and not re.search(r"^(?:local)?rule ", output, re.MULTILINE):
         raise LastmileError(
-            "snakemake plans jobs, but not in words that are understood here; ask it itself: snakemake -n"
+            "snakemake plans jobs, but not in words that are understood here; ask it: snakemake -n"
         )
     return jobs
 
 
 def explain(job: Job) -> list[str]:
-    """Why a job would run, one cause a line; empty if only because another one runs before it."""
-    missing = [output for output in job.outputs if not Path(output).exists()]
-    manifest = _manifest([Path(output) for output in job.outputs])
+    """Return why a job would run, one cause a line; nothing if only because another one runs before it."""
+    outputs = [Path(output) for output in job.outputs]
+    missing = [path for path in outputs if not path.exists()]
     if missing:
-        return (
-            [f"{path} is missing" for path in missing]
-            if job.reason.replace(f"; {_FOLLOWS}", "").startswith("Missing output")
-            else [job.reason]
-        )
+        reason = job.reason.replace(f"; {_FOLLOWS}", "")
+        if reason.startswith("Missing output"):
+            return [f"{path} is missing" for path in missing]
+        return [job.reason]
     causes = []
+    manifest = _manifest(outputs)
     if manifest is not None and job.shell:
         words = shlex.split(job.shell)
         if "--spec" in words:
-            causes += _settings(manifest["spec"], json.loads(words[words.index("--spec") + 1]))
+            spec = json.loads(words[words.index("--spec") + 1])
+            causes += _changed_settings(manifest["spec"], spec)
         if "--code" in words:
-            causes += _sources(
-                manifest["code"]["files"], provenance.code_files(words[words.index("--code") + 1])
-            )
+            label = words[words.index("--code") + 1]
+            causes += _changed_sources(manifest["code"]["files"], code_files(label))
     if not causes and not job.reason.startswith(_FOLLOWS):
         causes = [job.reason if len(job.reason) < 400 else job.reason[:400] + " ..."]
     return causes
 
 
-def why(targets: list[str], configfiles: list[str]) -> str:
-    """What makes targets stale, in words."""
-    jobs = planned(targets, configfiles)
+def why(targets: Sequence[str], overlay: Overlay = NOTHING) -> str:
+    """Return what makes targets stale, in words.
+
+    Raises:
+        UnknownNameError: A target is neither a file nor a name of the workflow.
+    """
+    from lastmile.studies import study_names
+
+    names = (*TARGETS, *study_names())
+    for target in targets:
+        if "/" not in target and target not in names:
+            raise UnknownNameError("target", target, names)
+    jobs = planned(targets, overlay)
     named = " ".join(targets)
     if not jobs:
         return f"{named}: fresh\n"
@@ -116,10 +146,8 @@ def why(targets: list[str], configfiles: list[str]) -> str:
         causes = explain(job)
         if causes:
             more = f" and {len(job.outputs) - 1} more" if len(job.outputs) > 1 else ""
-            lines += [
-                f"  {job.rule}: {job.outputs[0]}{more}",
-                *(f"    {cause}" for cause in causes),
-            ]
+            lines.append(f"  {job.rule}: {job.outputs[0]}{more}")
+            lines += [f"    {cause}" for cause in causes]
         else:
             followers += 1
     if followers:
@@ -128,58 +156,56 @@ def why(targets: list[str], configfiles: list[str]) -> str:
 
 
 def _manifest(outputs: list[Path]) -> dict[str, Any] | None:
-    """The manifest that knows one of these outputs."""
+    """Return the manifest that knows one of these outputs."""
     for folder in dict.fromkeys(path.parent for path in outputs):
         for path in sorted(folder.glob("*manifest.json")):
-            if is_manifest(path):
-                try:
-                    manifest = read_manifest(path)
-                except ManifestError:
-                    continue
-                if any(
-                    output.name in manifest["outputs"]
-                    for output in outputs
-                    if output.parent == folder
-                ):
-                    return manifest
+            if not is_manifest(path):
+                continue
+            try:
+                manifest = read_manifest(path)
+            except ManifestError:
+                continue
+            names = {output.name for output in outputs if output.parent == folder}
+            if names & manifest["outputs"].keys():
+                return manifest
     return None
 
 
-def _settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     old, new = (
-        _flat({name: value for name, value in before.items() if name not in _ADDED}),
-        _flat({k: v for k, v in now.items() if k not in _ADDED}),
+        _flat({name: value for name, value in spec.items() if name not in _ADDED})
+        for spec in (before, now)
     )
-    told = []
+    changes = []
     for name in sorted(old.keys() | new.keys()):
-        if name not in old or name not in new:
-            told.append(
-                f"setting {name}: {'new, ' + json.dumps(new[name]) if name in new else 'no longer there'}"
-            )
+        if name not in new:
+            changes.append(f"setting {name}: no longer there")
+        elif name not in old:
+            changes.append(f"setting {name}: new, {json.dumps(new[name])}")
         elif old[name] != new[name]:
-            told.append(f"setting {name}: was {json.dumps(old[name])}, is {json.dumps(new[name])}")
-    return told
+            change = f"was {json.dumps(old[name])}, is {json.dumps(new[name])}"
+            changes.append(f"setting {name}: {change}")
+    return changes
 
 
-def _sources(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    told = [
-        f"source file {name}: edited"
-        for name in sorted(before.keys() & now.keys())
-        if before[name] != now[name]
-    ]
-    told += [
-        f"source file {name}: now belongs to it" for name in sorted(now.keys() - before.keys())
-    ]
-    return told + [
-        f"source file {name}: no longer belongs to it"
-        for name in sorted(before.keys() - now.keys())
+def _changed_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    edited = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+    return [
+        *(f"source file {name}: edited" for name in edited),
+        *(f"source file {name}: now belongs to it" for name in sorted(now.keys() - before.keys())),
+        *(
+            f"source file {name}: no longer belongs to it"
+            for name in sorted(before.keys() - now.keys())
+        ),
     ]
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted names."""
+    settings: dict[str, Any] = {}
     for name, item in value.items():
-        found.update(
-            _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {prefix + name: item}
-        )
-    return found
+        if isinstance(item, dict):
+            settings.update(_flat(item, f"{prefix}{name}."))
+        else:
+            settings[prefix + name] = item
+    return settings

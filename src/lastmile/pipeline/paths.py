@@ -1,0 +1,45 @@
+"""Where everything is, below the folder of results of a study. The rules hold the same paths; a test compares both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def trajectories(results: Path, task: str, split: str) -> Path:
+    """The steps of recorded episodes."""
+    return results / "trajectories" / task / f"{split}.parquet"
+
+
+def episodes(results: Path, task: str, split: str) -> Path:
+    """The table of recorded episodes, beside their steps."""
+    return results / "trajectories" / task / f"{split}.episodes.parquet"
+
+
+def tokens(results: Path, task: str, split: str) -> Path:
+    """What a policy reads of recorded episodes."""
+    return results / "tokens" / task / f"{split}.tokens"
+
+
+def model(results: Path, run: str, seed: int) -> Path:
+    """The folder of a trained policy."""
+    return results / "models" / run / f"seed{seed}"
+
+
+def evaluation(results: Path, run: str, task: str, seed: int, table: str) -> Path:
+    """A table of measurements of a policy on a task."""
+    return results / "evaluations" / run / task / f"seed{seed}" / f"{table}.parquet"
+
+
+def table(results: Path, study: str) -> Path:
+    """The table that a study's figure is drawn from."""
+    return results / "figures" / f"{study}.csv"
+
+
+def screens(results: Path, study: str) -> Path:
+    """The picture that a study's figure shows beside its table."""
+    return results / "figures" / f"{study}_screens.png"
+
+
+def claims(results: Path, study: str) -> Path:
+    """The claims of a study with their verdicts."""
+    return results / "claims" / f"{study}.json"

@@ -1,0 +1,115 @@
+"""Run Snakemake with the page of `status` beside what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lastmile.config import Settings
+from lastmile.errors import LastmileError
+from lastmile.pipeline.status import (
+    CLEAR,
+    REFRESH,
+    page,
+    remaining,
+    seconds_per_job,
+    training_runs,
+)
+from lastmile.pipeline.why import NOTHING, Job, Overlay, planned, snakemake
+
+EVERY = 60.0
+"""Seconds between two pages where they are lines among others and not a screen of their own."""
+NEWEST, LAST = 6, 40
+"""Lines of Snakemake under the page; lines shown when it fails."""
+RESUME = "interrupted; run the same command again to resume"
+
+
+def run(
+    settings: Settings, targets: Sequence[str], overlay: Overlay = NOTHING, cores: str = "all"
+) -> int:
+    """Run Snakemake for these targets and show how far it is.
+
+    On a terminal the page is renewed in its place, with Snakemake's newest lines under it; all of them are
+    kept in results/NAME/logs/snakemake.log. Elsewhere its lines go through, and the page comes between them
+    once a minute. Ctrl-C and SIGTERM end Snakemake in order.
+
+    Returns:
+        Snakemake's exit status; 130 after an interrupt.
+    """
+    since = time.time_ns()
+    terminal = sys.stdout.isatty()
+    results = Path("results") / settings.name
+    log = results / "logs" / "snakemake.log"
+    command = snakemake("--cores", cores, *targets, overlay=overlay)
+    plan: list[list[Job]] = []
+    seconds = seconds_per_job(settings)
+    planner = threading.Thread(target=_plan, args=(targets, overlay, plan), daemon=True)
+    planner.start()
+
+    def look() -> str:
+        plan[0] = remaining(plan[0], since)
+        runs = training_runs(Path("runs"), results)
+        height = shutil.get_terminal_size().lines - NEWEST if terminal else None
+        return page(settings, plan[0], runs, seconds, working=True, height=height)
+
+    if terminal:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "w", encoding="utf-8") as handle:
+            child = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT)
+        print(f"{settings.name}: looking at what is there", flush=True)
+    else:
+        child = subprocess.Popen(command)
+    interrupted = False
+
+    def end(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        child.terminate()
+
+    signal.signal(signal.SIGTERM, end)
+    shown = time.monotonic()
+    while True:
+        try:
+            status = child.wait(REFRESH)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        except KeyboardInterrupt:  # Snakemake got it as well, and ends its jobs
+            interrupted = True
+            continue
+        if plan and (terminal or time.monotonic() - shown > EVERY):
+            shown = time.monotonic()
+            if terminal:
+                print(f"{CLEAR}{look()}\n{_end(log, NEWEST)}", flush=True)
+            else:
+                print(f"\n{look()}", flush=True)
+    if terminal:
+        print(f"{CLEAR}{look()}" if plan and not status else _end(log, LAST), flush=True)
+    if interrupted and status:
+        print(RESUME, file=sys.stderr, flush=True)
+        return 130
+    return status
+
+
+def _plan(targets: Sequence[str], overlay: Overlay, plan: list[list[Job]]) -> None:
+    try:
+        plan.append(planned(targets, overlay))
+    except LastmileError:  # Snakemake says itself what is wrong
+        pass
+
+
+def _end(log: Path, count: int) -> str:
+    """Return the last lines of a log, cut to the width of the terminal."""
+    width = shutil.get_terminal_size().columns
+    with open(log, "rb") as handle:
+        handle.seek(max(0, os.fstat(handle.fileno()).st_size - 200 * count))
+        lines = handle.read().decode("utf-8", "replace").splitlines()
+    kept = [line for line in lines if line.strip()][-count:]
+    return "\n".join(line[:width] for line in kept)

@@ -1,0 +1,70 @@
+"""Run one job of a stage: check its spec, its code and its inputs, do the work, write the manifest."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lastmile.errors import LastmileError
+from lastmile.pipeline.stage import Facts, files_of, parse_spec
+from lastmile.pipeline.stages import get_stage
+from lastmile.provenance.fingerprints import check_code, code_label
+from lastmile.provenance.manifests import write_manifest, write_manifests
+
+
+def run_stage(
+    name: str, spec: str, results: Path, threads: int = 1, code: str | None = None
+) -> None:
+    """Run a job.
+
+    Args:
+        name: The stage.
+        spec: What to do, as JSON.
+        results: Folder of the study's results; all inputs and outputs are below it.
+        threads: Threads to compute with.
+        code: Label of the code that the job was planned with; other code is refused.
+
+    Raises:
+        LastmileError: The spec is wrong, an input is missing, or the code is another one.
+    """
+    stage = get_stage(name)
+    parsed = parse_spec(stage.Spec, spec)
+    if code:
+        from lastmile.pipeline import lock
+
+        check_code(code)
+        lock.end_with_snakemake()
+    inputs, outputs = stage.inputs(parsed, results), stage.outputs(parsed, results)
+    for path in files_of(inputs):
+        if not path.is_file():
+            raise LastmileError(f"stage {name}: its input {path} is missing")
+
+    started = time.monotonic()
+    facts = stage.run(parsed, inputs, outputs, threads)
+    if facts is None:
+        if _manifest(outputs) is not None:
+            return  # a further process of a training run
+        torch = sys.modules.get("torch")
+        facts = Facts(
+            spec=parsed.model_dump(mode="json"),
+            inputs=files_of(inputs),
+            device="cpu",
+            threads=torch.get_num_threads() if torch else 1,
+            seconds=round(time.monotonic() - started, 1),
+        )
+    label = code or code_label(f"pipeline.stages.{name}", stage.parts(parsed))
+    about = {"device": facts.device, "threads": facts.threads, "seconds": facts.seconds}
+    manifest = _manifest(outputs)
+    made = [path for path in files_of(outputs) if path != manifest]
+    if manifest is not None:
+        write_manifest(manifest, name, facts.spec, label, facts.inputs, made, **about)
+    else:
+        write_manifests(name, facts.spec, label, facts.inputs, made, **about)
+
+
+def _manifest(outputs: Any) -> Path | None:
+    """Return the manifest that a stage names among its outputs."""
+    path: Path | None = getattr(outputs, "manifest", None)
+    return path

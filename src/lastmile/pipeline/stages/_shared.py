@@ -1,0 +1,46 @@
+"""What several stages do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lastmile.pipeline.stage import OnTask
+    from lastmile.policy.policy import Policy
+
+
+def limit_threads(threads: int) -> None:
+    """Let torch use this many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
+    """Write measurements with the columns that tell which policy they are about, whole or not at all."""
+    from lastmile.storage import files, parquet
+
+    for position, (name, value) in enumerate(spec.labels().items()):
+        table.insert(position, name, value)
+    with files.writing(path) as temporary:
+        parquet.write(table, temporary)
+
+
+def policies_along(
+    snapshots: Path, config: Path, start: Path | None, seed: int, every: int
+) -> Iterator[tuple[int, Policy]]:
+    """Yield the frames seen and the policy at that point of a training run.
+
+    First comes the policy before the run (the one that it started from, or a random one), then every
+    `every`-th snapshot, counted back from the last one.
+    """
+    from lastmile.policy.policy import Policy, initial, read_settings
+    from lastmile.training.checkpoints import load_snapshots
+
+    before = Policy.load(start.parent) if start else initial(read_settings(config.parent), seed)
+    yield 0, before
+    yield from load_snapshots(snapshots, every)

@@ -1,0 +1,95 @@
+"""Closed loop: let a trained policy and the annotator work on the same held-out worlds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stages._shared import limit_threads, write_table
+
+LABELS = ("run", "seed", "task")
+
+
+class Spec(OnTask):
+    """How to play: see `evaluation` in the settings."""
+
+    temperature: float = Field(gt=0)
+    max_steps: int = Field(ge=1)
+
+
+class Inputs(NamedTuple):
+    """The policy and the recorded episodes of its worlds."""
+
+    config: Path
+    policy: Path
+    trajectories: Path
+    episodes: Path
+
+
+class Outputs(NamedTuple):
+    """One row for each episode of the policy and of the annotator."""
+
+    closed_loop: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    folder = paths.model(results, spec.run, spec.seed)
+    return Inputs(
+        folder / "config.json",
+        folder / "policy.safetensors",
+        paths.trajectories(results, spec.task, "test"),
+        paths.episodes(results, spec.task, "test"),
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "closed_loop"))
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    import pandas as pd
+
+    from lastmile.evaluation import closed_loop
+    from lastmile.policy.policy import Policy
+    from lastmile.progress import Progress
+    from lastmile.simulation.trajectory import read
+
+    limit_threads(threads)
+    recording = read(inputs.trajectories)
+    policy = Policy.load(inputs.policy.parent)
+    with Progress(f"closed loop {spec.task}", None, "clicks") as progress:
+        played = closed_loop.closed_loop(
+            policy, recording, spec.temperature, spec.max_steps, spec.seed, progress
+        )
+    annotator = closed_loop.annotator_table(recording)
+    table = pd.concat(
+        [played.assign(who="policy"), annotator.assign(who="annotator")], ignore_index=True
+    )
+    write_table(outputs.closed_loop, table, spec)
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return (f"tasks.{spec.task}",)
+
+
+def wanted(request: Request) -> list[Spec]:
+    evaluation = request.settings.evaluation
+    return [
+        Spec(
+            run=one.name,
+            seed=seed,
+            task=task,
+            temperature=evaluation.temperature,
+            max_steps=evaluation.max_steps,
+        )
+        for one, seed, task in request.measured("closed_loop")
+    ]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    steps = estimates.request.settings.episodes.test * estimates.steps(spec.task)
+    return Cost(steps / estimates.policy_rate(spec.run, "played"))

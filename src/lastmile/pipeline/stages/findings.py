@@ -1,0 +1,82 @@
+"""Findings: the ledger of all claims, beside what is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Spec as BaseSpec
+
+LABELS = ()
+TABLES = ("emergence", "mistakes")
+"""Studies whose tables hold how well the policies do the tasks, and figures that are published."""
+EXPECTED = (Path("workflow/expected/claims.yaml"), Path("workflow/expected/figures.yaml"))
+
+
+class Spec(BaseSpec):
+    """The name of the study, and its parts in the order of the story."""
+
+    name: str
+    studies: tuple[str, ...]
+
+
+class Inputs(NamedTuple):
+    """Claims and tables of the studies, and what is published."""
+
+    claims: tuple[Path, ...]
+    tables: tuple[Path, ...]
+    expected: tuple[Path, ...]
+
+
+class Outputs(NamedTuple):
+    """The ledger to read and for machines."""
+
+    findings: Path
+    ledger: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    return Inputs(
+        tuple(paths.claims(results, study) for study in spec.studies),
+        tuple(paths.table(results, study) for study in TABLES if study in spec.studies),
+        EXPECTED,
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(results / "findings.md", results / "findings.json")
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    import pandas as pd
+
+    from lastmile.storage import files
+    from lastmile.studies.claims import (
+        beside,
+        from_json,
+        read_published,
+        to_json,
+        to_markdown,
+        with_published,
+    )
+
+    published = read_published(inputs.expected)
+    claims = [claim for path in inputs.claims for claim in from_json(path)]
+    claims = with_published(claims, published)
+    tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
+    files.write_text(outputs.ledger, to_json(claims))
+    files.write_text(outputs.findings, to_markdown(claims, spec.name, beside(published, tables)))
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return ()
+
+
+def wanted(request: Request) -> list[Spec]:
+    return [Spec(name=request.settings.name, studies=tuple(request.needs))]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    return Cost(1.0)

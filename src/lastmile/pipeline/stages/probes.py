@@ -1,0 +1,90 @@
+"""Probes: linear probes on the activations of a policy, with baselines and controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stages._shared import limit_threads, write_table
+
+LABELS = ("run", "seed", "task")
+PROBES = 30  # probes of a task, about: features by targets by labels
+FIT = 0.6  # seconds to fit and test one on 2,500 frames
+
+
+class Spec(OnTask):
+    """How many frames to probe."""
+
+    frames: int = Field(ge=1)
+
+
+class Inputs(NamedTuple):
+    """The policy, held-out episodes and their tokens."""
+
+    config: Path
+    policy: Path
+    trajectories: Path
+    episodes: Path
+    tokens: Path
+
+
+class Outputs(NamedTuple):
+    """One row for each test episode, target, feature and kind of labels."""
+
+    probes: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    folder = paths.model(results, spec.run, spec.seed)
+    return Inputs(
+        folder / "config.json",
+        folder / "policy.safetensors",
+        paths.trajectories(results, spec.task, "test"),
+        paths.episodes(results, spec.task, "test"),
+        paths.tokens(results, spec.task, "test"),
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "probes"))
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    from lastmile.policy.policy import Policy
+    from lastmile.probing.activations import sample
+    from lastmile.probing.probes import fit_probes
+    from lastmile.simulation.tokens import TokenStore
+    from lastmile.simulation.trajectory import read
+
+    limit_threads(threads)
+    activations = sample(
+        Policy.load(inputs.policy.parent),
+        TokenStore(inputs.tokens),
+        read(inputs.trajectories),
+        spec.frames,
+        spec.seed,
+    )
+    write_table(outputs.probes, fit_probes(activations, spec.seed), spec)
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return (f"tasks.{spec.task}",)
+
+
+def wanted(request: Request) -> list[Spec]:
+    frames = request.settings.probes.frames
+    return [
+        Spec(run=one.name, seed=seed, task=task, frames=frames)
+        for one, seed, task in request.measured("probes")
+    ]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    recorded = estimates.request.settings.episodes.test * estimates.steps(spec.task)
+    frames = min(spec.frames, recorded)
+    predict = 2 * frames / estimates.policy_rate(spec.run, "predict")
+    return Cost(predict + PROBES * FIT * frames / 2500)

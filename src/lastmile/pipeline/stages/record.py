@@ -1,0 +1,88 @@
+"""Record: let the virtual annotator work, and keep its clicks with their latent labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Spec as BaseSpec
+
+LABELS = ("task", "split")
+STEP_BYTES = 12  # of a step in the file
+
+
+class Spec(BaseSpec):
+    """Which episodes to record. All but `episodes` is as in `lastmile.simulation.trajectory.Source`."""
+
+    task: str
+    split: str
+    seed: int
+    difficulty: str
+    style: str
+    layouts: tuple[str, ...]
+    themes: tuple[str, ...]
+    episodes: int = Field(ge=1)
+
+
+class Inputs(NamedTuple):
+    """Nothing is read."""
+
+
+class Outputs(NamedTuple):
+    """The steps, and the table of episodes."""
+
+    steps: Path
+    episodes: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    return Inputs()
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(
+        paths.trajectories(results, spec.task, spec.split),
+        paths.episodes(results, spec.task, spec.split),
+    )
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    from lastmile.progress import Progress
+    from lastmile.simulation import trajectory
+
+    source = trajectory.Source(**spec.model_dump(exclude={"episodes"}))
+    with Progress(f"record {spec.task} {spec.split}", None, "steps") as progress:
+        trajectory.write(outputs.steps, source, spec.episodes, progress)
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return (f"tasks.{spec.task}",)
+
+
+def wanted(request: Request) -> list[Spec]:
+    worlds = request.settings.worlds
+    episodes = request.settings.episodes.model_dump()
+    return [
+        Spec(
+            task=task,
+            split=split,
+            seed=request.settings.seed,
+            difficulty=worlds.difficulty,
+            style=worlds.style,
+            layouts=worlds.layouts,
+            themes=worlds.themes,
+            episodes=episodes[split],
+        )
+        for task in request.tasks
+        for split in ("train", "validation", "test")
+    ]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    steps = spec.episodes * estimates.steps(spec.task)
+    again = "record" if spec.split == "train" else "record_again"
+    return Cost(steps * estimates.task_rate(spec.task, again), STEP_BYTES * steps)

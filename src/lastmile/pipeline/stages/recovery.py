@@ -1,0 +1,99 @@
+"""Recovery: what a policy does after a mistake was put in front of it, and where none was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stages._shared import limit_threads, write_table
+
+LABELS = ("run", "seed", "task")
+
+
+class Spec(OnTask):
+    """How many injected mistakes, and how many steps to repair one: see `evaluation` in the settings."""
+
+    temperature: float = Field(gt=0)
+    recovery_states: int = Field(ge=1)
+    recovery_steps: int = Field(ge=1)
+
+
+class Inputs(NamedTuple):
+    """The policy and the recorded episodes of its worlds."""
+
+    config: Path
+    policy: Path
+    trajectories: Path
+    episodes: Path
+
+
+class Outputs(NamedTuple):
+    """One row for each injected mistake and each control."""
+
+    recovery: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    folder = paths.model(results, spec.run, spec.seed)
+    return Inputs(
+        folder / "config.json",
+        folder / "policy.safetensors",
+        paths.trajectories(results, spec.task, "test"),
+        paths.episodes(results, spec.task, "test"),
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "recovery"))
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    from lastmile.evaluation import recovery
+    from lastmile.policy.policy import Policy
+    from lastmile.progress import Progress
+    from lastmile.simulation.trajectory import read
+
+    limit_threads(threads)
+    recording = read(inputs.trajectories)
+    policy = Policy.load(inputs.policy.parent)
+    with Progress(f"recovery {spec.task}", None, "clicks") as progress:
+        table = recovery.measure(
+            policy,
+            recording,
+            spec.recovery_states,
+            spec.recovery_steps,
+            spec.temperature,
+            spec.seed,
+            progress,
+        )
+    write_table(outputs.recovery, table, spec)
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return (f"tasks.{spec.task}",)
+
+
+def wanted(request: Request) -> list[Spec]:
+    evaluation = request.settings.evaluation
+    return [
+        Spec(
+            run=one.name,
+            seed=seed,
+            task=task,
+            temperature=evaluation.temperature,
+            recovery_states=evaluation.recovery_states,
+            recovery_steps=evaluation.recovery_steps,
+        )
+        for one, seed, task in request.measured("recovery")
+    ]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    # Every state has a control; on average half a window of screens is remembered before the first step.
+    steps = spec.recovery_steps + estimates.request.settings.policy.window / 2
+    states = 2 * spec.recovery_states
+    return Cost(states * steps / estimates.policy_rate(spec.run, "rollout"))

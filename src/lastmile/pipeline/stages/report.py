@@ -1,0 +1,85 @@
+"""Report: one page with how well the policies do the tasks, every claim beside its figure, and every run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Spec as BaseSpec
+
+LABELS = ()
+SECONDS = 5.0
+BYTES = 2e7
+
+
+class Spec(BaseSpec):
+    """The name of the study, its parts and figures in the order of the story, and its settings."""
+
+    name: str
+    studies: tuple[str, ...]
+    figures: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+class Inputs(NamedTuple):
+    """Ledger, tables, figures with their captions, and the table of runs."""
+
+    ledger: Path
+    runs: Path
+    tables: tuple[Path, ...]
+    pictures: tuple[Path, ...]
+    captions: tuple[Path, ...]
+
+
+class Outputs(NamedTuple):
+    """The page: one file that needs no others."""
+
+    report: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    tables = [paths.table(results, study) for study in spec.studies]
+    drawn = [paths.table(results, figure) for figure in spec.figures]
+    return Inputs(
+        results / "findings.json",
+        results / "runs.csv",
+        tuple(tables),
+        tuple(table.with_suffix(".svg") for table in drawn if table.stem != "tasks")
+        + tuple(table.with_suffix(".png") for table in drawn if table.stem == "tasks"),
+        tuple(table.with_suffix(".md") for table in drawn),
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(results / "report.html")
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    from lastmile.pipeline.report_page import report_page
+    from lastmile.storage import files
+
+    files.write_text(outputs.report, report_page(spec, inputs))
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return ()
+
+
+def wanted(request: Request) -> list[Spec]:
+    from lastmile.studies.render import figure_names
+
+    drawn = tuple(name for name in request.needs if name in figure_names())
+    return [
+        Spec(
+            name=request.settings.name,
+            studies=tuple(request.needs),
+            figures=drawn,
+            settings=request.settings.model_dump(mode="json"),
+        )
+    ]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    return Cost(SECONDS, BYTES)

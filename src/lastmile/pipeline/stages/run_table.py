@@ -1,0 +1,92 @@
+"""Run table: every training run of a study with its settings, frames, time, and what it was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Spec as BaseSpec
+
+LABELS = ()
+
+
+class Spec(BaseSpec):
+    """Which runs and seeds, and the settings of the study."""
+
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+
+
+class Inputs(NamedTuple):
+    """The manifests of the runs."""
+
+    manifests: tuple[Path, ...]
+
+
+class Outputs(NamedTuple):
+    """The table."""
+
+    table: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    return Inputs(
+        tuple(
+            paths.model(results, run, seed) / "manifest.json"
+            for run in spec.runs
+            for seed in spec.seeds
+        )
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    return Outputs(results / "runs.csv")
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+    import pandas as pd
+
+    from lastmile.storage import files
+
+    rows = [_row(json.loads(path.read_text(encoding="utf-8"))) for path in inputs.manifests]
+    table = pd.DataFrame(rows).astype({"episodes": "Int64"})
+    with files.writing(outputs.table) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _row(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a run: empty `episodes` for all, `start` for whether it began from another policy."""
+    spec, system = manifest["spec"], manifest["system"]
+    frames, seconds = spec["training"]["frames"], system["seconds"]
+    return {
+        "run": spec["run"]["run"],
+        "seed": spec["seed"],
+        "tasks": " ".join(sorted({name.split("/")[0] for name in spec["data"] if "/" in name})),
+        "start": "start" in spec["data"],
+        **{key: spec["policy"].get(key) for key in ("size", "encoder", "context", "head")},
+        "episodes": spec.get("episodes"),
+        "frames": frames,
+        "seconds": seconds,
+        "frames_per_s": round(frames / seconds, 1) if seconds else None,
+        "threads": system["threads"],
+        "device": system["device"],
+        "torch": manifest["packages"].get("torch"),
+        "code": spec["code"],
+    }
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return ()
+
+
+def wanted(request: Request) -> list[Spec]:
+    settings = request.settings.model_dump(mode="json")
+    return [Spec(runs=tuple(request.runs), seeds=request.seeds, settings=settings)]
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    return Cost(1.0)

@@ -1,0 +1,133 @@
+"""Train: learn a policy from tokens. Work in progress is kept in `runs/`, so that an interrupted run resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lastmile.config import PolicySettings, Training
+from lastmile.pipeline import paths
+from lastmile.pipeline.stage import Cost, Estimates, Facts, Request
+from lastmile.pipeline.stage import Spec as BaseSpec
+
+LABELS = ("run", "seed")
+RUNS = Path("runs")
+"""Where work in progress is kept. Snakemake does not own it: it survives a job that is killed."""
+START = 3.5  # seconds that a training run takes to start beyond other jobs
+SHARED = 0.65
+"""Share of the training rate of one core beside idle ones that is left when all cores train: they share
+the memory. Measured on the study `desk`, two cores."""
+
+
+class Spec(BaseSpec):
+    """What to train.
+
+    Attributes:
+        tasks: Of the mixture.
+        policy, training: As in the settings.
+        episodes: The first ones of each task; None for all.
+        start: The run whose policy it starts from, of the same seed; None for random weights.
+    """
+
+    run: str
+    seed: int
+    tasks: tuple[str, ...]
+    policy: PolicySettings
+    training: Training
+    episodes: int | None = None
+    start: str | None = None
+
+
+class Inputs(NamedTuple):
+    """Tokens of all tasks, and the weights that the run starts from."""
+
+    tokens: tuple[Path, ...]
+    validation: tuple[Path, ...]
+    start: Path | None
+
+
+class Outputs(NamedTuple):
+    """The policy, its snapshots, the progress of its training, and the manifest."""
+
+    config: Path
+    policy: Path
+    snapshots: Path
+    progress: Path
+    manifest: Path
+
+
+def inputs(spec: Spec, results: Path) -> Inputs:
+    return Inputs(
+        tuple(paths.tokens(results, task, "train") for task in spec.tasks),
+        tuple(paths.tokens(results, task, "validation") for task in spec.tasks),
+        paths.model(results, spec.start, spec.seed) / "policy.safetensors" if spec.start else None,
+    )
+
+
+def outputs(spec: Spec, results: Path) -> Outputs:
+    folder = paths.model(results, spec.run, spec.seed)
+    return Outputs(
+        folder / "config.json",
+        folder / "policy.safetensors",
+        folder / "snapshots.safetensors",
+        folder / "progress.csv",
+        folder / "manifest.json",
+    )
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> Facts | None:
+    from lastmile.provenance.fingerprints import code_label
+    from lastmile.simulation.tokens import TokenStore
+    from lastmile.training import runs
+
+    result = runs.run(
+        runs.RunSpec(
+            run={"run": spec.run, "seed": spec.seed},
+            seed=spec.seed,
+            policy=spec.policy,
+            training=spec.training,
+            episodes=spec.episodes,
+        ),
+        [TokenStore(path) for path in inputs.tokens],
+        [TokenStore(path) for path in inputs.validation],
+        RUNS,
+        outputs.policy.parent,
+        threads,
+        inputs.start.parent if inputs.start else None,
+        code_label("pipeline.stages.train"),
+    )
+    if result is None:  # a further process of the run: the first one writes everything
+        return None
+    return Facts(result.spec, result.inputs, result.device, result.threads, result.seconds)
+
+
+def parts(spec: Spec) -> tuple[str, ...]:
+    return ()
+
+
+def wanted(request: Request) -> list[Spec]:
+    specs = []
+    for one in request.runs.values():
+        training = request.settings.training.model_copy(
+            update={"frames": one.frames, "seeds": (0,)}
+        )
+        fewer = one.episodes < request.settings.episodes.train
+        specs += [
+            Spec(
+                run=one.name,
+                seed=seed,
+                tasks=one.tasks,
+                policy=one.policy,
+                training=training,
+                episodes=one.episodes if fewer else None,
+                start=one.start.name if one.start else None,
+            )
+            for seed in request.seeds
+        ]
+    return specs
+
+
+def cost(spec: Spec, estimates: Estimates) -> Cost:
+    rate = SHARED * estimates.policy_rate(spec.run, "train")
+    weights = 4 * estimates.policy_rate(spec.run, "parameters") * (spec.training.snapshots + 1)
+    return Cost(START + spec.training.frames / rate, weights)

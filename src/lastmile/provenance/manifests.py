@@ -1,0 +1,167 @@
+"""Manifests: what was made, from what, by which code, with which packages. A JSON file beside the results, sealed by a digest of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lastmile.errors import LastmileError
+from lastmile.provenance.fingerprints import code_files
+from lastmile.storage import files
+
+FORMAT = "lastmile.manifest/1"
+PACKAGES = (
+    "numpy",
+    "torch",
+    "pytorch-lightning",
+    "opencv-python-headless",
+    "pyarrow",
+    "scikit-learn",
+    "snakemake",
+    "transformers",
+)
+LARGEST = 64_000_000
+"""Bytes of the largest manifest that is read."""
+
+
+class ManifestError(LastmileError):
+    """A manifest that cannot be used; the message names the file and what was expected."""
+
+
+def file_digest(path: str | Path) -> str:
+    """Return a hash of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file has the name of a manifest."""
+    return path.name == "manifest.json" or path.name.endswith(".manifest.json")
+
+
+def manifest_path(output: Path) -> Path:
+    """Return where the manifest of an output is: beside it."""
+    return output.with_name(f"{output.name}.manifest.json")
+
+
+def write_manifests(
+    stage: str,
+    spec: dict[str, Any],
+    code: str,
+    inputs: list[Path],
+    outputs: list[Path],
+    **facts: Any,
+) -> None:
+    """Write a manifest into each folder that has outputs, beside the first of them. Arguments as for `write_manifest`."""
+    folders: dict[Path, list[Path]] = {}
+    for path in outputs:
+        folders.setdefault(path.parent, []).append(path)
+    for together in folders.values():
+        write_manifest(manifest_path(together[0]), stage, spec, code, inputs, together, **facts)
+
+
+def write_manifest(
+    path: Path,
+    stage: str,
+    spec: dict[str, Any],
+    code: str,
+    inputs: list[Path],
+    outputs: list[Path],
+    **facts: Any,
+) -> None:
+    """Write a manifest.
+
+    Args:
+        path: Where to, in the folder of the outputs.
+        stage: Name of the stage that made the outputs.
+        spec: What it was asked to do.
+        code: A label as of `fingerprints.code_label`.
+        inputs: Files that were read; kept by their path from the manifest's folder.
+        outputs: Files that were made; kept by their name.
+        **facts: Device, threads, seconds.
+    """
+    folder = os.path.realpath(path.parent)
+    manifest = {
+        "format": FORMAT,
+        "verb": stage,
+        "spec": spec,
+        "code": {"label": code, "files": code_files(code)},
+        "inputs": {
+            Path(os.path.relpath(os.path.realpath(item), folder)).as_posix(): _entry(item)
+            for item in inputs
+        },
+        "outputs": {item.name: _entry(item) for item in outputs},
+        "packages": packages(),
+        "system": {"platform": platform.platform(), "cpus": os.cpu_count(), **facts},
+    }
+    files.write_text(path, manifest_text(manifest))
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """Return a manifest as it is written; its last line holds the digest of the rest."""
+    content = {name: value for name, value in manifest.items() if name != "~digest"}
+    digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16)
+    return json.dumps({**content, "~digest": digest.hexdigest()}, indent=2, sort_keys=True) + "\n"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return a manifest.
+
+    Raises:
+        ManifestError: It is unreadable, was changed, or names files outside its folder.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ManifestError(
+                f"{path}: has {path.stat().st_size} bytes, expected at most {LARGEST}"
+            )
+        text = path.read_text(encoding="utf-8")
+        manifest = json.loads(text)
+    except ManifestError:
+        raise
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ManifestError(f"{path}: expected a manifest of format '{FORMAT}'")
+    if manifest_text(manifest) != text:
+        raise ManifestError(f"{path}: was changed after it was written")
+    _check_entries(path, manifest)
+    return manifest
+
+
+def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
+    for part in ("inputs", "outputs"):
+        entries = manifest.get(part)
+        if not isinstance(entries, dict) or not all(
+            isinstance(entry, dict) and {"bytes", "digest"} <= entry.keys()
+            for entry in entries.values()
+        ):
+            raise ManifestError(f"{path}: expected '{part}' with bytes and digest of each file")
+    for name in manifest["outputs"]:
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ManifestError(f"{path}: the output '{name}' leads outside its folder")
+    for name in manifest["inputs"]:
+        if os.path.isabs(name) or "\0" in name:
+            raise ManifestError(f"{path}: the input '{name}' leads outside its folder")
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "digest": file_digest(path)}
