@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from lastmile.config import ConfigError, parse
+from lastmile import config as lastmile_config
 from lastmile.pipeline import lock, plan
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
 from lastmile.studies.runs import JOINT
 
 try:
-    SETTINGS = parse(config, "config")
-except ConfigError as error:
+    SETTINGS = lastmile_config.parse(config, "config")
+except lastmile_config.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{SETTINGS.name}"
@@ -83,21 +83,25 @@ def command(stage):
     )
 
 
+ESTIMATES = plan.Estimates(REQUEST, plan.rates())
+WORK = {
+    (job.run, str(job.seed)): ESTIMATES.cost("train", job).seconds
+    for job in JOBS.specs("train").values()
+}
+"""Seconds of each training run on one core."""
+
+
 def train_threads(wildcards):
     """A share of the cores by the work of a run: side by side runs are faster than one after the other on all cores."""
-    estimates = plan.Estimates(REQUEST, plan.rates())
-    work = {key: estimates.cost("train", job).seconds for key, job in JOBS.specs("train").items()}
-    share = work[wildcards.run, wildcards.seed] / sum(work.values())
+    share = WORK[wildcards.run, wildcards.seed] / sum(WORK.values())
     return max(1, min(4, int((workflow.cores or 1) * share)))
 
 
 def train_rank(rank):
     """Names of the runs of a rank, as a wildcard constraint: 0 for one task, 1 for several, 2 for the longest of these."""
-    estimates = plan.Estimates(REQUEST, plan.rates())
-    work = {job.run: estimates.cost("train", job).seconds for job in JOBS.specs("train").values()}
-    longest = max(work.values(), default=0)
+    longest = max(WORK.values(), default=0)
     ranks = {
-        name: (len(run.tasks) > 1) * (1 + (work[name] > longest / 2))
+        name: (len(run.tasks) > 1) * (1 + (WORK[name, str(SEEDS[0])] > longest / 2))
         for name, run in REQUEST.runs.items()
     }
     return "|".join(re.escape(name) for name in ranks if ranks[name] == rank) or "(?!)"

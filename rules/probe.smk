@@ -1,7 +1,7 @@
 # Linear probes on the activations of a policy.
 
 
-rule probes:
+rule linear_probes:
     input:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
         policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
@@ -9,41 +9,41 @@ rule probes:
         episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
         tokens=f"{RESULTS}/tokens/{{task}}/test.tokens",
     output:
-        probes=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probes.parquet",
+        linear_probes=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/linear_probes.parquet",
     log:
-        f"{RESULTS}/logs/probes/{{run}}.{{task}}.seed{{seed}}.log",
+        f"{RESULTS}/logs/linear_probes/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/probes/{{run}}.{{task}}.seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/linear_probes/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=spec("probes"),
-        code=code("probes"),
+        spec=spec("linear_probes"),
+        code=code("linear_probes"),
     shell:
-        command("probes")
+        command("linear_probes")
 
 
-rule probe_generalization:
+rule cross_task_probes:
     input:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
         policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
-        trajectories=files("probe_generalization", "trajectories"),
-        episodes=files("probe_generalization", "episodes"),
-        tokens=files("probe_generalization", "tokens"),
+        trajectories=files("cross_task_probes", "trajectories"),
+        episodes=files("cross_task_probes", "episodes"),
+        tokens=files("cross_task_probes", "tokens"),
     output:
-        probe_generalization=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/probe_generalization.parquet",
+        cross_task_probes=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/cross_task_probes.parquet",
     log:
-        f"{RESULTS}/logs/probe_generalization/{{run}}.{{task}}.seed{{seed}}.log",
+        f"{RESULTS}/logs/cross_task_probes/{{run}}.{{task}}.seed{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/probe_generalization/{{run}}.{{task}}.seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/cross_task_probes/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
     params:
-        spec=spec("probe_generalization"),
-        code=code("probe_generalization"),
+        spec=spec("cross_task_probes"),
+        code=code("cross_task_probes"),
     shell:
-        command("probe_generalization")
+        command("cross_task_probes")

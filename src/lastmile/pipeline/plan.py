@@ -31,7 +31,7 @@ CHAIN = (
     ("record",),
     ("tokenize",),
     ("train",),
-    ("skills", "closed_loop", "closed_loop_curve", "recovery", "probes", "probe_generalization"),
+    ("skills", "closed_loop", "closed_loop_curve", "recovery", "linear_probes", "cross_task_probes"),
     ("study",),
     ("figure",),
     ("findings",),

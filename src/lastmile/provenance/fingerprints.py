@@ -80,29 +80,30 @@ def syntax_digest(path: Path) -> str:
     if path.parent.relative_to(ROOT).as_posix() == _STAGES:
         body = [node for node in tree.body if getattr(node, "name", None) not in PLANNING]
         tree = ast.Module(body, [])
-    text = "".join(_tokens(tree))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    tokens: list[str] = []
+    _serialize(tree, tokens)
+    return hashlib.blake2b("".join(tokens).encode(), digest_size=16).hexdigest()
 
 
-def _tokens(node: object) -> Iterator[str]:
-    """Serialize a syntax tree. Fields that are empty are left out: versions of Python differ in them."""
+def _serialize(node: object, tokens: list[str]) -> None:
+    """Append a syntax tree as text. Empty fields are left out: versions of Python differ in them."""
     if isinstance(node, ast.AST):
-        yield f"{type(node).__name__}("
+        tokens.append(f"{type(node).__name__}(")
         for name in node._fields:
             value = getattr(node, name, None)
             if value is None or value == [] or name in _SYNTAX_ONLY:
                 continue
-            yield f"{name}="
-            yield from _tokens(value)
-        yield ")"
+            tokens.append(f"{name}=")
+            _serialize(value, tokens)
+        tokens.append(")")
     elif isinstance(node, list):
-        yield "["
+        tokens.append("[")
         for item in node:
             if not _is_prose(item):
-                yield from _tokens(item)
-        yield "]"
+                _serialize(item, tokens)
+        tokens.append("]")
     else:
-        yield repr(node)
+        tokens.append(repr(node))
 
 
 def _is_prose(node: object) -> bool:

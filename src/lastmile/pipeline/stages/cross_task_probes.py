@@ -1,4 +1,4 @@
-"""Probe generalization: mistake probes of each task on every other one, their directions, and what moving along them does."""
+"""Cross-task probes: mistake probes of each task on every other one, their directions, and what moving along them does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
 class Outputs(NamedTuple):
     """Accuracies by test episode, cosines, and the chance of Undo after a shift."""
 
-    probe_generalization: Path
+    cross_task_probes: Path
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
@@ -49,7 +49,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
-    table = "probe_generalization"
+    table = "cross_task_probes"
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, table))
 
 
@@ -67,7 +67,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
         spec.frames,
         spec.seed,
     )
-    write_table(outputs.probe_generalization, table, spec)
+    write_table(outputs.cross_task_probes, table, spec)
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def wanted(request: Request) -> list[Spec]:
     frames = request.settings.probes.frames
     return [
         Spec(run=one.name, seed=seed, task=task, tasks=one.tasks, frames=frames)
-        for one, seed, task in request.measured("probe_generalization")
+        for one, seed, task in request.measured("cross_task_probes")
     ]
 
 

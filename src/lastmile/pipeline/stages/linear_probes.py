@@ -1,4 +1,4 @@
-"""Probes: linear probes on the activations of a policy, with baselines and controls."""
+"""Linear probes: linear probes on the activations of a policy, with baselines and controls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
 class Outputs(NamedTuple):
     """One row for each test episode, target, feature and kind of labels."""
 
-    probes: Path
+    linear_probes: Path
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
@@ -50,7 +50,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
-    return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "probes"))
+    return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "linear_probes"))
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
@@ -68,7 +68,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
         spec.frames,
         spec.seed,
     )
-    write_table(outputs.probes, fit_probes(activations, spec.seed), spec)
+    write_table(outputs.linear_probes, fit_probes(activations, spec.seed), spec)
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def wanted(request: Request) -> list[Spec]:
     frames = request.settings.probes.frames
     return [
         Spec(run=one.name, seed=seed, task=task, frames=frames)
-        for one, seed, task in request.measured("probes")
+        for one, seed, task in request.measured("linear_probes")
     ]
 
 
