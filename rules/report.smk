@@ -96,6 +96,7 @@ rule report:
     input:
         ledger=f"{RESULTS}/findings.json",
         runs=f"{RESULTS}/runs.csv",
+        claims=files("report", "claims"),
         tables=files("report", "tables"),
         pictures=files("report", "pictures"),
         captions=files("report", "captions"),

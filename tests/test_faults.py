@@ -20,8 +20,11 @@ import pytest
 import yaml
 
 from conftest import SETTINGS
-from lastmile.pipeline import lock as workplace
-from lastmile.provenance.verify import is_manifest, verify
+from lastmile.pipeline import lock
+from lastmile.pipeline.stage import files_of, parse_spec
+from lastmile.pipeline.stages import get_stage
+from lastmile.provenance.manifests import is_manifest
+from lastmile.provenance.verify import verify
 from lastmile.storage import files
 from lastmile.studies.emergence import study as emergence
 
@@ -39,7 +42,7 @@ PATIENCE = 600
 
 
 def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != workplace.PARENT}
+    kept = {name: value for name, value in os.environ.items() if name != lock.PARENT}
     return {
         **kept,
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -91,13 +94,13 @@ def finish(folder: Path, *targets: str) -> str:
 
 
 def jobs(folder: Path, verb: str) -> list[int]:
-    """Processes that run a verb of the package in this folder."""
+    """Processes that run a stage in this folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[1:4] == [b"-m", b"lastmile", verb.encode()] and os.readlink(
+                if words[1:5] == [b"-m", b"lastmile", b"stage", verb.encode()] and os.readlink(
                     entry / "cwd"
                 ) == str(folder):
                     found.append(int(entry.name))
@@ -187,7 +190,7 @@ def whole(root, tmp_path_factory) -> Path:
 
 def kill_on_the_way(folder: Path, target: str) -> None:
     """SIGKILL of a data job, of Snakemake while it trains, and of a training, one after the other."""
-    kill_job(folder, target, "trajectories")
+    kill_job(folder, target, "record")
 
     process = start(folder, target)
     when(lambda: progress(folder) >= 2, process)
@@ -204,7 +207,7 @@ def kill_on_the_way(folder: Path, target: str) -> None:
 
     before = progress(folder)
     kill_job(folder, target, "train", lambda: progress(folder) > before)
-    assert "its lock was taken away" in (folder / "said.txt").read_text()
+    assert "its lock was removed" in (folder / "said.txt").read_text()
 
 
 @in_proc
@@ -237,11 +240,11 @@ def test_kills_to_the_end(root, whole, tmp_path):
 
 
 def test_a_second_snakemake_is_told_of_the_first(undisturbed):
-    """Its own lock or, when somebody took that away, ours."""
+    """And by us, before Snakemake recommends to unlock."""
     for path in (undisturbed / "results" / "fault" / "trajectories").rglob("*.parquet"):
         path.unlink()
     process = start(undisturbed, "trajectories")
-    stopped = when(lambda: jobs(undisturbed, "trajectories"), process)
+    stopped = when(lambda: jobs(undisturbed, "record"), process)
     second = [
         sys.executable,
         "-m",
@@ -264,8 +267,7 @@ def test_a_second_snakemake_is_told_of_the_first(undisturbed):
     )  # so that the first one does not end before the second one asks
     try:
         done = subprocess.run(second, **given)
-        assert done.returncode != 0 and "no other Snakemake process" in done.stderr
-        done = subprocess.run([*second, "--nolock"], **given)
+        assert "--unlock" not in done.stdout + done.stderr
         assert done.returncode != 0 and re.search(
             rf"another Snakemake \(process {process.pid} on .*\) works in",
             done.stdout + done.stderr,
@@ -306,9 +308,7 @@ def test_loss_of_power(undisturbed):
     assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
     alike(undisturbed, before)
     change(undisturbed, "train.tokens", "policy.safetensors")
-    assert (
-        finish(undisturbed, POLICY).count("was changed after it was made; it was taken away") == 2
-    )
+    assert finish(undisturbed, POLICY).count("was changed after it was made; it was removed") == 2
     alike(undisturbed, before)
 
 
@@ -320,9 +320,7 @@ def test_loss_of_power_to_the_end(whole):
     alike(whole, before)
     change(whole, "test.tokens", "skills.parquet", "emergence.csv")
     assert (
-        finish(whole, "all", "trajectories").count(
-            "was changed after it was made; it was taken away"
-        )
+        finish(whole, "all", "trajectories").count("was changed after it was made; it was removed")
         == 3
     )
     assert [name for name, content in results(whole).items() if content != before[name]] == []
@@ -362,74 +360,58 @@ def small_disk(tmp_path):
         subprocess.run(["umount", folder], check=True)
 
 
-SPEC = json.dumps({"task": "colored_dots", "split": "test", "seed": 3, "episodes": 4})
-ABOUT = {"run": {"task": "colored_dots", "seed": 0}, "seed": 0}
-TRAIN = json.dumps({**ABOUT, "policy": {"size": "xs"}, "training": {"frames": 300, "snapshots": 1}})
+LABELS = {"run": "colored_dots", "seed": 0}
+SOURCE = {"difficulty": "short", "style": "typical", "layouts": ["right"], "themes": ["dark"]}
+SPECS = {
+    stage: json.dumps(spec)
+    for stage, spec in {
+        "record": {"task": "colored_dots", "split": "test", "seed": 3, "episodes": 4, **SOURCE},
+        "tokenize": {"task": "colored_dots", "split": "validation"},
+        "train": {
+            **LABELS,
+            "tasks": ["colored_dots"],
+            "policy": {"size": "xs"},
+            "training": {"frames": 300, "snapshots": 1},
+        },
+        "skills": {**LABELS, "task": "colored_dots", "episodes": 2, "every": 1},
+        "figure": {"study": "emergence"},
+    }.items()
+}
 
 
-@pytest.mark.parametrize("verb", ["trajectories", "tokens", "train", "skills", "figure"])
+@pytest.mark.parametrize("verb", ["record", "tokenize", "train", "skills", "figure"])
 def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
     """One line that says so, nothing half-made; with room, the same command works."""
     root = undisturbed / "results" / "fault"
-    steps, tokens = next(root.rglob("validation.parquet")), next(root.rglob("validation.tokens"))
-    policy = next(root.rglob("policy.safetensors")).parent
     out = small_disk or tmp_path / "limited"
     out.mkdir(exist_ok=True)
-    emergence.table(evaluations["emergence"], SETTINGS).to_csv(
-        tmp_path / "emergence.csv", index=False
-    )
-    arguments = {
-        "trajectories": ["--spec", SPEC, "--out", out / "x.parquet"],
-        "tokens": ["--trajectories", steps, "--out", out / "x.tokens"],
-        "train": [
-            "--spec",
-            TRAIN,
-            "--tokens",
-            tokens.with_name("train.tokens"),
-            "--validation",
-            tokens,
-            "--runs",
-            out / "runs",
-            "--out",
-            out / "policy",
-        ],
-        "skills": [
-            "--spec",
-            json.dumps({**ABOUT, "episodes": 2, "every": 1}),
-            "--policy",
-            policy,
-            "--trajectories",
-            steps,
-            "--tokens",
-            tokens,
-            "--out",
-            out / "s.parquet",
-            "--losses",
-            out / "losses.parquet",
-        ],
-        "figure": ["emergence", "--table", tmp_path / "emergence.csv", "--out", out / "emergence"],
-    }[verb]
-    command = [sys.executable, "-m", "lastmile", verb, *map(str, arguments)]
+    table = tmp_path / "emergence.csv"
+    emergence.table(evaluations["emergence"], SETTINGS).to_csv(table, index=False)
+    stage = get_stage(verb)
+    for path in files_of(stage.inputs(parse_spec(stage.Spec, SPECS[verb]), out)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The study as far as a policy has no test split: validation stands in for it. Links take no room.
+        name = path.relative_to(out).as_posix().replace("/test.", "/validation.")
+        path.symlink_to(table if path.name == table.name else root / name)
+    words = ["stage", verb, "--spec", SPECS[verb], "--results", str(out)]
+    command = [sys.executable, "-m", "lastmile", *words]
+    about = {"cwd": out, "env": environment(undisturbed), "capture_output": True, "text": True}
     if small_disk:
         (out / "others").write_bytes(bytes(8192))  # nearly full
     else:
         command = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", *command]
-    done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
+    done = subprocess.run(command, **about)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert re.search(
         r"^error: .*(No space left|too large|os error|write)", done.stderr, re.MULTILINE
     ), done.stderr
-    kept = {
-        "others",
-        "spec.json",
-        ".lock",
-        "progress.jsonl",
-        "s.parquet",
-    }  # of two tables the first may be there, whole
-    assert [path for path in out.rglob("*") if path.is_file() and path.name not in kept] == []
+    # Of two tables the first may be there, whole.
+    kept = {"others", "spec.json", ".lock", "progress.jsonl", "skills.parquet"}
+    left = [path for path in out.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in left if path.name not in kept] == []
     if small_disk:
         subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)
     else:
         command = command[5:]
-    done = subprocess.run(command, env=environment(undisturbed), capture_output=True, text=True)
+    done = subprocess.run(command, **about)
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import time
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def seen(folder: Path) -> dict[str, status.Training]:
-    return {one.name: one for one in status.trainings(folder / "runs", folder / "results")}
+def seen(folder: Path) -> dict[str, status.TrainingRun]:
+    return {one.name: one for one in status.training_runs(folder / "runs", folder / "results")}
 
 
 def test_trainings_are_told_apart(folder):
@@ -96,7 +97,7 @@ def test_the_newest_of_a_name_counts(folder):
     (again / "spec.json").write_text(
         (folder / "runs" / "b" / "spec.json").read_text().replace("1000", "5000")
     )
-    assert seen(folder)["neuron_tracing seed0"].of == 5000
+    assert seen(folder)["neuron_tracing seed0"].total == 5000
 
 
 def test_jobs_that_made_their_outputs_are_over(tmp_path):
@@ -115,10 +116,42 @@ def test_jobs_that_made_their_outputs_are_over(tmp_path):
 
 def test_a_page_fits_80_columns_and_is_plain(folder):
     jobs = [Job(f"rule_of_some_length_{number % 9}", ["x"], "", "") for number in range(40)]
-    text = status.page(parse({}), jobs, status.trainings(folder / "runs", folder / "results"))
-    assert text.startswith("desk: 40 jobs to go\n") and text.isascii() and "\x1b" not in text
+    text = status.page(parse({}), jobs, status.training_runs(folder / "runs", folder / "results"))
+    assert (
+        text.startswith("desk: 40 jobs to go, nothing is running\n")
+        and text.isascii()
+        and "\x1b" not in text
+    )
     assert max(map(len, text.splitlines())) <= 80
     assert (
         "neuron_tracing seed0        done        1.0k of 1.0k    312   3.220  0.85      -" in text
     )
-    assert status.page(parse({}), [], []) == "desk: all is made\n"
+    assert status.page(parse({}), [], []) == "desk: everything is made\n"
+
+
+def test_a_task_without_placements_has_no_skill(folder, recwarn):
+    path = folder / "results/evaluations/neuron_tracing/neuron_tracing/seed0/skills.parquet"
+    table = parquet.frame(path)
+    parquet.write(table.assign(total=0, hits=0), path)
+    assert seen(folder)["neuron_tracing seed0"].skill is None and not recwarn.list
+
+
+def test_names_that_differ_at_their_end_are_told_apart():
+    names = [f"a_long_name_of_a_training_run.{size}.seed0" for size in ("xs", "s")]
+    shown = {status._fit(name) for name in names}
+    assert len(shown) == 2 and all(len(name) <= 27 for name in shown)
+
+
+def test_a_page_fits_the_terminal_and_tells_the_time_left(folder):
+    found = status.training_runs(folder / "runs", folder / "results")
+    jobs = [Job("record", ["x"], "", ""), Job("train_joint", ["y"], "", "")]
+    text = status.page(parse({}), jobs, found * 30, {"record": 60.0, "train": 600.0}, True, 24)
+    assert len(text.splitlines()) <= 24 and "more" in text and status.LEGEND in text
+    assert re.search(r"2 jobs to go, about \d+:\d\d left", text)
+
+
+def test_follow_ends_when_nothing_runs(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(status, "planned", lambda targets, overlay: [Job("a", ["x"], "", "")])
+    status.show(parse({}), follow=True)
+    assert "nothing is running" in capsys.readouterr().out

@@ -9,23 +9,33 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from lastmile.cli import main
 
-from lastmile import provenance
-from lastmile.__main__ import main
-from lastmile.provenance.verify import ManifestError, is_manifest, read_manifest, verify
+from lastmile.pipeline.runner import run_stage
+from lastmile.provenance import fingerprints, manifests
+from lastmile.provenance import verify as verifying
+from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest, write_manifests
+from lastmile.provenance.verify import verify
 
-SPEC = {"task": "colored_dots", "split": "test", "seed": 3, "episodes": 2}
+SPEC = {
+    "task": "colored_dots",
+    "split": "test",
+    "seed": 3,
+    "difficulty": "short",
+    "style": "typical",
+    "layouts": ["right"],
+    "themes": ["dark"],
+    "episodes": 2,
+}
+STEPS, TOKENS = "trajectories/colored_dots/test.parquet", "tokens/colored_dots/test.tokens"
+CODE = ("pipeline.stages.record", ("tasks.colored_dots",))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """Two recorded episodes, their tokens, and a figure, made by the verbs."""
+    """Two recorded episodes, their tokens, and a table, made by stages."""
     root = tmp_path_factory.mktemp("results")
-    steps, tokens, table = (
-        root / "trajectories" / "test.parquet",
-        root / "tokens" / "test.tokens",
-        root / "figures" / "probes.csv",
-    )
+    table = root / "figures" / "probes.csv"
     table.parent.mkdir()
     rows = {
         "task": "colored_dots",
@@ -38,13 +48,10 @@ def made(tmp_path_factory) -> Path:
         "high": 0.6,
     }
     pd.DataFrame(rows).to_csv(table, index=False)
-    label = provenance.code_label("trajectory", ("colored_dots",))
-    assert (
-        main(["trajectories", "--spec", json.dumps(SPEC), "--out", str(steps), "--code", label])
-        == 0
-    )
-    assert main(["tokens", "--trajectories", str(steps), "--out", str(tokens)]) == 0
-    assert main(["manifest", "--outputs", str(table), "--inputs", str(tokens)]) == 0
+    label = fingerprints.code_label(*CODE)
+    run_stage("record", json.dumps(SPEC), root, code=label)
+    run_stage("tokenize", json.dumps({"task": "colored_dots", "split": "test"}), root)
+    write_manifests("other", {}, label, [root / TOKENS], [table])
     return root
 
 
@@ -54,15 +61,15 @@ def results(made, tmp_path) -> Path:
 
 
 def test_a_manifest_tells_all(made):
-    manifest = read_manifest(made / "tokens" / "test.tokens.manifest.json")
-    assert manifest["verb"] == "tokens" and manifest["inputs"].keys() == {
-        "../trajectories/test.parquet",
-        "../trajectories/test.episodes.parquet",
+    manifest = read_manifest(made / f"{TOKENS}.manifest.json")
+    assert manifest["stage"] == "tokenize" and manifest["inputs"].keys() == {
+        "../../trajectories/colored_dots/test.parquet",
+        "../../trajectories/colored_dots/test.episodes.parquet",
     }
     assert manifest["outputs"] == {
         "test.tokens": {
-            "bytes": (made / "tokens" / "test.tokens").stat().st_size,
-            "digest": provenance.file_digest(made / "tokens" / "test.tokens"),
+            "bytes": (made / TOKENS).stat().st_size,
+            "digest": manifests.file_digest(made / TOKENS),
         }
     }
     assert {"python", "numpy", "torch"} <= manifest["packages"].keys() and {
@@ -70,15 +77,15 @@ def test_a_manifest_tells_all(made):
         "threads",
         "seconds",
     } <= manifest["system"].keys()
-    manifest = read_manifest(made / "trajectories" / "test.parquet.manifest.json")
+    manifest = read_manifest(made / f"{STEPS}.manifest.json")
     assert manifest["spec"] == SPEC and manifest["outputs"].keys() == {
         "test.parquet",
         "test.episodes.parquet",
     }
-    assert manifest["code"]["label"] == provenance.code_label("trajectory", ("colored_dots",))
-    assert {"trajectory.py", "tasks/colored_dots/world.py"} <= manifest["code"][
+    assert manifest["code"]["label"] == fingerprints.code_label(*CODE)
+    assert {"simulation/trajectory.py", "tasks/colored_dots/world.py"} <= manifest["code"][
         "files"
-    ].keys() and "tokens.py" not in manifest["code"]["files"]
+    ].keys() and "simulation/tokens.py" not in manifest["code"]["files"]
 
 
 def test_what_was_not_touched_is_as_it_was(capsys, results, monkeypatch):
@@ -119,15 +126,9 @@ def test_every_missing_file_is_found(results):
 
 def test_what_was_made_from_other_bytes_is_stale(results):
     """Recorded again with another seed: the recording is right, the tokens are of the one before."""
-    steps = results / "trajectories" / "test.parquet"
-    assert (
-        main(["trajectories", "--spec", json.dumps({**SPEC, "seed": 4}), "--out", str(steps)]) == 0
-    )
-    told = [
-        f"{results}/tokens/test.tokens.manifest.json: was made from other bytes than {results}/trajectories/{n} now has"
-        for n in ("test.parquet",)
-    ]
-    assert set(told) <= set(verify(results).problems)
+    run_stage("record", json.dumps({**SPEC, "seed": 4}), results)
+    told = f"{results / TOKENS}.manifest.json: was made from other bytes than {results / STEPS} now has"
+    assert told in verify(results).problems
     assert not any(
         problem.startswith(str(results / "trajectories")) for problem in verify(results).problems
     )
@@ -137,7 +138,7 @@ def rewrite(path: Path, change) -> None:
     """A manifest with a change, and with the digest that belongs to it."""
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(provenance.manifest_text(manifest))
+    path.write_text(manifests.manifest_text(manifest))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def rewrite(path: Path, change) -> None:
 )
 def test_an_output_outside_its_folder_is_not_opened(results, tmp_path, name):
     (tmp_path / "secret").write_text("secret")
-    path = results / "tokens" / "test.tokens.manifest.json"
+    path = results / f"{TOKENS}.manifest.json"
     rewrite(path, lambda manifest: manifest["outputs"].update({name: {"bytes": 6, "digest": "0"}}))
     with pytest.raises(ManifestError, match="leads outside its folder"):
         read_manifest(path)
@@ -157,14 +158,16 @@ def test_an_output_outside_its_folder_is_not_opened(results, tmp_path, name):
 
 def test_inputs_outside_the_folder_are_not_opened(results, tmp_path, monkeypatch):
     (tmp_path / "secret").write_text("secret")
-    path = results / "tokens" / "test.tokens.manifest.json"
+    path = results / f"{TOKENS}.manifest.json"
     rewrite(
         path,
-        lambda manifest: manifest["inputs"].update({"../../secret": {"bytes": 6, "digest": "0"}}),
+        lambda manifest: manifest["inputs"].update(
+            {"../../../secret": {"bytes": 6, "digest": "0"}}
+        ),
     )
-    opened, digest = [], provenance.file_digest
+    opened, digest = [], verifying.file_digest
     monkeypatch.setattr(
-        provenance, "file_digest", lambda item: (opened.append(Path(item).name), digest(item))[1]
+        verifying, "file_digest", lambda item: (opened.append(Path(item).name), digest(item))[1]
     )
     report = verify(results)
     assert report.elsewhere == 1 and report.problems == [] and "secret" not in opened
@@ -178,7 +181,7 @@ def test_inputs_outside_the_folder_are_not_opened(results, tmp_path, monkeypatch
 
 
 def test_a_link_that_leads_outside_is_found(results, tmp_path):
-    path = results / "tokens" / "test.tokens"
+    path = results / TOKENS
     path.rename(tmp_path / "elsewhere.tokens")
     os.symlink(tmp_path / "elsewhere.tokens", path)
     assert any(problem.startswith(f"{path}: leads outside") for problem in verify(results).problems)
@@ -197,7 +200,7 @@ def test_a_link_that_leads_outside_is_found(results, tmp_path):
     ],
 )
 def test_a_manifest_that_is_none_is_named(results, text):
-    path = results / "tokens" / "test.tokens.manifest.json"
+    path = results / f"{TOKENS}.manifest.json"
     path.write_text(text)
     with pytest.raises(ManifestError, match="test.tokens.manifest.json: "):
         read_manifest(path)
@@ -212,44 +215,45 @@ def test_a_folder_without_results(capsys, tmp_path):
 @pytest.mark.parametrize(
     "label",
     [
-        "trajectory:colored_dots:0123456789abcdef",
+        "pipeline.stages.record:tasks.colored_dots:0123456789abcdef",
         "nothing::0123456789abcdef",
-        "trajectory:colored_cats:0",
+        "pipeline.stages.record:tasks.colored_cats:0",
         "x",
         "a:b:c/d",
     ],
 )
 def test_other_code_than_planned_is_refused(capsys, tmp_path, label):
-    assert (
-        main(
-            [
-                "trajectories",
-                "--spec",
-                json.dumps(SPEC),
-                "--out",
-                str(tmp_path / "x.parquet"),
-                "--code",
-                label,
-            ]
-        )
-        == 1
-    )
+    spec = ["--spec", json.dumps(SPEC), "--results", str(tmp_path), "--code", label]
+    assert main(["stage", "record", *spec]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ") and err.count("\n") == 1 and label in err
     assert not list(tmp_path.iterdir())
 
 
-def test_code_edited_after_the_plan_is_named(monkeypatch, tmp_path):
-    copy = shutil.copytree(
-        provenance.ROOT, tmp_path / "lastmile", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(provenance, "ROOT", Path(copy))
-    label = provenance.code_label("tokens", ("colored_dots",))
-    provenance.check_code(label)
-    with open(Path(copy) / "trajectory.py", "a") as handle:
-        handle.write("# edited\n")
-    provenance.fingerprint.cache_clear()
-    with pytest.raises(provenance.CodeError, match="was edited after the plan"):
-        provenance.check_code(label)
-    provenance.imports.cache_clear()
-    provenance.fingerprint.cache_clear()
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("{", "--spec: expected JSON"),
+        ("[]", "--spec: expected a JSON object"),
+        ("{}", "'task' is missing"),
+        (json.dumps({**SPEC, "episodes": 0}), "'episodes': input should be greater than or equal"),
+        (json.dumps({**SPEC, "episods": 1}), "'episods'; did you mean 'episodes'?"),
+        (json.dumps({**SPEC, "split": "tests"}), "'tests'"),
+        (json.dumps({**SPEC, "task": "colored_dot"}), "did you mean 'colored_dots'?"),
+    ],
+)
+def test_a_wrong_spec_is_named_before_any_work(capsys, tmp_path, spec, words):
+    assert main(["stage", "record", "--spec", spec, "--results", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and words in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_input_is_named_before_any_work(capsys, tmp_path):
+    """A spec without its policy costs no time and no traceback."""
+    spec = {"run": "none", "seed": 0, "task": "colored_dots", "temperature": 0.4, "max_steps": 1}
+    arguments = ["--spec", json.dumps(spec), "--results", str(tmp_path)]
+    assert main(["stage", "closed_loop", *arguments]) == 1
+    missing = tmp_path / "models/none/seed0/config.json"
+    expected = f"error: stage closed_loop: its input {missing} is missing\n"
+    assert capsys.readouterr().err == expected

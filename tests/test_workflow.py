@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import pty
@@ -9,6 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,10 @@ import pytest
 import yaml
 
 from lastmile.config import load
-from lastmile.pipeline.plan import plan
-from lastmile.provenance import file_digest
+from lastmile.pipeline.plan import Jobs, plan
+from lastmile.pipeline.stage import files_of
+from lastmile.pipeline.stages import get_stage, stage_names
+from lastmile.provenance.manifests import file_digest
 from lastmile.provenance.verify import verify
 from lastmile.studies import all_needs, all_runs
 from lastmile.tasks import task_names
@@ -61,7 +66,8 @@ def planned(folder: Path, *targets: str, **settings) -> dict[str, int]:
         r"^Job stats:\n.*\n-.*\n((?:\S+ +\d+\n)+)", done.stdout + done.stderr, re.MULTILINE
     )
     jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
-    return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
+    stages = (*stage_names(), "study_with_screens", "train_joint", "train_longest")
+    return {rule: int(count) for rule, count in jobs.items() if rule in stages}
 
 
 @pytest.fixture(scope="module")
@@ -95,34 +101,50 @@ def trained(jobs: dict[str, int]) -> int:
 
 def figures(folder: Path) -> list[str]:
     """Names of the figures in the copy; each shows the study of its name."""
-    return sorted(
-        path.stem
-        for path in (folder / "src" / "lastmile" / "figures").glob("[!_]*.py")
-        if path.stem != "style"
-    )
+    studies = folder / "src" / "lastmile" / "studies"
+    return sorted(path.parent.name for path in studies.glob("*/figure.py"))
 
 
 def test_a_figure_needs_no_more_than_it_shows(folder):
     jobs = planned(folder, "emergence", name="fresh")
-    assert jobs == {"record": 6, "tokenize": 6, "train": 2, "skills": 2, "study": 1, "emergence": 1}
+    assert jobs == {"record": 6, "tokenize": 6, "train": 2, "skills": 2, "study": 1, "figure": 1}
     assert not (folder / "results" / "fresh").exists()
-    assert set(planned(folder, "tasks", name="fresh")) == {"study_with_screens", "tasks"}
+    assert set(planned(folder, "tasks", name="fresh")) == {"study_with_screens", "figure"}
     jobs = planned(folder, "heads", name="fresh")
     assert jobs["record"] == 3 and trained(jobs) == 3 and jobs["speed"] == 2 and jobs["skills"] == 3
 
 
 def test_the_plan_counts_the_jobs_that_there_are(folder, settings):
     jobs = planned(folder, "all", name="fresh")
-    merged = {
-        "study": jobs.pop("study") + jobs.pop("study_with_screens"),
-        "train": trained(jobs),
-        "figure": sum(jobs.pop(name) for name in figures(folder)),
-    }
-    jobs = {rule: count for rule, count in jobs.items() if not rule.startswith("train")} | merged
-    jobs["findings, runs, report"] = (
-        jobs.pop("findings") + jobs.pop("runs") + jobs.pop("report_html")
-    )
-    assert {work.rule: work.jobs for work in plan(settings)} == jobs
+    jobs["study"] += jobs.pop("study_with_screens")
+    merged = {rule: count for rule, count in jobs.items() if not rule.startswith("train")}
+    assert {work.stage: work.jobs for work in plan(settings)} == {**merged, "train": trained(jobs)}
+
+
+def test_rules_name_the_files_of_their_stages(folder, settings):
+    """The rules hold paths, the stages name files: both say the same of every job."""
+    done = snakemake(folder, "all", "-n", name="fresh")
+    blocks = re.findall(r"^rule (\S+):\n((?: {4}.*\n)+)", done.stdout + done.stderr, re.MULTILINE)
+    shown = set()
+    for rule, block in blocks:
+        fields = dict(line.strip().split(": ", 1) for line in block.splitlines() if ": " in line)
+        stage = "train" if rule.startswith("train") else rule.removesuffix("_with_screens")
+        inputs, outputs = (
+            frozenset(filter(None, fields.get(name, "").split(", ")))
+            for name in ("input", "output")
+        )
+        shown.add((stage, inputs, outputs))
+    jobs = Jobs(settings.model_copy(update={"name": "fresh"}))
+    results = Path("results/fresh")
+    named = set()
+    for name in stage_names():
+        stage = get_stage(name)
+        for spec in jobs.specs(name).values():
+            inputs, outputs = stage.inputs(spec, results), stage.outputs(spec, results)
+            named.add(
+                (name, *(frozenset(map(str, files_of(files))) for files in (inputs, outputs)))
+            )
+    assert {job for job in shown if job[2]} == named
 
 
 @pytest.mark.parametrize(
@@ -143,11 +165,12 @@ def test_make_shows_the_status_where_there_is_a_terminal(finished):
         sys.executable,
         "-m",
         "lastmile",
-        "make",
+        "run",
         "--cores",
         "2",
         "--configfile",
         "workflow/presets/smoke.yaml",
+        "--configfile",
         "overlay.yaml",
     ]
     env = {**os.environ, "PYTHONPATH": str(finished / "src")}
@@ -172,7 +195,7 @@ def test_make_shows_the_status_where_there_is_a_terminal(finished):
         said += part
     os.close(terminal)
     assert child.wait() == 0
-    assert b"Nothing to be done" in said or b"all is made" in said
+    assert b"Nothing to be done" in said or b"everything is made" in said
     assert (
         "Nothing to be done"
         in (finished / "results" / "smoke" / "logs" / "snakemake.log").read_text()
@@ -184,7 +207,7 @@ def test_everything_is_made(finished, settings):
     expected = [
         f"figures/{name}.{form}"
         for name in figures(finished)
-        for form in ("png", "svg", "pdf", "rst", "csv")
+        for form in ("png", "svg", "pdf", "md", "csv")
     ]
     expected += [f"claims/{name}.json" for name in figures(finished)] + [
         "findings.json",
@@ -205,7 +228,7 @@ def test_everything_is_made(finished, settings):
     expected += [
         f"evaluations/{need.run.name}/{need.task}/seed0/{need.table}.parquet" for need in needs
     ]
-    expected += ["runs.csv", "runs.html", "findings.rst"]
+    expected += ["runs.csv"]
     assert [
         name
         for name in expected
@@ -270,12 +293,9 @@ def test_findings_and_report_tell_every_claim_and_figure(finished):
     ledger, report = (results / "findings.md").read_text(), (results / "report.html").read_text()
     counted = f"{len({claim['claim'] for claim in claims})} claims tested"
     assert counted in ledger and all(claim["statement"] in ledger for claim in claims)
-    assert (
-        all(f"{name}.png" in report for name in figures(finished))
-        and "findings.md" in report
-        and "runs.html" in report
-    )
-    assert counted in report
+    assert all(f"<section id='{name}'>" in report for name in figures(finished))
+    assert report.count("<figure>") == len(figures(finished)) and "id='runs'" in report
+    assert counted in report and all(html.escape(claim["statement"]) in report for claim in claims)
 
 
 def test_the_table_of_runs_tells_settings_and_speed(finished, settings):
@@ -307,13 +327,12 @@ def test_another_temperature_trains_nothing(finished):
     assert jobs == {
         "closed_loop": 2,
         "recovery": 2,
-        "closed_loop_along": 2,
+        "closed_loop_curve": 2,
         "study": 2,
-        "mistakes": 1,
-        "transfer": 1,
+        "figure": 2,
         "findings": 1,
-        "runs": 1,
-        "report_html": 1,
+        "run_table": 1,
+        "report": 1,
     }
 
 
@@ -322,8 +341,8 @@ def test_another_length_of_fine_tuning_trains_that_alone(finished, settings):
     assert (
         trained(jobs) == 2
         and jobs["skills"] == 2
-        and jobs["closed_loop_along"] == 2
-        and jobs["study"] == jobs["transfer"] == 1
+        and jobs["closed_loop_curve"] == 2
+        and jobs["study"] == jobs["figure"] == 1
     )
     assert not {"record", "tokenize", "scaling", "emergence"} & set(jobs)
 
@@ -332,7 +351,7 @@ def test_another_seed_of_training_records_nothing(finished, settings):
     jobs = planned(finished, "all", training={"seeds": [0, 1]})
     assert (
         trained(jobs) == len(all_runs(settings))
-        and jobs["fit_probes"] == 2
+        and jobs["linear_probes"] == 2
         and not {"record", "tokenize", "study_with_screens"} & set(jobs)
     )
 
@@ -346,39 +365,61 @@ def test_another_learning_rate_trains_again(finished, settings):
 def test_one_more_task_leaves_the_others_alone(finished):
     third = next(name for name in task_names() if name not in TASKS)
     jobs = planned(finished, "emergence", tasks=[*TASKS, third])
-    assert jobs == {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1}
+    assert jobs == {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "figure": 1}
+
+
+@contextmanager
+def edited(folder: Path, file: str, *, prose: bool = False) -> Iterator[None]:
+    """A source file with one more constant or, for prose, with other comments, docstrings and blank lines."""
+    path = folder / "src" / "lastmile" / file
+    before = path.read_text()
+    words = before.replace('"""', '"""Other words. ', 1).replace("\n\n", "\n\n\n") + "\n# edited\n"
+    path.write_text(words if prose else before + "\nEDITED = 1\n")
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 @pytest.mark.parametrize(
-    "file, target, expected",
+    ("file", "target", "expected"),
     [
-        ("figures/emergence.py", "all", {"emergence": 1, "report_html": 1}),
-        ("studies/emergence.py", "figures", {"study": 1, "emergence": 1, "figures": 1}),
+        ("studies/emergence/figure.py", "all", {"figure": 1, "report": 1}),
+        ("studies/emergence/study.py", "figures", {"study": 1, "figure": 1}),
+        ("pipeline/report_page.py", "all", {"report": 1}),
+        (
+            "pipeline/stages/linear_probes.py",
+            "probes",
+            {"linear_probes": 2, "study": 1, "figure": 1},
+        ),
+        ("pipeline/status.py", "all", {}),
         (
             f"tasks/{TASKS[1]}/world.py",
             "emergence",
-            {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "emergence": 1},
+            {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "figure": 1},
         ),
     ],
 )
 def test_edited_code_makes_again_what_depends_on_it(finished, file, target, expected):
-    path = finished / "src" / "lastmile" / file
-    before = path.read_text()
-    path.write_text(before + "\n# edited\n")
-    try:
+    with edited(finished, file):
         assert planned(finished, target) == expected
-    finally:
-        path.write_text(before)
+    with edited(finished, file, prose=True):
+        assert planned(finished, target) == {}
+
+
+def test_prose_everywhere_makes_nothing_again(finished):
+    with ExitStack() as stack:
+        for path in (finished / "src" / "lastmile").rglob("*.py"):
+            file = path.relative_to(finished / "src" / "lastmile").as_posix()
+            if "_template" not in file:
+                stack.enter_context(edited(finished, file, prose=True))
+        assert planned(finished, "all") == {}
+        assert explained(finished, "all") == "all: fresh\n"
 
 
 def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(finished, settings):
-    path = finished / "src" / "lastmile" / "tasks" / TASKS[1] / "world.py"
-    before = path.read_text()
-    path.write_text(before + "\n# edited\n")
-    try:
+    with edited(finished, f"tasks/{TASKS[1]}/world.py"):
         jobs = planned(finished, "models")
-    finally:
-        path.write_text(before)
     concerned = [run for run in all_runs(settings).values() if TASKS[1] in run.tasks]
     assert trained(jobs) == len(concerned) < len(all_runs(settings))
     assert jobs["record"] == jobs["tokenize"] == 2
@@ -388,16 +429,8 @@ def explained(folder: Path, target: str, **settings) -> str:
     """What `why` says of a target."""
     overlay = folder / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
-    command = [
-        sys.executable,
-        "-m",
-        "lastmile",
-        "why",
-        target,
-        "--configfile",
-        "workflow/presets/smoke.yaml",
-        overlay.name,
-    ]
+    presets = ["--configfile", "workflow/presets/smoke.yaml", "--configfile", overlay.name]
+    command = [sys.executable, "-m", "lastmile", "why", target, *presets]
     env = {**os.environ, "PYTHONPATH": str(folder / "src")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -407,23 +440,13 @@ def explained(folder: Path, target: str, **settings) -> str:
 def test_why_names_the_setting_or_the_source(finished):
     assert explained(finished, "emergence") == "emergence: fresh\n"
     said = explained(finished, "models", training={"learning_rate": 0.0123})
-    assert (
-        re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said)
-        and "setting training.learning_rate: was 0.001, is 0.0123" in said
-    )
+    assert re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said)
+    assert "setting training.learning_rate: was 0.001, is 0.0123" in said
     assert "source file" not in said
-    path = finished / "src" / "lastmile" / "figures" / "emergence.py"
-    before = path.read_text()
-    path.write_text(before + "\n# edited\n")
-    try:
+    with edited(finished, "studies/emergence/figure.py"):
         said = explained(finished, "emergence")
-    finally:
-        path.write_text(before)
-    assert (
-        "emergence: stale; 1 job would run" in said
-        and "source file figures/emergence.py: edited" in said
-        and "setting" not in said
-    )
+    assert "emergence: stale; 1 job would run" in said
+    assert "source file studies/emergence/figure.py: edited" in said and "setting" not in said
     lost = finished / "results" / "smoke" / "figures" / "emergence.pdf"
     kept = lost.read_bytes()
     lost.unlink()
@@ -436,6 +459,27 @@ def test_a_lost_result_alone_is_made_again(finished):
     lost = finished / "results" / "smoke" / "figures" / "emergence.svg"
     kept = lost.read_bytes()
     lost.unlink()
-    assert planned(finished, "emergence") == {"emergence": 1}
+    assert planned(finished, "emergence") == {"figure": 1}
     assert snakemake(finished, "emergence").returncode == 0
     assert lost.read_bytes() == kept
+
+
+def test_settings_on_the_command_line_reach_every_page(finished):
+    """`--config` gives another study: its report, findings and plan are its own."""
+    overlay = ["--config", "name=second", "--config", "seed=1"]
+    env = {**os.environ, "PYTHONPATH": str(finished / "src")}
+    presets = ["--configfile", "workflow/presets/smoke.yaml"]
+    command = [sys.executable, "-m", "lastmile"]
+    done = subprocess.run(
+        [*command, "plan", *presets, *overlay],
+        cwd=finished,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("second: "), done.stderr
+    arguments = ["-n", "-p", "--config", "name=second", "seed=1"]
+    done = snakemake(finished, "all", *arguments)
+    commands = [line for line in done.stdout.splitlines() if "lastmile stage report" in line]
+    assert len(commands) == 1 and '"name":"second"' in commands[0]
+    assert '"seed":1' in commands[0] and "--results results/second" in commands[0]

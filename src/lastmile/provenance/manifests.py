@@ -99,7 +99,7 @@ def write_manifest(
     folder = os.path.realpath(path.parent)
     manifest = {
         "format": FORMAT,
-        "verb": stage,
+        "stage": stage,
         "spec": spec,
         "code": {"label": code, "files": code_files(code)},
         "inputs": {

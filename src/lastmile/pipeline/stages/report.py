@@ -10,24 +10,38 @@ from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ()
+TABLES = ("emergence", "mistakes")
+"""Studies whose tables hold how well the policies do the tasks."""
 SECONDS = 5.0
 BYTES = 2e7
 
 
 class Spec(BaseSpec):
-    """The name of the study, its parts and figures in the order of the story, and its settings."""
+    """What is shown.
+
+    Attributes:
+        name: Of the study.
+        studies, figures: Its parts in the order of the story, and those of them that have a figure.
+        task, seed, difficulty, style: Of the episode that can be played.
+        settings: Of the study.
+    """
 
     name: str
     studies: tuple[str, ...]
     figures: tuple[str, ...]
+    task: str
+    seed: int
+    difficulty: str
+    style: str
     settings: dict[str, Any]
 
 
 class Inputs(NamedTuple):
-    """Ledger, tables, figures with their captions, and the table of runs."""
+    """Ledger, claims by study, tables, figures with their captions, and the table of runs."""
 
     ledger: Path
     runs: Path
+    claims: tuple[Path, ...]
     tables: tuple[Path, ...]
     pictures: tuple[Path, ...]
     captions: tuple[Path, ...]
@@ -40,11 +54,12 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    tables = [paths.table(results, study) for study in spec.studies]
+    tables = [paths.table(results, study) for study in spec.studies if study in TABLES]
     drawn = [paths.table(results, figure) for figure in spec.figures]
     return Inputs(
         results / "findings.json",
         results / "runs.csv",
+        tuple(paths.claims(results, study) for study in spec.studies),
         tuple(tables),
         tuple(table.with_suffix(".svg") for table in drawn if table.stem != "tasks")
         + tuple(table.with_suffix(".png") for table in drawn if table.stem == "tasks"),
@@ -64,7 +79,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return ()
+    return (f"tasks.{spec.task}",)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -76,6 +91,10 @@ def wanted(request: Request) -> list[Spec]:
             name=request.settings.name,
             studies=tuple(request.needs),
             figures=drawn,
+            task=request.tasks[0],
+            seed=request.settings.seed,
+            difficulty=request.settings.worlds.difficulty,
+            style=request.settings.worlds.style,
             settings=request.settings.model_dump(mode="json"),
         )
     ]

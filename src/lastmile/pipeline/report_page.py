@@ -1,0 +1,320 @@
+"""The report: one HTML page that needs no other file. What the policies can do comes first, then every claim beside its figure."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lastmile.provenance.manifests import packages
+
+if TYPE_CHECKING:
+    from lastmile.pipeline.stages.report import Inputs, Spec
+
+ALL = "all tasks"
+VERDICTS = {
+    "shown": ("shown", "shown"),
+    "not shown": ("open", "not shown"),
+    "contradicted": ("opposite", "opposite measured"),
+    "not testable": ("untestable", "not testable"),
+}
+"""Class of the badge, and what it says, by verdict."""
+TITLES = {
+    "emergence": "In which order skills are learned",
+    "mistakes": "Mistakes: made, and repaired",
+    "scaling": "Larger policies and more data",
+    "transfer": "Fine-tuning to an unseen task",
+    "probes": "What can be read from activations",
+    "probe_generalization": "A mistake representation shared across tasks",
+    "annotators": "The virtual annotators",
+    "heads": "Output heads and contexts",
+    "tasks": "The tasks",
+}
+"""Headings of studies; others get their name."""
+STYLE = """
+:root{--ink:#22262e;--muted:#667085;--line:#e3e6eb;--accent:#0b63b0}
+*{box-sizing:border-box}
+body{margin:0;color:var(--ink);background:#f7f8fa;font:16px/1.55 system-ui,sans-serif}
+main{max-width:1120px;margin:0 auto;padding:24px 20px 80px}
+h1{font-size:2rem;margin:.2em 0}h2{font-size:1.35rem;margin:0 0 .5em}
+nav{display:flex;flex-wrap:wrap;gap:6px 14px;margin:12px 0 20px;font-size:.92rem}
+a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
+section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:20px;margin:0 0 20px}
+.muted{color:var(--muted);font-size:.92rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.92rem}
+th{text-align:left;color:var(--muted);font-weight:600}
+td,th{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
+.bar{display:inline-block;width:90px;height:8px;background:#eef0f3;border-radius:4px;margin-left:8px}
+.bar i{display:block;height:8px;border-radius:4px;background:var(--accent)}
+.badge{display:inline-block;padding:1px 9px;border-radius:99px;font-size:.82rem;white-space:nowrap}
+.shown{background:#d9f2e4;color:#0b5d34}.open{background:#eceef2;color:#475063}
+.opposite{background:#fde4cf;color:#8a3f00}.untestable{background:#f3f4f6;color:#667085;border:1px dashed #b6bcc8}
+.claim{border-top:1px solid var(--line);padding:10px 0}
+.claim p{margin:4px 0}
+figure{margin:18px 0 0}figure img{width:100%;height:auto;display:block}
+figcaption{color:var(--muted);font-size:.9rem;margin-top:8px}
+details summary{cursor:pointer;color:var(--accent);font-size:.9rem}
+pre{overflow-x:auto;font-size:.82rem;background:#f7f8fa;padding:12px;border-radius:8px}
+.player img{width:100%;max-width:672px;image-rendering:auto;border-radius:6px;display:block}
+.player input{width:100%;max-width:672px;margin:10px 0 4px}
+.player button{font:inherit;padding:3px 14px;border:1px solid var(--line);border-radius:6px;background:#fff}
+"""
+PLAYER = """
+const steps=JSON.parse(document.getElementById('steps').textContent);
+const picture=document.getElementById('picture'),slider=document.getElementById('slider');
+const words=document.getElementById('words'),play=document.getElementById('play');
+function show(i){picture.src='data:image/webp;base64,'+steps[i].image;
+words.textContent=(i+1)+' of '+steps.length+': '+steps[i].words;slider.value=i}
+slider.max=steps.length-1;slider.oninput=()=>show(+slider.value);
+let timer=null;
+play.onclick=()=>{if(timer){clearInterval(timer);timer=null;play.textContent='Play';return}
+play.textContent='Pause';timer=setInterval(()=>show((+slider.value+1)%steps.length),450)};
+show(0);
+"""
+
+
+def report_page(spec: Spec, inputs: Inputs) -> str:
+    """Return the page."""
+    tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
+    pictures = {path.stem: path for path in inputs.pictures}
+    captions = {path.stem: path.read_text(encoding="utf-8") for path in inputs.captions}
+    claims = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in inputs.claims}
+    published = {
+        claim["claim"]: claim["published"]
+        for claim in json.loads(inputs.ledger.read_text(encoding="utf-8"))
+    }
+    links = [("#tasks-by-success", "What the policies can do"), ("#episode", "An episode")]
+    links += [(f"#{study}", _title(study)) for study in spec.studies]
+    links += [("#runs", "Training runs"), ("#settings", "Settings and versions")]
+    body = [
+        f"<h1>{html.escape(spec.name)}</h1>",
+        f"<p class='muted'>{_summary(claims.values())} Verdicts are about these policies on held-out "
+        "worlds, by rules fixed beforehand; intervals are 95 %.</p>",
+        "<nav>"
+        + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
+        + "</nav>",
+        _abilities(tables),
+        _episode(spec),
+    ]
+    for study in spec.studies:
+        body.append(
+            _study(
+                study, claims.get(study, []), published, pictures.get(study), captions.get(study)
+            )
+        )
+    body += [_runs(inputs.runs), _settings(spec.settings)]
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
+        f"<title>lastmile: {html.escape(spec.name)}</title><style>{STYLE}</style></head>"
+        f"<body><main>{''.join(body)}</main><script>{PLAYER}</script></body></html>\n"
+    )
+
+
+def _title(study: str) -> str:
+    return TITLES.get(study, _task(study))
+
+
+def _task(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _summary(claims: Iterable[list[dict[str, Any]]]) -> str:
+    """Return how many claims have which verdict."""
+    verdicts = [_whole(group)["verdict"] for of_study in claims for group in _by_claim(of_study)]
+    counts = [f"{verdicts.count(verdict)} {words}" for verdict, (_, words) in VERDICTS.items()]
+    return f"{len(verdicts)} claims tested: {', '.join(counts)}."
+
+
+def _by_claim(claims: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for claim in claims:
+        groups.setdefault(claim["claim"], []).append(claim)
+    return list(groups.values())
+
+
+def _whole(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the claim about all tasks together, or the only one."""
+    return next((claim for claim in group if claim["task"] == ALL), group[0])
+
+
+def _abilities(tables: dict[str, pd.DataFrame]) -> str:
+    """Return success in closed loop and placement accuracy of the single-task policies, by task."""
+    rows: dict[str, dict[str, Any]] = {}
+    if "mistakes" in tables:
+        table = tables["mistakes"]
+        for who in ("policy", "annotator"):
+            part = table[(table["who"] == who) & (table["measure"] == "success")]
+            for row in part[part["task"] != ALL].itertuples():
+                rows.setdefault(row.task, {})[f"success {who}"] = row
+    if "emergence" in tables:
+        table = tables["emergence"]
+        part = table[(table["measure"] == "share") & (table["skill"] == "placement@5")]
+        for predictor in ("policy", "ceiling"):
+            of_predictor = part[part["predictor"] == predictor].sort_values("frames")
+            for task, of_task in of_predictor.groupby("task"):
+                last = list(of_task.itertuples())[-1]
+                rows.setdefault(str(task), {})[f"placement {predictor}"] = last
+    if not rows:
+        return ""
+    columns = ("success policy", "success annotator", "placement policy", "placement ceiling")
+    head = (
+        "<tr><th>task</th><th class='number'>success of the policy</th><th class='number'>of the "
+        "annotator</th><th class='number'>placements within 5 px</th><th class='number'>annotator "
+        "self-agreement</th></tr>"
+    )
+    lines = []
+    for task in sorted(rows):
+        cells = "".join(
+            f"<td class='number'>{_share(rows[task].get(name), bar=name.endswith('policy'))}</td>"
+            for name in columns
+        )
+        lines.append(f"<tr><td>{html.escape(_task(task))}</td>{cells}</tr>")
+    return (
+        "<section id='tasks-by-success'><h2>What the policies can do</h2><p class='muted'>One policy for "
+        "each task, on held-out worlds: success in closed loop, and accuracy of the predicted placement "
+        "where the annotator places.</p><div class='scroll'><table>"
+        f"{head}{''.join(lines)}</table></div></section>"
+    )
+
+
+def _share(row: Any, bar: bool) -> str:
+    if row is None or pd.isna(row.value):
+        return "<span class='muted'>not measured</span>"
+    interval = f" <span class='muted'>[{row.low:.2f}, {row.high:.2f}]</span>"
+    strip = f"<span class='bar'><i style='width:{100 * row.value:.0f}%'></i></span>" if bar else ""
+    return f"{row.value:.2f}{interval}{strip}"
+
+
+def _episode(spec: Spec) -> str:
+    """Return an episode of the virtual annotator that can be played, of the first task."""
+    from PIL import Image
+
+    from lastmile.screen import draw
+    from lastmile.simulation.session import Session
+    from lastmile.simulation.trajectory import Source, record
+    from lastmile.tasks import get_task
+
+    source = Source(spec.task, "test", spec.seed, spec.difficulty, spec.style)
+    recording = record(source, 0)
+    session = Session(get_task(spec.task), source.world(0), recording.look)
+    columns = recording.columns
+    steps = []
+    for index, click in enumerate(zip(columns["x"], columns["y"])):
+        image = draw(session.screen())
+        _ring(image, click)
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "WEBP", quality=70)
+        mistake = f", a mistake: {columns['mistake'][index]}" if columns["mistake"][index] else ""
+        words = f"{columns['phase'][index]}, {columns['kind'][index]}{mistake}"
+        steps.append({"image": base64.b64encode(file.getvalue()).decode(), "words": words})
+        session.click(*click)
+    return (
+        "<section id='episode' class='player'><h2>An episode: "
+        f"{html.escape(_task(spec.task))}</h2><p class='muted'>The virtual annotator at work; the ring is "
+        "the click that follows.</p><img id='picture' alt='screen of the task'>"
+        "<input id='slider' type='range' min='0' value='0' aria-label='step'>"
+        "<div><button id='play'>Play</button> <span id='words'></span></div>"
+        f"<script type='application/json' id='steps'>{json.dumps(steps)}</script></section>"
+    )
+
+
+def _ring(image: Any, click: tuple[int, int]) -> None:
+    import cv2
+
+    center = (int(click[0]) * 16, int(click[1]) * 16)
+    cv2.circle(image, center, 11 * 16, (255, 255, 255), 4, cv2.LINE_AA, 4)
+    cv2.circle(image, center, 11 * 16, (255, 59, 107), 2, cv2.LINE_AA, 4)
+
+
+def _study(
+    study: str,
+    claims: Sequence[dict[str, Any]],
+    published: dict[str, str],
+    picture: Path | None,
+    caption: str | None,
+) -> str:
+    parts = [f"<section id='{study}'><h2>{html.escape(_title(study))}</h2>"]
+    parts += [_claim(group, published) for group in _by_claim(claims)]
+    if picture is not None:
+        kind = "svg+xml" if picture.suffix == ".svg" else "png"
+        data = base64.b64encode(picture.read_bytes()).decode()
+        alt = html.escape(f"figure: {_title(study)}")
+        parts.append(f"<figure><img alt='{alt}' src='data:image/{kind};base64,{data}'>")
+        parts.append(f"<figcaption>{_markdown(caption or '')}</figcaption></figure>")
+    return "".join([*parts, "</section>"])
+
+
+def _claim(group: Sequence[dict[str, Any]], published: dict[str, str]) -> str:
+    whole = _whole(group)
+    by_task = [claim for claim in group if claim is not whole]
+    lines = [
+        f"<div class='claim'><p><b>{html.escape(whole['statement'])}</b> {_badge(whole['verdict'])}</p>",
+        f"<p>{html.escape(whole['statistic'])}: {_interval(whole)}"
+        f" <span class='muted'>({html.escape(_task(whole['task']))})</span></p>",
+    ]
+    if published.get(whole["claim"]):
+        text = html.escape(published[whole["claim"]])
+        lines.append(f"<p class='muted'>Published (Chandok and Park, 2026): {text}</p>")
+    rows = "".join(
+        f"<tr><td>{html.escape(_task(claim['task']))}</td><td>{_interval(claim)}</td>"
+        f"<td>{_badge(claim['verdict'])}</td></tr>"
+        for claim in by_task
+    )
+    table = f"<div class='scroll'><table>{rows}</table></div>" if rows else ""
+    lines.append(
+        f"<details><summary>{'Task by task, and the rule' if rows else 'The rule'}</summary>{table}"
+        f"<p class='muted'>{html.escape(whole['rule'])} Unit of inference: {html.escape(whole['unit'])}."
+        "</p></details></div>"
+    )
+    return "".join(lines)
+
+
+def _badge(verdict: str) -> str:
+    kind, words = VERDICTS.get(verdict, ("open", verdict))
+    return f"<span class='badge {kind}'>{html.escape(words)}</span>"
+
+
+def _interval(claim: dict[str, Any]) -> str:
+    values = [claim[name] for name in ("value", "low", "high")]
+    if any(value is None for value in values):
+        return "<span class='muted'>not measured</span>"
+    value, low, high = (f"{0.0 if abs(number) < 1e-9 else number:.3g}" for number in values)
+    return f"{value} [{low}, {high}]"
+
+
+def _markdown(text: str) -> str:
+    """Return a caption as HTML: bold is all the Markdown that captions use."""
+    parts = html.escape(text.strip()).split("**")
+    return "".join(f"<b>{part}</b>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _runs(path: Path) -> str:
+    table = pd.read_csv(path)
+    frames, hours = table["frames"].sum(), table["seconds"].sum() / 3600
+    shown = table.drop(columns=[name for name in ("code",) if name in table])
+    return (
+        f"<section id='runs'><h2>Training runs</h2><p class='muted'>{len(table)} runs, {frames:,} frames, "
+        f"{hours:.1f} hours in all.</p><div class='scroll'>"
+        f"{shown.to_html(index=False, border=0, na_rep='')}</div></section>"
+    )
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    versions = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(version)}</td></tr>"
+        for name, version in packages().items()
+    )
+    return (
+        f"<section id='settings'><h2>Settings and versions</h2><table>{versions}</table>"
+        f"<details><summary>All settings</summary><pre>{html.escape(json.dumps(settings, indent=2))}"
+        "</pre></details></section>"
+    )

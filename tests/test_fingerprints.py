@@ -1,0 +1,199 @@
+"""Fingerprints: no change of code is missed, and no change of prose makes anything stale."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lastmile.config import load
+from lastmile.errors import LastmileError
+from lastmile.pipeline.plan import Jobs
+from lastmile.pipeline.stages import stage_names
+from lastmile.provenance import fingerprints
+
+PACKAGE = fingerprints.ROOT
+DOTS, PLUME = "tasks/colored_dots/world.py", "tasks/plume_finding/world.py"
+OWN = {
+    "record": ('Progress(f"record ', 'Progress(f"recording '),
+    "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
+    "train": ("seed=spec.seed,\n            policy", "seed=spec.seed + 0,\n            policy"),
+    "skills": ("starts[:-1], starts[1:]", "starts[:-2], starts[1:]"),
+    "closed_loop": ("limit_threads(threads)", "limit_threads(2)"),
+    "closed_loop_curve": ("limit_threads(threads)", "limit_threads(2)"),
+    "recovery": ("spec.recovery_steps,", "spec.recovery_steps + 1,"),
+    "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
+    "linear_probes": ("spec.frames,", "spec.frames - 1,"),
+    "cross_task_probes": ("spec.frames,", "spec.frames - 1,"),
+    "study": ('float_format="%.6g"', 'float_format="%.5g"'),
+    "figure": ('with_suffix("")', 'with_suffix(".x")'),
+    "findings": ("to_json(claims)", "to_json(claims[:0])"),
+    "run_table": ("round(frames / seconds, 1)", "round(frames / seconds, 2)"),
+    "report": ("report_page(spec, inputs)", "report_page(spec, inputs)[1:]"),
+}
+"""A constant or a call in the `run` of every stage, and another one in its place."""
+HELPERS = {
+    "simulation/session.py": {"record", "tokenize", "skills", "closed_loop", "closed_loop_curve"}
+    | {"recovery", "linear_probes", "cross_task_probes", "speed", "report", "train"},
+    "training/loop.py": {"train", "speed"},
+    "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
+    | {"linear_probes", "cross_task_probes"},
+    "evaluation/recovery.py": {"recovery"},
+    "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"},
+    "probing/generalization.py": {"cross_task_probes"},
+    "studies/style.py": {"figure"},
+    "pipeline/report_page.py": {"report"},
+    "pipeline/status.py": set(),
+    "pipeline/plan.py": set(),
+    "pipeline/runner.py": set(),
+    "performance/bench.py": set(),
+    "cli.py": set(),
+}
+"""Modules that stages use, and exactly the stages that go stale with them."""
+PROSE = (
+    lambda text: text + "\n\n# a comment\n",
+    lambda text: text.replace('"""', '"""Other words. ', 1),
+    lambda text: text.replace("\n\n", "\n\n\n\n"),
+    lambda text: text.replace(" = ", "  =  "),
+    lambda text: text + '\n"""A string that is no code."""\n',
+)
+
+
+@pytest.fixture(scope="module")
+def jobs(root) -> Jobs:
+    return Jobs(load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml"))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A copy of the package that fingerprints are taken of."""
+    copy = tmp_path / "lastmile"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.json", "*.ttf"))
+    monkeypatch.setattr(fingerprints, "ROOT", copy)
+    forget()
+    yield copy
+    forget()
+
+
+def forget() -> None:
+    for cached in ("_parse", "imports", "syntax_digest", "fingerprint"):
+        getattr(fingerprints, cached).cache_clear()
+
+
+def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:
+    """The code of every job, by stage and labels."""
+    forget()
+    return {
+        (stage, key): jobs.code(stage, spec)
+        for stage in stage_names()
+        for key, spec in jobs.specs(stage).items()
+    }
+
+
+def stale(jobs: Jobs, before: dict) -> set[tuple[str, tuple[str, ...]]]:
+    """The jobs whose code is another one now."""
+    now = labels(jobs)
+    return {key for key in before if before[key] != now[key]}
+
+
+def test_every_stage_is_tried(jobs):
+    assert set(OWN) == set(stage_names())
+    assert all(jobs.specs(stage) for stage in OWN)
+
+
+def test_a_changed_call_in_a_stage_makes_exactly_its_results_stale(package, jobs):
+    for stage, (old, new) in OWN.items():
+        before = labels(jobs)
+        path = package / "pipeline" / "stages" / f"{stage}.py"
+        text = path.read_text()
+        assert old in text, stage
+        path.write_text(text.replace(old, new))
+        assert stale(jobs, before) == {key for key in before if key[0] == stage}, stage
+        path.write_text(text)
+
+
+def test_a_changed_helper_makes_exactly_those_stale_that_use_it(package, jobs):
+    for name, stages in HELPERS.items():
+        before = labels(jobs)
+        path = package / name
+        path.write_text(path.read_text() + "\nEDITED = 1\n")
+        assert {stage for stage, _ in stale(jobs, before)} == stages, name
+
+
+def test_a_changed_task_makes_exactly_its_own_results_stale(package, jobs):
+    before = labels(jobs)
+    path = package / PLUME
+    path.write_text(path.read_text() + "\nEDITED = 1\n")
+    expected = {
+        (stage, key)
+        for stage in stage_names()
+        for key, spec in jobs.specs(stage).items()
+        if "tasks.plume_finding" in before[stage, key]
+    }
+    assert stale(jobs, before) == expected
+    stages = {stage for stage, _ in expected}
+    assert {"record", "tokenize", "skills", "closed_loop", "cross_task_probes", "study"} <= stages
+    assert not any("colored_dots" in key for stage, key in expected if stage != "cross_task_probes")
+
+
+def test_a_changed_study_or_figure_is_its_own(package, jobs):
+    before = labels(jobs)
+    for name in ("study", "figure"):
+        path = package / "studies" / "emergence" / f"{name}.py"
+        path.write_text(path.read_text() + "\nEDITED = 1\n")
+        assert stale(jobs, before) == {(name, ("emergence",))}
+        before = labels(jobs)
+
+
+@pytest.mark.parametrize("change", PROSE)
+def test_prose_makes_nothing_stale(package, jobs, change):
+    before = labels(jobs)
+    for path in package.rglob("*.py"):
+        text = path.read_text()
+        changed = change(text)
+        compile(changed, str(path), "exec")
+        path.write_text(changed)
+    assert stale(jobs, before) == set()
+
+
+def test_planning_is_no_code_of_a_stage(package, jobs):
+    """What `wanted` decides is in the spec, and what `cost` says is in no result."""
+    before = labels(jobs)
+    path = package / "pipeline" / "stages" / "skills.py"
+    text = path.read_text()
+    path.write_text(text.replace("points = 1 + ", "points = 2 + "))
+    assert path.read_text() != text and stale(jobs, before) == set()
+
+
+def test_imports_for_a_type_checker_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprints, "ROOT", tmp_path / "house")
+    (tmp_path / "house").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "house" / f"{name}.py").write_text("X = 1\n")
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.a\n"
+    text += "def f():\n    from house import b\n    import house.c\n"
+    (tmp_path / "house" / "main.py").write_text(text)
+    forget()
+    assert [path.stem for path in fingerprints.closure("main")] == ["b", "c", "main"]
+    forget()
+
+
+def test_what_does_not_exist_has_no_fingerprint():
+    with pytest.raises(LastmileError, match=r"no module 'lastmile\.nothing'"):
+        fingerprints.closure("nothing")
+    with pytest.raises(LastmileError, match=r"no module 'lastmile\.tasks\.colored_cats'"):
+        fingerprints.closure("simulation.tokens", ("tasks.colored_cats",))
+
+
+def test_other_code_than_planned_is_refused(package):
+    label = fingerprints.code_label("simulation.tokens", ("tasks.colored_dots",))
+    fingerprints.check_code(label)
+    path = package / DOTS
+    path.write_text(path.read_text() + "\nEDITED = 1\n")
+    forget()
+    with pytest.raises(fingerprints.CodeError, match="planned with the code"):
+        fingerprints.check_code(label)
+    with pytest.raises(fingerprints.CodeError, match="expected module:part"):
+        fingerprints.check_code("nonsense")
