@@ -78,8 +78,9 @@ def package(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in ("_parse", "imports", "syntax_digest", "fingerprint"):
+    for cached in ("_facts", "module_file", "imports", "_module", "fingerprint"):
         getattr(fingerprints, cached).cache_clear()
+    fingerprints._remembered.clear()
 
 
 def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:

@@ -9,11 +9,15 @@ are named as `parts`, so that an edited task makes only its own results stale.
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
+import json
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from lastmile.errors import LastmileError
 
@@ -22,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PLANNING = ("cost", "wanted")
 """Functions of a stage that only decide what is planned: their result is the spec, which is compared itself."""
 _STAGES = "pipeline/stages"
+_VERSION = 1  # of what is remembered of a file
 _SYNTAX_ONLY = ("ctx", "kind", "type_comment", "type_ignores")  # fields that change no behavior
 
 
@@ -29,6 +34,7 @@ class CodeError(LastmileError):
     """A job that would run other code than it was planned with; the message names both."""
 
 
+@cache
 def module_file(name: str) -> Path | None:
     """Return the file of a module of this package, or None if there is no such module."""
     parts = name.split(".")
@@ -41,22 +47,90 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+class _Facts(NamedTuple):
+    """What is known of a source file: the digest of its syntax, and the names that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+_remembered: dict[str, _Facts] = {}
+"""Facts by a digest of the file's bytes, of this process and of those before it."""
+
+
 @cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
+def _facts(path: Path) -> _Facts:
+    """Read a source file. Parsing takes a second for the whole package, so it is done once for equal bytes."""
+    source = path.read_bytes()
+    is_stage = path.parent.relative_to(ROOT).as_posix() == _STAGES
+    salt = f"{_VERSION} {is_stage}".encode()
+    key = hashlib.blake2b(source, digest_size=16, key=salt).hexdigest()
+    if not _remembered:
+        _remembered.update(_read_memory())
+    if key not in _remembered:
+        tree = ast.parse(source, str(path))
+        names = _imported_names(tree)
+        if is_stage:
+            body = [node for node in tree.body if getattr(node, "name", None) not in PLANNING]
+            tree = ast.Module(body, [])
+        tokens: list[str] = []
+        _serialize(tree, tokens)
+        digest = hashlib.blake2b("".join(tokens).encode(), digest_size=16).hexdigest()
+        _remembered[key] = _Facts(digest, names)
+        _new.append(key)
+    return _remembered[key]
+
+
+_new: list[str] = []
+
+
+def _memory() -> Path:
+    return ROOT / "__pycache__" / "fingerprints.json"
+
+
+def _read_memory() -> dict[str, _Facts]:
+    try:
+        entries = json.loads(_memory().read_text(encoding="utf-8"))
+        return {key: _Facts(digest, tuple(names)) for key, (digest, names) in entries.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@atexit.register
+def _write_memory() -> None:
+    """Keep what was parsed for the next process, where the folder can be written to."""
+    if _new:
+        try:
+            temporary = _memory().with_name(f"fingerprints.{os.getpid()}.part")
+            temporary.write_text(json.dumps(_remembered), encoding="utf-8")
+            temporary.replace(_memory())
+        except OSError:
+            pass
 
 
 @cache
 def imports(path: Path) -> tuple[str, ...]:
     """Return the modules of this package that a file imports, anywhere in it, sorted."""
+    return tuple(name for name in _facts(path).imports if module_file(name))
+
+
+def syntax_digest(path: Path) -> str:
+    """Return a hash of a file's syntax: comments, docstrings and formatting do not change it.
+
+    It is the same in all versions of Python that parse the file to the same tree.
+    """
+    return _facts(path).digest
+
+
+def _imported_names(tree: ast.Module) -> tuple[str, ...]:
     names: set[str] = set()
-    for node in _walk(_parse(path)):
+    for node in _walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(sorted(name for name in names if module_file(name)))
+    return tuple(sorted(name for name in names if name.split(".")[0] == ROOT.name))
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
@@ -68,21 +142,6 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.If) or getattr(child.test, "id", "") != "TYPE_CHECKING":
                 waiting.append(child)
-
-
-@cache
-def syntax_digest(path: Path) -> str:
-    """Return a hash of a file's syntax: comments, docstrings and formatting do not change it.
-
-    It is the same in all versions of Python that parse the file to the same tree.
-    """
-    tree = _parse(path)
-    if path.parent.relative_to(ROOT).as_posix() == _STAGES:
-        body = [node for node in tree.body if getattr(node, "name", None) not in PLANNING]
-        tree = ast.Module(body, [])
-    tokens: list[str] = []
-    _serialize(tree, tokens)
-    return hashlib.blake2b("".join(tokens).encode(), digest_size=16).hexdigest()
 
 
 def _serialize(node: object, tokens: list[str]) -> None:
@@ -123,25 +182,39 @@ def closure(module: str, parts: tuple[str, ...] = ()) -> tuple[Path, ...]:
     Raises:
         LastmileError: A module does not exist.
     """
-    seen: set[Path] = set()
+    return tuple(ROOT / name for name, _ in _closure(module, parts))
+
+
+@cache
+def _module(name: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return a module's path in the package, the digest of its syntax, and the modules it imports."""
+    path = module_file(name)
+    if path is None:
+        raise LastmileError(f"no module '{name}' in {ROOT}")
+    return path.relative_to(ROOT).as_posix(), syntax_digest(path), imports(path)
+
+
+def _closure(module: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return path in the package and syntax digest of every file that a module depends on, sorted."""
+    seen: set[str] = set()
+    files: dict[str, str] = {}
     waiting = [f"{ROOT.name}.{name}" for name in (module, *parts)]
     while waiting:
         name = waiting.pop()
-        path = module_file(name)
-        if path is None:
-            raise LastmileError(f"no module '{name}' in {ROOT}")
-        if path not in seen:
-            seen.add(path)
-            waiting.extend(imports(path))
-    return tuple(sorted(seen))
+        if name not in seen:
+            seen.add(name)
+            path, digest, imported = _module(name)
+            files[path] = digest
+            waiting.extend(imported)
+    return sorted(files.items())
 
 
 @cache
 def fingerprint(module: str, parts: tuple[str, ...] = ()) -> str:
     """Return the hash of all code that a module, with the parts it loads by name, depends on."""
     code = hashlib.blake2b(digest_size=8)
-    for path in closure(module, parts):
-        code.update(f"{path.relative_to(ROOT).as_posix()}\0{syntax_digest(path)}\0".encode())
+    for path, digest in _closure(module, parts):
+        code.update(f"{path}\0{digest}\0".encode())
     return code.hexdigest()
 
 
@@ -158,9 +231,7 @@ def code_files(label: str) -> dict[str, str]:
         CodeError: This is not a label.
     """
     module, parts = _split(label)
-    return {
-        path.relative_to(ROOT).as_posix(): syntax_digest(path) for path in closure(module, parts)
-    }
+    return dict(_closure(module, parts))
 
 
 def check_code(label: str) -> None:
