@@ -46,6 +46,11 @@ def new_name(name: str) -> str:
     return name
 
 
+def results(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern that are not manifests."""
+    return [path for path in folder.glob(pattern) if not path.name.endswith("manifest.json")]
+
+
 def content(path: Path) -> object:
     """Return what is compared of a file: its bytes, or of claims all but the prose."""
     if path.parent.name != "claims":
@@ -59,8 +64,8 @@ def differences(before: Path, after: Path) -> tuple[int, list[str]]:
     compared = 0
     lines = []
     for pattern in COMPARED:
-        old = {new_name(str(path.relative_to(before))): path for path in before.glob(pattern)}
-        new = {str(path.relative_to(after)): path for path in after.glob(pattern)}
+        old = {new_name(str(path.relative_to(before))): path for path in results(before, pattern)}
+        new = {str(path.relative_to(after)): path for path in results(after, pattern)}
         lines += [f"{name}: only in {before}" for name in sorted(old.keys() - new.keys())]
         lines += [f"{name}: only in {after}" for name in sorted(new.keys() - old.keys())]
         for name in sorted(old.keys() & new.keys()):

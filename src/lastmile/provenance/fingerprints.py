@@ -84,13 +84,13 @@ def _facts(path: Path) -> _Facts:
 _new: list[str] = []
 
 
-def _memory() -> Path:
-    return ROOT / "__pycache__" / "fingerprints.json"
+MEMORY = Path(".snakemake") / "lastmile-fingerprints.json"
+"""Where facts are kept between processes, in the folder of a study."""
 
 
 def _read_memory() -> dict[str, _Facts]:
     try:
-        entries = json.loads(_memory().read_text(encoding="utf-8"))
+        entries = json.loads(MEMORY.read_text(encoding="utf-8"))
         return {key: _Facts(digest, tuple(names)) for key, (digest, names) in entries.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -98,12 +98,12 @@ def _read_memory() -> dict[str, _Facts]:
 
 @atexit.register
 def _write_memory() -> None:
-    """Keep what was parsed for the next process, where the folder can be written to."""
-    if _new:
+    """Keep what was parsed for the next process, where Snakemake works."""
+    if _new and MEMORY.parent.is_dir():
         try:
-            temporary = _memory().with_name(f"fingerprints.{os.getpid()}.part")
+            temporary = MEMORY.with_name(f"fingerprints.{os.getpid()}.part")
             temporary.write_text(json.dumps(_remembered), encoding="utf-8")
-            temporary.replace(_memory())
+            temporary.replace(MEMORY)
         except OSError:
             pass
 
