@@ -289,21 +289,22 @@ def test_a_series_of_small_screens_is_made_of_small_screens(name: str) -> None:
 
 def explain(result: dict[str, Any]) -> str:
     """Say in which worlds an annotator failed, and how to look at it."""
-    name, style, start = result["task"], result["style"], result["start"]
-    difficulty, seed, failed = result["difficulty"], result["seed"], result["failed"]
-    worlds = ", ".join(
-        f"get_task('{name}').world(({seed}, 7, {i}), '{difficulty}')" for i in failed
-    )
-    episode = failed[0] if failed else 0
+    name = result["task"]
+    style = result["style"]
+    start = result["start"]
+    difficulty = result["difficulty"]
+    seed = result["seed"]
+    failed = result["failed"]
     return (
         f"\nThe {style} annotator of '{name}' (from {start}, difficulty {difficulty}, seed {seed}): "
         f"success {result['success']:.2f}, repaired {result['repaired']:.2f}, "
         f"mistakes per placement {result['mistakes_per_placement']:.2f}."
-        f"\nIt fails in {len(failed)} of {result['worlds']} worlds{': ' if failed else ''}{worlds}"
+        f"\nWorlds that it fails in, of {result['worlds']}: {failed}"
+        f"\nWorld i:  get_task('{name}').world(({seed}, 7, i), '{difficulty}')"
         f"\nThe same numbers:  lastmile check {name} --style {style} --from {start} "
         f"--difficulty {difficulty} --seed {seed} --worlds {result['worlds']}"
         f"\nSee it at work in a similar world:  lastmile watch {name} --style {style} "
-        f"--difficulty {difficulty} --seed {seed} --episode {episode} --out {name}.gif"
+        f"--difficulty {difficulty} --seed {seed} --out {name}.gif"
     )
 
 
