@@ -1,42 +1,77 @@
-"""Digests of recorded episodes of every task, which must be the same on every machine. After a change that is meant: `python tests/golden.py`."""
+"""Golden digests: what a task's recorded episodes must hash to on every machine.
+
+They are stored with the task, in `src/lastmile/tasks/NAME/golden.json`. Run
+
+    python tests/golden.py [TASK ...]
+
+to write the digests of the named tasks, or of all, after a change of a task that is intended.
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import lastmile.tasks
 from lastmile.config import canonical
 from lastmile.simulation.trajectory import Source, record
 from lastmile.tasks import get_task, task_names
 
-FILE = Path(__file__).with_name("golden.json")
 EPISODES = (("typical", 0), ("hasty", 1))
+"""Style of the annotator and number of the episode."""
 
 
-def of_task(name: str) -> dict:
-    """Version of a task; of each episode: digest of its world, of all that was clicked and labelled, and the score."""
-    found = {"version": get_task(name).version}
+def golden_path(task: str) -> Path:
+    """Return where the digests of a task are stored."""
+    return Path(lastmile.tasks.__file__).parent / task / "golden.json"
+
+
+def compute_digests(task: str) -> dict[str, object]:
+    """Record the episodes of a task and digest them.
+
+    Returns:
+        The task's version and, for each episode, the digest of its world, the number of steps, the
+        digest of all clicks and labels, and the score.
+    """
+    digests: dict[str, object] = {"version": get_task(task).version}
+
     for style, number in EPISODES:
-        one = record(Source(name, "test", 7, style=style), number, again=True)
+        episode = record(Source(task, "test", 7, style=style), number, again=True)
+        # Rounded, so that the last bits of floating-point sums may differ between processors.
         rows = canonical(
             {
                 column: [
                     value if isinstance(value, (str, bool)) else round(float(value), 4)
                     for value in values
                 ]
-                for column, values in one.columns.items()
+                for column, values in episode.columns.items()
             }
         )
-        found[f"{style} {number}"] = {
-            "world": one.world,
-            "steps": len(one.columns["x"]),
+        digests[f"{style} {number}"] = {
+            "world": episode.world,
+            "steps": len(episode.columns["x"]),
             "rows": hashlib.blake2b(rows.encode(), digest_size=12).hexdigest(),
-            "score": round(float(one.score.score), 6),
-            "success": bool(one.score.success),
+            "score": round(float(episode.score.score), 6),
+            "success": bool(episode.score.success),
         }
-    return found
+
+    return digests
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the digests of the tasks named on the command line, or of all tasks."""
+    parser = argparse.ArgumentParser(description="Write the golden digests of tasks.")
+    parser.add_argument("task", nargs="*", help="names of tasks; all if none is named")
+    names = parser.parse_args(arguments).task or task_names()
+
+    for name in names:
+        text = json.dumps(compute_digests(name), indent=1) + "\n"
+        golden_path(name).write_text(text, encoding="utf-8")
+        print(golden_path(name))
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps({name: of_task(name) for name in task_names()}, indent=1) + "\n")
+    main()

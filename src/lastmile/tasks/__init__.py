@@ -1,37 +1,39 @@
-"""The annotation tasks. A task is one folder here that defines `TASK`; it registers by existing."""
+"""The annotation tasks: each folder here that defines `TASK` is one. No list names them."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from lastmile.errors import LastmileError
+from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.tasks.task import Task
 
 __all__ = ["Task", "get_task", "task_names"]
 
 
-@lru_cache(maxsize=1)
+@cache
 def task_names() -> tuple[str, ...]:
-    """Names of all tasks, sorted: the folders beside this file that hold a `world.py`."""
+    """Return the names of all tasks, sorted: the folders beside this file with a `world.py`."""
     return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/world.py")))
 
 
 @cache
-def get_task(name: str) -> Task:
-    """The task of that name.
+def get_task(name: str) -> Task[Any, Any, Any]:
+    """Return the task with this name.
 
-    Raises ValueError naming the tasks that exist.
+    Raises:
+        UnknownNameError: No task has this name.
+        LastmileError: The task's `name` differs from the name of its folder.
     """
     if name not in task_names():
-        close = difflib.get_close_matches(name, task_names(), n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise LastmileError(f"unknown task '{name}'{hint} (known: {', '.join(task_names())})")
-    task = importlib.import_module(f"lastmile.tasks.{name}").TASK
+        raise UnknownNameError("task", name, task_names())
+
+    task: Task[Any, Any, Any] = importlib.import_module(f"lastmile.tasks.{name}").TASK
     if task.name != name:
         raise LastmileError(
-            f"the task in folder '{name}' calls itself '{task.name}': both names must be the same"
+            f"the task in folder '{name}' is named '{task.name}': "
+            f"give the folder and the class attribute `name` the same name"
         )
     return task

@@ -1,10 +1,15 @@
-"""What all virtual annotators share: phases, styles, mistakes and the noticing of mistakes.
+"""The contract of virtual annotators and what they share: phases, styles, mistakes, repairs.
 
-An annotator looks at a state and says what it would do next. It knows the truth, but uses it as a person uses good eyes: it explores before
-it works, now and then puts an annotation wrong, notices that after a while if the mistake is in view, and repairs it by the means of the
-interface. Its decisions follow from the state and from a small memory, so it can be put into any state, also one full of somebody else's
-mistakes, and finish the work. Noticing is a chance per step (a hazard), not a date set in advance: asked again in the same state with other
-random numbers the annotator may act differently, which is what the ceiling of a policy's agreement is measured by.
+An annotator looks at a state and decides on the next step. It knows the ground truth but uses it
+the way a person uses good eyes: it explores before it works, now and then makes a mistake, notices
+the mistake after a while if it is in view, and repairs it with the means of the interface.
+
+Its decisions follow from the state and a small memory. It can therefore take over in any state,
+also one full of somebody else's mistakes, and finish the work.
+
+Noticing is a chance per step (a hazard), not a date drawn in advance: asked again in the same state
+with other random numbers, the annotator may act differently. How often it does not is the annotator
+self-agreement, the ceiling of a policy's accuracy.
 """
 
 from __future__ import annotations
@@ -13,31 +18,32 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
 from lastmile.errors import UnknownNameError
 from lastmile.screen import CANVAS, Screen
-from lastmile.tasks.task import Interface, Mistake, S, Task, W
+from lastmile.tasks.task import Interface, Mistake, MovieState, S, State, Task, W
 
 PHASES = ("explore", "annotate", "verify", "correct", "finish")
-
+"""Phases of an episode; every step belongs to one."""
 
 Noticed = frozenset[Hashable]
 """The mistakes that an annotator has noticed, by `Annotator.key`."""
-Noticing = Callable[["Annotator[Any, Any]", Any, tuple[Mistake, ...]], Noticed]
-"""A strategy of noticing: annotator, state and the mistakes in it -> those that it is aware of now."""
+Noticing = Callable[["Annotator[Any, Any]", State, tuple[Mistake, ...]], Noticed]
+"""A strategy of noticing: maps an annotator, a state and the mistakes in it to the mistakes that
+the annotator is aware of."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeByChance:
-    """Notice mistakes as people do: each with a chance per step, once it is in view.
+    """Notice mistakes as people do: with some probability at every step that shows them.
 
     Attributes:
-        at_once: Chance to notice a mistake right after it was made.
-        later: Chance per further step with the mistake in view.
-        checking: Chance per step of verification with the mistake in view.
+        at_once: Probability to notice a mistake right after making it.
+        later: Probability at each later step with the mistake in view.
+        checking: Probability at each step of the verification with the mistake in view.
     """
 
     at_once: float
@@ -45,14 +51,18 @@ class NoticeByChance:
     checking: float
 
     def __call__(
-        self, annotator: Annotator[Any, Any], state: Any, mistakes: tuple[Mistake, ...]
+        self, annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
     ) -> Noticed:
+        """Return the mistakes that the annotator knew already, and those it notices now."""
+        # What is no longer a mistake is forgotten.
         noticed = annotator.noticed & {annotator.key(state, mistake) for mistake in mistakes}
         if len(noticed) == len(mistakes):
             return noticed
 
-        before, newest = annotator.edits, len(state.edits) - 1
+        before = annotator.edits
+        newest = len(state.edits) - 1
         added = before is not None and state.edits != before and len(state.edits) > len(before)
+
         for mistake in mistakes:
             key = annotator.key(state, mistake)
             if key in noticed or not annotator.visible(state, mistake):
@@ -67,16 +77,16 @@ class NoticeByChance:
 
 
 def notice_everything(
-    annotator: Annotator[Any, Any], state: Any, mistakes: tuple[Mistake, ...]
+    annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
 ) -> Noticed:
     """Notice every mistake at once, in view or not."""
     return frozenset(annotator.key(state, mistake) for mistake in mistakes)
 
 
 def notice_nothing(
-    annotator: Annotator[Any, Any], state: Any, mistakes: tuple[Mistake, ...]
+    annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
 ) -> Noticed:
-    """Notice no mistake, ever."""
+    """Never notice a mistake."""
     return frozenset()
 
 
@@ -85,9 +95,10 @@ class Style:
     """How a person works.
 
     Attributes:
-        explore: How thoroughly they look around beforehand, 0 to 1.
-        verify: How thoroughly they check afterwards, 0 to 1.
-        mistakes: Factor on the task's mistake rate.
+        name: The name of the style.
+        explore: How thoroughly they look around before they annotate, from 0 to 1.
+        verify: How thoroughly they check their work at the end, from 0 to 1.
+        mistakes: Factor on the mistake rate of the task.
         noticing: How they become aware of mistakes.
         jitter: Standard deviation of a placement around its target, logical px.
     """
@@ -113,10 +124,10 @@ STYLES: dict[str, Style] = {
 
 
 def get_style(name: str) -> Style:
-    """Return the style of that name.
+    """Return the style with this name.
 
     Raises:
-        UnknownNameError: There is no such style.
+        UnknownNameError: No style has this name.
     """
     if name not in STYLES:
         raise UnknownNameError("style", name, STYLES)
@@ -124,15 +135,17 @@ def get_style(name: str) -> Style:
 
 
 class Intent(NamedTuple):
-    """What an annotator means to do.
+    """What an annotator is about to do.
 
     Attributes:
         widget: Id of a button, or "canvas" for a placement at (u, v).
-        phase: Why: one of PHASES.
-        u, v: The point of a placement, canvas coordinates.
-        mistake: Kind of the mistake that is being made (without knowing), or empty.
-        critical: Whether the outcome depends on this decision.
-        target: The true point of a placement, canvas coordinates; None where there is none.
+        phase: The phase it belongs to: one of `PHASES`.
+        u: Canvas coordinate of a placement, logical px to the right.
+        v: Canvas coordinate of a placement, logical px down.
+        mistake: Kind of the mistake that the step is, unknown to the annotator; empty if it is
+            none.
+        critical: Whether the outcome of the episode depends on this decision.
+        target: The true point of a placement, canvas coordinates; None without a target.
     """
 
     widget: str
@@ -145,15 +158,34 @@ class Intent(NamedTuple):
 
 
 class Annotator(ABC, Generic[W, S]):
-    """The base of all virtual annotators. Subclasses say how to explore, annotate, verify and err; noticing and repairing stand here.
+    """The base class of all virtual annotators.
 
-    Whatever a subclass remembers is kept in attributes with immutable values, so that `fork` is a shallow copy.
+    A task must provide `annotate` and `verify`. It may also provide `explore`, `blunder` (without
+    it the annotator makes no mistakes), `visible`, `begins_check`, `repair`, `weights` and
+    `decisions`. This class runs the phases, draws mistakes, and notices and repairs them.
+
+    A subclass declares its memory as class attributes with an immutable default (`scan: int = -1`)
+    and only ever assigns new immutable values to them on `self`: `fork` makes a shallow copy. It
+    also needs `interface` declared again if it uses more of the task's interface than the contract.
+
+    Attributes:
+        weights: How the mistake rate is divided among the kinds of mistakes.
+        decisions: Buttons that always are a critical decision.
+        task: The task.
+        world: The world to annotate.
+        interface: The interface to that world.
+        style: How the annotator works.
+        rng: The source of its randomness.
+        noticed: The mistakes it is aware of, by `key`.
+        phase: Phase of its last step; empty before the first.
+        edits: Annotations in the state of its last step; None before the first.
+        checked: Annotations at the end of its last completed check; None before the first.
     """
 
     weights: ClassVar[dict[str, float]] = {"slip": 0.4, "confusion": 0.3, "lapse": 0.3}
-    """How the mistake rate is divided among the kinds of mistakes."""
     decisions: ClassVar[frozenset[str]] = frozenset({"undo", "done"})
-    """Buttons that are always a critical decision."""
+
+    interface: Interface[W, S]
 
     def __init__(
         self,
@@ -170,44 +202,63 @@ class Annotator(ABC, Generic[W, S]):
         self.rng = rng
         self.noticed: Noticed = frozenset()
         self.phase = ""
-        self.edits: tuple[Any, ...] | None = None  # those of the last state
-        self.checked: tuple[Any, ...] | None = None  # those at the end of the last check
+        self.edits: tuple[Any, ...] | None = None
+        self.checked: tuple[Any, ...] | None = None
 
-    # What a subclass says
-
-    def explore(self, state: S) -> Intent | None:
-        """The next step of looking around, or None when enough was seen."""
-        return None
+    # What a task must provide.
 
     @abstractmethod
     def annotate(self, state: S) -> Intent | None:
-        """The next right step of the work (a placement, or the way to it), or None when all is annotated."""
+        """Return the next correct step of the work, or None when everything is annotated.
+
+        This is a placement (see `put`) or a step towards it.
+        """
 
     @abstractmethod
     def verify(self, state: S) -> Intent | None:
-        """The next step of checking, or None when the check is over."""
+        """Return the next step of the final check, or None when the check is over."""
+
+    # What a task may provide.
+
+    def explore(self, state: S) -> Intent | None:
+        """Return the next step of looking around, or None when the annotator has seen enough."""
+        return None
 
     def blunder(self, state: S, kind: str) -> Intent | None:
-        """A mistake of that kind that could happen in this state in place of the right step, or None. A slip beside `target` is
-        made by `beside`."""
+        """Return a mistake that could replace the correct step in this state.
+
+        Args:
+            state: The state.
+            kind: The kind of mistake, one of `MISTAKES`. See `beside` for slips.
+
+        Returns:
+            The mistake, with the correct point as its `target` if it is a placement; None if no
+            mistake of this kind is possible here.
+        """
         return None
 
     def visible(self, state: S, mistake: Mistake) -> bool:
-        """Whether a mistake can be seen on the present screen."""
+        """Return whether the screen shows a mistake, so that it can be noticed."""
         return True
 
     def begins_check(self, state: S) -> bool:
-        """Whether this state is looked at as closely as in the check, although the work goes on."""
+        """Return whether to look at this state as closely as in the final check.
+
+        This is for annotators who recheck what they see as soon as the work is complete.
+        """
         return False
 
     def repair(self, state: S, mistakes: tuple[Mistake, ...]) -> Intent:
-        """The next step towards repairing the noticed mistakes: by default to undo until they are gone."""
+        """Return the next step towards repairing the noticed mistakes, of which there are some.
+
+        By default, undo until they are gone.
+        """
         return Intent("undo")
 
-    # What is the same for all
+    # What all annotators share.
 
     def next(self, state: S) -> Intent:
-        """Return what the annotator does in this state, and remember having done it.
+        """Return the annotator's next step in a state, and remember having taken it.
 
         Raises:
             ValueError: The state is finished.
@@ -218,6 +269,7 @@ class Annotator(ABC, Generic[W, S]):
         self._notice(state, mistakes)
         noticed = tuple(m for m in mistakes if self.key(state, m) in self.noticed)
 
+        # Repairs come first; then each phase hands over to the next when it has nothing to do.
         before = self.phase
         intent = self.repair(state, noticed)._replace(phase="correct") if noticed else None
         if intent is None:
@@ -238,8 +290,8 @@ class Annotator(ABC, Generic[W, S]):
         critical = starts_check or resumes_work or intent.widget in self.decisions
         return intent._replace(critical=critical)
 
-    def fork(self, rng: np.random.Generator) -> Annotator[W, S]:
-        """Return the same annotator at the same moment, with other random numbers ahead."""
+    def fork(self, rng: np.random.Generator) -> Self:
+        """Return a copy of the annotator at this moment, with other random numbers ahead."""
         other = copy.copy(self)
         other.rng = rng
         return other
@@ -247,16 +299,29 @@ class Annotator(ABC, Generic[W, S]):
     def beside(
         self, state: S, target: tuple[float, float], near: float = 8.0, far: float = 18.0
     ) -> Intent:
-        """A slip: a placement `near` to `far` logical px beside the target, inside the canvas."""
+        """Return a slip: a placement next to a target.
+
+        Args:
+            state: The state.
+            target: The correct point, canvas coordinates.
+            near: Smallest distance from the target, logical px.
+            far: Largest distance from the target, logical px.
+        """
+        # A target close to the border can need several draws until the slip is on the canvas.
         for _ in range(20):
-            angle, distance = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(near, far)
-            u, v = target[0] + distance * np.cos(angle), target[1] + distance * np.sin(angle)
+            angle = self.rng.uniform(0, 2 * np.pi)
+            distance = self.rng.uniform(near, far)
+            u = target[0] + distance * np.cos(angle)
+            v = target[1] + distance * np.sin(angle)
             if 2 <= u < CANVAS - 2 and 2 <= v < CANVAS - 2:
                 break
         return Intent("canvas", u=u, v=v, mistake="slip", target=target)
 
     def put(self, target: tuple[float, float]) -> Intent:
-        """A placement at a target, with the style's jitter (never more than 2.5 standard deviations)."""
+        """Return a placement at a target, with the jitter of the style.
+
+        The jitter is cut at 2.5 standard deviations, so that it is never a mistake in itself.
+        """
         shift = np.clip(
             self.rng.normal(0, self.style.jitter, 2),
             -2.5 * self.style.jitter,
@@ -266,16 +331,20 @@ class Annotator(ABC, Generic[W, S]):
         return Intent("canvas", u=float(u), v=float(v), target=target)
 
     def key(self, state: S, mistake: Mistake) -> Hashable:
-        """What a mistake is remembered by: another annotation in its place is another mistake."""
+        """Return what a mistake is remembered by.
+
+        This is more than its index: another annotation in the same place is another mistake.
+        """
         if mistake.edit is None:
             return mistake.omitted, mistake.kind
         return mistake.edit, state.edits[mistake.edit]
 
     def _work(self, state: S) -> Intent | None:
-        """The next right step, or a mistake in its place."""
+        """Return the next correct step, or a mistake in its place."""
         intent = self.annotate(state)
         if intent is None:
             return None
+
         rate = self.task.mistake_rate * self.style.mistakes
         for kind, weight in self.weights.items():
             if self.rng.random() < rate * weight:
@@ -285,10 +354,12 @@ class Annotator(ABC, Generic[W, S]):
         return intent
 
     def _notice(self, state: S, mistakes: tuple[Mistake, ...]) -> None:
-        """Update what has been noticed."""
+        """Update which mistakes have been noticed."""
         phase = self.phase
         if mistakes and self.begins_check(state):
-            self.phase, self.edits = "verify", state.edits
+            # Notice as in the final check, and as one who did not just make the mistake.
+            self.phase = "verify"
+            self.edits = state.edits
         self.noticed = self.style.noticing(self, state, mistakes)
         self.phase = phase
 
@@ -297,45 +368,73 @@ def _in_phase(intent: Intent | None, phase: str) -> Intent | None:
     return None if intent is None else intent._replace(phase=phase)
 
 
-class MovieAnnotator(Annotator[W, S]):
-    """An annotator of the frames of a movie: it checks by walking back through all of them.
+class Movie(Protocol):
+    """A world with frames."""
 
-    The world says how many `frames` there are, the state which one is shown (`t`).
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+
+
+MovieW = TypeVar("MovieW", bound=Movie)
+"""The world of a task on a movie."""
+MovieS = TypeVar("MovieS", bound=MovieState)
+"""The state of a task on a movie."""
+
+
+class MovieAnnotator(Annotator[MovieW, MovieS]):
+    """The base class of annotators of movies: they check by walking through all frames once more.
+
+    A task must provide `annotate` and `complete`. Its buttons for the frames are `-t` and `+t`.
+
+    Attributes:
+        seen: Frames looked at in the current check.
     """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.seen: frozenset[int] = frozenset()  # frames looked at in the final check
+    seen: frozenset[int] = frozenset()
 
     @abstractmethod
-    def complete(self, state: S) -> bool:
-        """Whether all frames are annotated, rightly or not."""
+    def complete(self, state: MovieS) -> bool:
+        """Return whether all frames are annotated, correctly or not."""
 
-    def verify(self, state: Any) -> Intent | None:
+    def verify(self, state: MovieS) -> Intent | None:
+        """Walk through the frames that have not been seen since the work ended."""
         if self.phase == "annotate":
             self.seen = frozenset()
         self.seen |= {state.t}
-        frames = self.world.frames  # type: ignore[attr-defined] # worlds of movies have frames
+
+        # Who checks less thoroughly skips the first quarter.
+        frames = self.world.frames
         first = 0 if self.style.verify > 0.5 else frames // 4
         left = [t for t in range(first, frames) if t not in self.seen]
         if not left:
             return None
         return Intent("-t" if left[0] < state.t else "+t")
 
-    def begins_check(self, state: S) -> bool:
-        """The check begins with a second look at the frame in which the work ended."""
+    def begins_check(self, state: MovieS) -> bool:
+        """Begin the check with a second look at the frame in which the work ended."""
         return self.phase in ("annotate", "correct") and self.complete(state)
 
 
 def click(intent: Intent, screen: Screen, rng: np.random.Generator) -> tuple[int, int]:
-    """The click that an intent becomes, in logical px.
+    """Return the click that carries out an intent.
 
-    Inside a button: a Gaussian around its middle with a standard deviation of 0.2 of its size, cut to [0.1, 0.9] (Chandok and Park, 2026).
-    On the canvas: the intended point, rounded.
+    A click on a button is Gaussian around its center with a standard deviation of 0.2 of its size,
+    clipped to the range from 0.1 to 0.9 of its size (Chandok and Park, 2026). A click on the canvas
+    is the intended point, rounded.
+
+    Args:
+        intent: What to do.
+        screen: The screen to click on.
+        rng: The source of randomness; not used on the canvas.
+
+    Returns:
+        The click (x, y), logical px on the screen.
     """
     if intent.widget == "canvas":
         u, v = (min(max(round(float(c)), 0), CANVAS - 1) for c in (intent.u, intent.v))
         return screen.canvas.x + u, screen.canvas.y + v
+
     rect = screen.widget(intent.widget).rect
     fraction = np.clip(rng.normal(0.5, 0.2, 2), 0.1, 0.9)
     return int(rect.x + fraction[0] * rect.width), int(rect.y + fraction[1] * rect.height)
@@ -348,10 +447,18 @@ def make_annotator(
     style: str | Style,
     rng: np.random.Generator,
 ) -> Annotator[W, S]:
-    """Return the annotator of a task, working in a style given by name or by itself.
+    """Return the virtual annotator of a task.
+
+    Args:
+        task: The task.
+        world: The world to annotate.
+        interface: The interface to that world.
+        style: How to work: a `Style` or the name of one.
+        rng: The source of the annotator's randomness.
 
     Raises:
-        UnknownNameError: There is no style of that name.
+        UnknownNameError: No style has this name.
     """
-    chosen = get_style(style) if isinstance(style, str) else style
-    return task.annotator(task, world, interface, chosen, rng)
+    if isinstance(style, str):
+        style = get_style(style)
+    return task.annotator(task, world, interface, style, rng)

@@ -1,20 +1,27 @@
-"""The contract of a task: what a folder in `tasks/` has to provide, and what it gets for it.
+"""The contract of a task: what a folder in `tasks/` provides, and what it gets in return.
 
-A task is four things, each in a file of its own:
+A task has four parts, each in its own file:
 
-- `world.py`: what exists. A frozen dataclass of arrays and `make_world(rng, difficulty)`.
-- `interface.py`: what can be seen and done. An `Interface`: values of `State`, pure functions from state and action to the next state.
-- `annotator.py`: what a person would do. An `Annotator` (see `lastmile.annotator`).
-- `__init__.py`: a `Task` that holds the three together and says how to judge one annotation and how to score a finished state.
+- `world.py`: the data to annotate and its ground truth. A frozen dataclass of arrays, and
+  `make_world(rng, difficulty)`.
+- `interface.py`: what an annotator sees and can do. A `State` and an `Interface`, whose methods are
+  pure functions from a state and an action to the next state.
+- `annotator.py`: what a person would do. An `Annotator` (see `lastmile.tasks.annotator`).
+- `__init__.py`: a `Task` that ties the three together, judges single annotations and scores states;
+  and `TASK`, its only instance.
 
-Nothing here draws random numbers but from the generator that is passed in.
+In return the task gets screens in every layout and theme, hit-testing, undo, recordings, a
+Gymnasium environment, a page in the documentation, and its place in every study. The tests in
+`tests/test_tasks.py` check the contract for every task.
+
+All randomness comes from the generators that are passed in.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -29,20 +36,25 @@ from lastmile.screen.widgets import Kind
 if TYPE_CHECKING:
     from lastmile.tasks.annotator import Annotator
 
-E = TypeVar("E")
-"""A task's annotation: what `State.edits` holds."""
 RIGHT = "right"
-"""Verdict on an annotation that is as it should be. Every other verdict is the kind of a mistake."""
+"""Verdict on a correct annotation. Every other verdict is a kind of mistake."""
+
 MISTAKES = ("slip", "confusion", "lapse")
-"""Kinds of mistakes: beside the target; the wrong object; the wrong slice, frame, tab or mode, or a step left out."""
+"""Kinds of mistakes: next to the target (slip); on the wrong object (confusion); in the wrong
+slice, frame, tab or mode, or a step left out (lapse)."""
+
+_DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far the work has come: a value. Tasks add the view (slice, frame, mode, ...).
+    """The progress of an annotation: an immutable, hashable value.
+
+    A task derives its own `State`. It declares `edits` again with the type of its annotations and
+    adds the view (slice, frame, mode, ...), every field with a default.
 
     Attributes:
-        edits: The annotations in the order in which they were made; `Undo` removes the last one.
+        edits: All annotations, oldest first. `Undo` removes the last one.
         done: Whether `Done` was pressed.
     """
 
@@ -50,14 +62,34 @@ class State:
     done: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MovieState(State):
+    """The state of a task on a movie.
+
+    Attributes:
+        t: The frame on display, from 0.
+    """
+
+    t: int = 0
+
+
 W = TypeVar("W")
-"""A task's world."""
+"""The world of a task."""
 S = TypeVar("S", bound=State)
-"""A task's state."""
+"""The state of a task."""
+E = TypeVar("E")
+"""The annotation of a task, as stored in `State.edits`."""
 
 
 class Score(NamedTuple):
-    """How good a state is: `score` from 0 to 1, `success` yes or no, and the task's own measures by name."""
+    """How good a state is.
+
+    Attributes:
+        score: From 0 to 1.
+        success: Whether the task is finished and done well enough.
+        details: The task's own measures by name. `coverage`, the share of the work that is done
+            correctly, from 0 to 1, is always among them.
+    """
 
     score: float
     success: bool
@@ -65,12 +97,13 @@ class Score(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A mistake in a state: a wrong annotation, or one that was left out.
+    """A mistake in a state: a wrong annotation or an omission.
 
     Attributes:
-        kind: One of MISTAKES.
-        edit: Position of the wrong annotation in `state.edits`; None where one was left out.
-        omitted: What was left out (a slice, a key point of a frame); None for a wrong annotation.
+        kind: One of `MISTAKES`.
+        edit: Index of the wrong annotation in `state.edits`; None for an omission.
+        omitted: What was left out (a slice, a key point in a frame, ...); None for a wrong
+            annotation.
     """
 
     kind: str
@@ -79,64 +112,94 @@ class Mistake(NamedTuple):
 
 
 class Interface(ABC, Generic[W, S]):
-    """A task's graphical interface to one world. Holds caches, never the state.
+    """The graphical interface of a task to one world. It may hold caches, but never the state.
 
-    Subclasses say what there is (`groups`, `image`, `marks`, `status`) and what actions do (`act`, `place`); `Undo` and `Done`, validity
-    and screens are the same for all tasks and stand here.
+    A task must provide `title`, `start`, `groups`, `image`, `marks`, `status`, `position` and
+    `act`.
+
+    It may also provide
+
+    - `place`, if the canvas takes clicks;
+    - `live`, if the canvas takes no clicks in some states;
+    - `place_kind`, if some clicks on the canvas do not place an annotation but select or turn
+      something;
+    - `undo`, if taking back an annotation also changes the view.
+
+    Everything else is the same in all tasks: the buttons Undo and Done, the rejection of invalid
+    clicks, screens and hit-testing. Coordinates (u, v) are logical pixels on the canvas, from its
+    top left corner.
+
+    Attributes:
+        title: Name of the task on the screen and in the documentation.
+        world: The world to annotate.
     """
 
     title: ClassVar[str]
 
     def __init__(self, world: W) -> None:
         self.world = world
-        self._shown: tuple[S | None, Look | None, Screen | None] = (None, None, None)
+        self._last_screen: tuple[S, Look, Screen] | None = None
 
-    # What a task says
+    # What a task must provide.
 
     @abstractmethod
     def start(self) -> S:
-        """The state in which an episode begins."""
+        """Return the state in which an episode begins."""
 
     @abstractmethod
     def groups(self, state: S) -> tuple[Group, ...]:
-        """The buttons beyond Undo and Done."""
+        """Return the task's own buttons, in groups.
+
+        Every state has the same buttons in the same groups, so that nothing on the screen moves. A
+        button that cannot be used in a state is disabled, not left out.
+        """
 
     @abstractmethod
     def image(self, state: S) -> np.ndarray:
-        """The canvas without marks: (256, 256, 3) uint8, not to be written to. Called only when a screen is drawn."""
+        """Return the canvas without marks, (256, 256, 3) uint8; callers never write to it.
+
+        It is called only when a screen is drawn, so an image that is slow to make is best made
+        here, not in `make_world`.
+        """
 
     @abstractmethod
     def marks(self, state: S) -> tuple[Mark, ...]:
-        """What is drawn over the image: the annotations that are visible in this view."""
+        """Return what is drawn over the image: the annotations that this view shows."""
 
     @abstractmethod
     def status(self, state: S) -> tuple[str, ...]:
-        """Short texts for the status bar: position and counts."""
+        """Return the short texts of the status bar, such as position and counts."""
 
     @abstractmethod
     def position(self, state: S) -> float:
-        """Where in the data the view is, from 0 to 1."""
+        """Return where in the data the view is, from 0 to 1."""
 
     @abstractmethod
     def act(self, state: S, button: str) -> S:
-        """The state after an enabled button of the task was pressed."""
+        """Return the state after a press of one of the task's own buttons, which is enabled."""
+
+    # What a task may provide.
 
     def live(self, state: S) -> bool:
-        """Whether a click on the canvas means something in this state."""
+        """Return whether the canvas takes clicks in this state."""
         return True
 
     def place(self, state: S, u: float, v: float) -> S:
-        """The state after a click on the live canvas at (u, v)."""
-        raise NotImplementedError
+        """Return the state after a click on the live canvas at (u, v)."""
+        raise NotImplementedError(f"{type(self).__name__} has a live canvas but no `place`")
 
     def place_kind(self, state: S, u: float, v: float) -> Kind:
-        """Kind of action of a canvas click; `place` unless a click there selects or turns something."""
+        """Return the kind of action of a click on the live canvas at (u, v)."""
         return "place"
 
-    # What is the same for all
+    def undo(self, state: S) -> S:
+        """Return the state without the last annotation. By default the view does not change."""
+        return replace(state, edits=state.edits[:-1])
+
+    # What all tasks share.
 
     def controls(self, state: S) -> tuple[Group, ...]:
-        """All groups of buttons; the last one holds Undo and Done."""
+        """Return all groups of buttons. The last group holds Undo and Done."""
         finish = Group(
             "",
             (
@@ -144,6 +207,7 @@ class Interface(ABC, Generic[W, S]):
                 Button("done", "Done", "done", not state.done),
             ),
         )
+
         groups = self.groups(state)
         if state.done:
             groups = tuple(
@@ -155,40 +219,50 @@ class Interface(ABC, Generic[W, S]):
         return (*groups, finish)
 
     def press(self, state: S, button: str) -> S:
-        """The state after pressing a button. A disabled button changes nothing; KeyError for a button that does not exist."""
+        """Return the state after a press of a button. A disabled button changes nothing.
+
+        Raises:
+            KeyError: The interface has no such button.
+        """
         for group in self.controls(state):
             for known in group.buttons:
-                if known.id == button:
-                    if not known.enabled:
-                        return state
-                    if button == "done":
-                        return replace(state, done=True)
-                    if button == "undo":
-                        return self.undo(state)
-                    return self.act(state, button)
+                if known.id != button:
+                    continue
+                if not known.enabled:
+                    return state
+                if button == "done":
+                    return replace(state, done=True)
+                if button == "undo":
+                    return self.undo(state)
+                return self.act(state, button)
         raise KeyError(f"no button '{button}' in {self.title}")
 
-    def undo(self, state: S) -> S:
-        """The state with the last annotation taken back; the view stays where it is."""
-        return replace(state, edits=state.edits[:-1])
-
     def touch(self, state: S, u: float, v: float) -> S:
-        """The state after a click on the canvas at (u, v); a canvas that is not live changes nothing."""
+        """Return the state after a click on the canvas at (u, v).
+
+        A click outside the canvas, or on a canvas that takes no clicks, changes nothing.
+        """
         if state.done or not self.live(state) or not (0 <= u < CANVAS and 0 <= v < CANVAS):
             return state
         return self.place(state, u, v)
 
-    def screen(self, state: S, look: Look = Look()) -> Screen:  # noqa: B008 (an immutable value)
-        """What is seen and can be clicked in a state. Cheap: pixels are drawn only by `lastmile.screen.draw`. The last one is kept."""
-        if self._shown[0] is state and self._shown[1] == look and self._shown[2] is not None:
-            return self._shown[2]
+    def screen(self, state: S, look: Look = _DEFAULT_LOOK) -> Screen:
+        """Return what can be seen and clicked in a state.
+
+        This is cheap: `lastmile.screen.draw` makes the pixels. The last screen is cached, because a
+        step asks for it more than once.
+        """
+        last = self._last_screen
+        if last is not None and last[0] is state and last[1] == look:
+            return last[2]
         screen = self._screen(state, look)
-        self._shown = (state, look, screen)
+        self._last_screen = (state, look, screen)
         return screen
 
     def _screen(self, state: S, look: Look) -> Screen:
         groups = self.controls(state)
-        frame, rects = LAYOUTS[look.layout], places(shape(groups), look.layout)
+        frame = LAYOUTS[look.layout]
+        rects = places(shape(groups), look.layout)
         buttons = [button for group in groups for button in group.buttons]
         return Screen(
             title=self.title,
@@ -198,63 +272,103 @@ class Interface(ABC, Generic[W, S]):
             status_bar=frame.status_bar,
             title_bar=frame.title_bar,
             canvas_live=not state.done and self.live(state),
+            # Deferred: recordings need the widgets of every screen, but no pixels.
             status=partial(self.status, state),
             image=partial(self.image, state),
             marks=partial(self.marks, state),
             look=look,
         )
 
-    def hit(self, state: S, x: float, y: float, look: Look = Look()) -> Hit:  # noqa: B008
-        """What a click at logical pixel (x, y) of the screen hits, with the kind of action that it is."""
+    def hit(self, state: S, x: float, y: float, look: Look = _DEFAULT_LOOK) -> Hit:
+        """Return what a click at logical pixel (x, y) of the screen hits, and its kind of action.
+
+        Raises:
+            LastmileError: The click is outside the screen.
+        """
         hit = self.screen(state, look).hit(x, y)
-        return (
-            hit._replace(kind=self.place_kind(state, hit.u, hit.v))
-            if hit.widget == "canvas"
-            else hit
-        )
+        if hit.widget != "canvas":
+            return hit
+        return hit._replace(kind=self.place_kind(state, hit.u, hit.v))
 
     def apply(self, state: S, hit: Hit) -> S:
-        """The state after a hit; nothing hit, nothing changed."""
+        """Return the state after a hit. An invalid hit changes nothing."""
         if hit.widget == "canvas":
             return self.touch(state, hit.u, hit.v)
         return self.press(state, hit.widget) if hit.widget else state
 
 
 class Task(ABC, Generic[W, S, E]):
-    """A registered task. The class docstring is its page in the documentation, with the sections What it is, What is seen, What can be
-    done, When it ends, How it is scored, Mistakes, Sources."""
+    """A task. It has no state: one instance, `TASK` in the task's folder, serves everything.
+
+    Its type parameters are the task's world, state and annotation. It must provide
+    `make_world`, `judge`, `score` and all attributes below except `chance`. It must also provide
+    `mistakes` if a later annotation can replace an earlier one or if something can be left out.
+
+    The class docstring is the task's page in the documentation. It has the sections *What it is*,
+    *What is seen*, *What can be done*, *When it ends*, *How it is scored*, *Mistakes* and
+    *Sources*, each opened by its title in bold with a period.
+
+    Attributes:
+        name: The name of the task and of its folder.
+        version: Increased with every change of worlds, interface or scores, so that recordings made
+            before the change are rejected.
+        difficulties: Settings of `make_world` by name, at least `short` and `full`.
+        interface: The class of the interface.
+        annotator: The class of the virtual annotator.
+        mistake_rate: Probability that a step of work of the `typical` style is a mistake, if every
+            kind of mistake is possible in it.
+        chance: Score expected from guessing, for tasks that are classifications.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    """Raised whenever worlds, interface or scores change, so that old trajectories are refused."""
     difficulties: ClassVar[Mapping[str, Any]]
-    """Named difficulties, at least `short` and `full`."""
-    make_world: ClassVar[Callable[[np.random.Generator, Any], Any]]
-    """A world from a generator, which is the world's own from then on, and one value of `difficulties` (a static method)."""
-    interface: ClassVar[type[Interface[Any, Any]]]
-    annotator: ClassVar[type[Annotator[Any, Any]]]
+    interface: type[Interface[W, S]]
+    annotator: type[Annotator[W, S]]
     mistake_rate: ClassVar[float]
-    """Share of placements that the `typical` style gets wrong."""
     chance: ClassVar[float] = 0.0
-    """Score that is reached without looking (for classifications)."""
+
+    @staticmethod
+    @abstractmethod
+    def make_world(rng: np.random.Generator, difficulty: Any) -> W:
+        """Make a world.
+
+        Args:
+            rng: The only source of randomness. It belongs to the world from then on: the world may
+                store it and draw its images from a copy of it later.
+            difficulty: One of the values of `difficulties`.
+        """
 
     @abstractmethod
     def judge(self, world: W, earlier: tuple[E, ...], edit: E) -> str:
-        """Verdict on one annotation, given those made before it: `right` or the kind of the mistake."""
+        """Return the verdict on an annotation: `RIGHT` or the kind of mistake.
+
+        Args:
+            world: The annotated world.
+            earlier: The annotations made before this one.
+            edit: The annotation to judge.
+        """
 
     @abstractmethod
     def score(self, world: W, state: S) -> Score:
-        """How good a state is, whoever made it."""
+        """Score a state, whoever produced it. Only a finished state can be a success."""
 
     def mistakes(self, world: W, state: S) -> tuple[Mistake, ...]:
-        """The mistakes that stand in a state. By default every edit is judged in turn; tasks where a later annotation replaces an earlier
-        one, or where something can be left out, say so here."""
+        """Return the mistakes that are present in a state.
+
+        By default these are the annotations that `judge` finds wrong, each judged after those made
+        before it.
+        """
         edits = state.edits
         verdicts = ((i, self.judge(world, edits[:i], edit)) for i, edit in enumerate(edits))
         return tuple(Mistake(verdict, i) for i, verdict in verdicts if verdict != RIGHT)
 
     def difficulty(self, name: str) -> Any:
-        """A difficulty by name; ValueError naming those that exist."""
+        """Return the difficulty with this name.
+
+        Raises:
+            LastmileError: The task has no such difficulty.
+        """
         try:
             return self.difficulties[name]
         except KeyError:
@@ -264,52 +378,66 @@ class Task(ABC, Generic[W, S, E]):
             ) from None
 
     def world(self, seed: tuple[int, ...] | int, difficulty: str) -> W:
-        """The world of a seed: the same on every machine, and never that of another task or seed.
+        """Make the world of a seed. It is the same on every machine, and no two tasks share one.
 
-        Raises ValueError for a negative seed or an unknown difficulty.
+        Args:
+            seed: Non-negative integers.
+            difficulty: Name of a difficulty.
+
+        Raises:
+            LastmileError: The seed is negative or the difficulty is unknown.
         """
         parts = (seed,) if isinstance(seed, int) else tuple(seed)
         if any(part < 0 for part in parts):
             raise LastmileError(f"seed {seed} is out of range: expected integers of at least 0")
-        return type(self).make_world(
-            generator(parts, self.name, "world"), self.difficulty(difficulty)
-        )
+        return self.make_world(generator(parts, self.name, "world"), self.difficulty(difficulty))
 
 
 def generator(seed: tuple[int, ...], task: str, purpose: str) -> np.random.Generator:
-    """A generator of its own for each (seed, task, purpose)."""
-    words = hashlib.blake2b(f"{task}/{purpose}".encode(), digest_size=8).digest()
+    """Return an independent random generator for each combination of seed, task and purpose."""
+    name = hashlib.blake2b(f"{task}/{purpose}".encode(), digest_size=8).digest()
     return np.random.default_rng(
-        np.random.SeedSequence([*seed, *np.frombuffer(words, "<u4").tolist()])
+        np.random.SeedSequence([*seed, *np.frombuffer(name, "<u4").tolist()])
     )
 
 
-def digest(world: Any) -> str:
-    """Short digest of a world's ground truth: of every array and number in it but those called `image*`, rounded to a hundredth so that
-    the last bits of different processors do not matter."""
+def digest(world: object) -> str:
+    """Return a short digest of a world's ground truth, the same on every machine.
+
+    It covers all fields but those whose names begin with `image`. Floating-point values are rounded
+    to a hundredth, so that the last bits, which differ between processors, do not matter.
+    """
     code = hashlib.blake2b(digest_size=8)
 
-    def feed(value: Any) -> None:
+    def feed(value: object) -> None:
         if is_dataclass(value):
             for item in fields(value):
                 if not item.name.startswith("image"):
                     code.update(item.name.encode())
                     feed(getattr(value, item.name))
+
         elif isinstance(value, (tuple, list)):
             code.update(f"[{len(value)}".encode())
             for part in value:
                 feed(part)
+
         elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
             code.update(str(value.shape).encode())
             code.update(np.round(value.astype(np.float64) * 100).astype(np.int64).tobytes())
+
+        # Masks and label maps are large: their bytes are hashed as they are.
         elif isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
             code.update(str(value.shape).encode())
             code.update(np.ascontiguousarray(value).tobytes())
+
+        # Other integers are widened, because their default width differs between platforms.
         elif isinstance(value, np.ndarray):
             code.update(str(value.shape).encode())
             code.update(np.ascontiguousarray(value).astype(np.int64).tobytes())
+
         elif isinstance(value, float):
             code.update(str(round(value * 100)).encode())
+
         else:
             code.update(repr(value).encode())
 

@@ -1,4 +1,4 @@
-"""The interface of cell lineage: a movie, one button for each track, and Split."""
+"""The interface of cell lineage: a movie, one button per track, and Split."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from lastmile.screen import Button, Group, Mark
 from lastmile.tasks import task
+from lastmile.tasks.cell_lineage.world import CellLineageWorld
 
 SLOTS = 8
-"""Tracks that can be opened in all; every one has a button of its own, disabled while the track is not in the frame that is shown."""
+"""Largest number of tracks. Each has its own button, disabled while the track is not open."""
 COLORS = (
     (235, 60, 55),
     (65, 145, 255),
@@ -23,10 +24,18 @@ COLORS = (
     (250, 140, 35),
     (150, 105, 255),
 )
+"""Colors of the tracks."""
 
 
 class Point(NamedTuple):
-    """Track `track` is at canvas position (u, v) in frame t. A later point of the same track and frame replaces it."""
+    """An annotation: a track is at (u, v) in a frame. It replaces the track's point in the frame.
+
+    Attributes:
+        track: The track.
+        t: The frame.
+        u: Canvas coordinate, logical px to the right.
+        v: Canvas coordinate, logical px down.
+    """
 
     track: int
     t: int
@@ -35,14 +44,32 @@ class Point(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Track `track` has divided by frame t: it ends there, its points from t on no longer count, and the next two tracks begin."""
+    """An annotation: a track has divided by a frame.
+
+    The track ends there, its points from that frame on no longer count, and two new tracks begin.
+
+    Attributes:
+        track: The track.
+        t: The frame, the first of the daughters.
+    """
 
     track: int
     t: int
 
 
+Edits = tuple[Point | Split, ...]
+"""The annotations, oldest first."""
+
+
 class Track(NamedTuple):
-    """A track is open in the frames `birth` <= t < `end`. `children` is the first of its two daughters, -1 without any."""
+    """A track, open in the frames from `birth` up to but not including `end`.
+
+    Attributes:
+        parent: The track it was split from, -1 for founders.
+        birth: Its first frame.
+        end: The frame after its last.
+        children: The first of its two daughters, the second being the next track; -1 without.
+    """
 
     parent: int
     birth: int
@@ -50,29 +77,47 @@ class Track(NamedTuple):
     children: int
 
 
-class Tracks(NamedTuple):
-    """What the edits amount to. points: the index of the edit that counts, by (track, frame). pending: daughters still to be clicked."""
+class Lineage(NamedTuple):
+    """What annotations amount to.
+
+    Attributes:
+        tracks: All tracks, founders first.
+        points: By (track, frame), the index in `edits` of the point that counts.
+        pending: Number of daughters of the last split that still need to be clicked.
+    """
 
     tracks: tuple[Track, ...]
     points: dict[tuple[int, int], int]
     pending: int
 
     def open(self, track: int, t: int) -> bool:
+        """Return whether a track exists and is open in a frame."""
         return track < len(self.tracks) and self.tracks[track].birth <= t < self.tracks[track].end
 
 
+# Cached and recursive: each new annotation costs one step, not a pass over all annotations.
 @lru_cache(maxsize=1024)
-def read(founders: int, frames: int, edits: tuple) -> Tracks:
-    """The tracks that edits describe; the founders are open from frame 0."""
+def read_lineage(founders: int, frames: int, edits: Edits) -> Lineage:
+    """Return the lineage that annotations describe.
+
+    Args:
+        founders: Number of tracks that are open from the first frame.
+        frames: Number of frames.
+        edits: The annotations.
+    """
     if not edits:
-        return Tracks((Track(-1, 0, frames, -1),) * founders, {}, 0)
-    before, last = read(founders, frames, edits[:-1]), edits[-1]
+        return Lineage((Track(-1, 0, frames, -1),) * founders, {}, 0)
+
+    before = read_lineage(founders, frames, edits[:-1])
+    last = edits[-1]
     if isinstance(last, Point):
-        return Tracks(
+        return Lineage(
             before.tracks,
             {**before.points, (last.track, last.t): len(edits) - 1},
             max(before.pending - 1, 0),
         )
+
+    # A split ends its track, drops the track's points from then on, and opens two new tracks.
     count = len(before.tracks)
     parent = before.tracks[last.track]._replace(end=last.t, children=count)
     tracks = (
@@ -81,65 +126,91 @@ def read(founders: int, frames: int, edits: tuple) -> Tracks:
         *before.tracks[last.track + 1 :],
         *(Track(last.track, last.t, frames, -1),) * 2,
     )
-    kept = {
+    points = {
         key: index
         for key, index in before.points.items()
         if key[0] != last.track or key[1] < last.t
     }
-    return Tracks(tracks, kept, 2)
+    return Lineage(tracks, points, 2)
+
+
+def point_at(edits: Edits, index: int) -> Point:
+    """Return the annotation at an index of `Lineage.points`, which is a point."""
+    edit = edits[index]
+    assert isinstance(edit, Point)
+    return edit
 
 
 @dataclass(frozen=True, slots=True)
-class State(task.State):
-    """t: the frame that is shown. track: the track that is selected; it is always open in that frame."""
+class State(task.MovieState):
+    """The annotations and the view.
 
-    t: int = 0
+    Attributes:
+        edits: The points and splits.
+        t: The current frame.
+        track: The selected track. It is always open in the current frame.
+    """
+
+    edits: Edits = ()
     track: int = 0
 
 
-class CellLineageInterface(task.Interface):
-    """`-t`, `+t`, `Split` and one button a track; a click on the canvas puts the selected track there in the frame that is shown.
+class CellLineageInterface(task.Interface[CellLineageWorld, State]):
+    """`-t`, `+t`, `Split` and one button per track; a click on the canvas puts the track there.
 
-    After `Split` everything but `Undo` and `Done` rests until both daughters were clicked. The selection follows the lineage: it goes to
-    the parent in frames before a track begins and to the first daughter in frames after it has divided. `Undo` shows the frame and selects
-    the track of what it took back.
+    After `Split` everything except `Undo` and `Done` is disabled until both daughters have been
+    clicked. The selection follows the lineage: it goes to the parent in frames before a track
+    begins and to the first daughter in frames after it has divided. `Undo` goes to the frame of
+    what it takes back, and selects its track.
     """
 
     title = "Cell lineage"
 
-    def __init__(self, world) -> None:
+    def __init__(self, world: CellLineageWorld) -> None:
         super().__init__(world)
-        self._last: tuple[State | None, tuple[Group, ...]] = (None, ())
-        self._read: tuple[tuple | None, Tracks | None] = (None, None)
+        self._last_groups: tuple[State, tuple[Group, ...]] | None = None
+        self._last_lineage: tuple[Edits, Lineage] | None = None
 
-    def tracks(self, state: State) -> Tracks:
-        if self._read[0] is not state.edits:
-            self._read = (state.edits, read(self.world.founders, self.world.frames, state.edits))
-        return self._read[1]
+    def lineage(self, state: State) -> Lineage:
+        """Return the lineage that the annotations of a state describe."""
+        # Compared by identity first: hashing a long tuple for the cache of `read_lineage` is slow.
+        last = self._last_lineage
+        if last is not None and last[0] is state.edits:
+            return last[1]
+        lineage = read_lineage(self.world.founders, self.world.frames, state.edits)
+        self._last_lineage = (state.edits, lineage)
+        return lineage
 
     def start(self) -> State:
+        """Begin in the first frame, with the first founder selected."""
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        if self._last[0] is not state:
-            self._last = (state, self._groups(state))
-        return self._last[1]
+        """Return the buttons. The last ones are cached, because a step asks for them repeatedly."""
+        last = self._last_groups
+        if last is not None and last[0] is state:
+            return last[1]
+        groups = self._groups(state)
+        self._last_groups = (state, groups)
+        return groups
 
     def _groups(self, state: State) -> tuple[Group, ...]:
-        known, t = self.tracks(state), state.t
-        busy = known.pending > 0
+        lineage = self.lineage(state)
+        t = state.t
+        busy = lineage.pending > 0
+
         buttons = []
         for k in range(SLOTS):
-            there = known.open(k, t)
-            label = f"{k + 1}✓" if there and (k, t) in known.points else f"{k + 1}"
+            is_open = lineage.open(k, t)
+            label = f"{k + 1}✓" if is_open and (k, t) in lineage.points else f"{k + 1}"
             buttons.append(
                 Button(
                     f"track{k + 1}",
                     label,
                     "mode",
-                    there and not busy,
-                    there and k == state.track,
-                    COLORS[k] if there else None,
+                    is_open and not busy,
+                    is_open and k == state.track,
+                    COLORS[k] if is_open else None,
                 )
             )
         return (
@@ -159,92 +230,116 @@ class CellLineageInterface(task.Interface):
         )
 
     def splits(self, state: State) -> bool:
-        """Whether the selected track can be split here: it was there before, has not been split, and two tracks are free."""
-        known = self.tracks(state)
-        track = known.tracks[state.track]
-        return state.t > track.birth and track.children < 0 and len(known.tracks) + 2 <= SLOTS
+        """Return whether the selected track can be split in the current frame.
+
+        It must have existed before and not have been split, and two tracks must be left.
+        """
+        lineage = self.lineage(state)
+        track = lineage.tracks[state.track]
+        return state.t > track.birth and track.children < 0 and len(lineage.tracks) + 2 <= SLOTS
 
     def image(self, state: State) -> np.ndarray:
+        """Return the frame."""
         return self.world.image_frames[state.t]
 
     def marks(self, state: State) -> tuple[Mark, ...]:
-        known, t, shown = self.tracks(state), state.t, []
-        for k, track in enumerate(known.tracks):
+        """Return each open track's point as a numbered ring, and where it was one frame before."""
+        lineage = self.lineage(state)
+        t = state.t
+        marks = []
+        for k, track in enumerate(lineage.tracks):
             if not track.birth <= t < track.end:
                 continue
             color = COLORS[k]
+            selected = k == state.track
             here = self.point(state, k, t)
+            # A newborn track comes from the last point of its parent.
             before = (
                 self.point(state, k if t > track.birth else track.parent, t - 1) if t > 0 else None
             )
-            chosen = k == state.track
+
             if here and before:
-                shown.append(Mark("line", (before, here), color, 1))
+                marks.append(Mark("line", (before, here), color, 1))
             if here:
-                shown.append(Mark("ring", (here,), color, 8.5, label=str(k + 1)))
+                marks.append(Mark("ring", (here,), color, 8.5, label=str(k + 1)))
             elif before and t > track.birth:
-                shown.append(Mark("ring", (before,), color, 6.0, faint=not chosen))
-                if chosen:
-                    shown.append(Mark("dot", (before,), color, 2.5))
-            elif before and chosen:
-                shown.append(Mark("dot", (before,), color, 2.5))
-        return tuple(shown)
+                marks.append(Mark("ring", (before,), color, 6.0, faint=not selected))
+                if selected:
+                    marks.append(Mark("dot", (before,), color, 2.5))
+            elif before and selected:
+                marks.append(Mark("dot", (before,), color, 2.5))
+        return tuple(marks)
 
     def point(self, state: State, track: int, t: int) -> tuple[float, float] | None:
-        """Where a track was put in a frame; in frame 0 the founders are given."""
+        """Return where a track is in a frame, or None. In frame 0 the founders are given."""
         if t == 0 and track < self.world.founders:
-            return float(self.world.xy[0, track, 0]), float(self.world.xy[0, track, 1])
-        index = self.tracks(state).points.get((track, t))
-        return None if index is None else state.edits[index][2:]
+            return self.world.center(track, 0)
+        index = self.lineage(state).points.get((track, t))
+        if index is None:
+            return None
+        point = point_at(state.edits, index)
+        return point.u, point.v
 
     def status(self, state: State) -> tuple[str, ...]:
-        known, t = self.tracks(state), state.t
+        """Return the frame, how many tracks have a point in it, and what to do next."""
+        lineage = self.lineage(state)
+        t = state.t
         where = f"frame {t + 1} of {self.world.frames}"
-        if known.pending:
-            return where, f"click daughter {3 - known.pending} of 2", "then go on"
+        if lineage.pending:
+            return where, f"click daughter {3 - lineage.pending} of 2", "then go on"
         if t == 0:
             return where, "these cells are given", "follow each cell"
-        present = [k for k in range(len(known.tracks)) if known.open(k, t)]
-        marked = sum((k, t) in known.points for k in present)
-        task = (
-            "choose a track"
-            if (state.track, t) in known.points
-            else f"click cell {state.track + 1}"
-        )
-        return (
-            where,
-            f"{marked} of {len(present)} marked",
-            "all marked here" if marked == len(present) else task,
-        )
+
+        present = [k for k in range(len(lineage.tracks)) if lineage.open(k, t)]
+        marked = sum((k, t) in lineage.points for k in present)
+        if marked == len(present):
+            hint = "all marked here"
+        elif (state.track, t) in lineage.points:
+            hint = "choose a track"
+        else:
+            hint = f"click cell {state.track + 1}"
+        return where, f"{marked} of {len(present)} marked", hint
 
     def position(self, state: State) -> float:
+        """Return the time in the movie."""
         return state.t / (self.world.frames - 1)
 
     def live(self, state: State) -> bool:
+        """Take no clicks in the first frame, where the founders are given."""
         return state.t > 0
 
     def act(self, state: State, button: str) -> State:
+        """Split the selected track, change the frame, or select a track."""
         if button == "split":
             edits = (*state.edits, Split(state.track, state.t))
-            return replace(state, edits=edits, track=len(self.tracks(state).tracks))
+            return replace(state, edits=edits, track=len(self.lineage(state).tracks))
         if button in ("+t", "-t"):
             return self.show(state, state.t + (1 if button == "+t" else -1), state.track)
-        return replace(state, track=int(button[5:]) - 1)
+        return replace(state, track=int(button.removeprefix("track")) - 1)
 
     def place(self, state: State, u: float, v: float) -> State:
-        pending = self.tracks(state).pending
+        """Put the selected track at (u, v). After a split, select the other daughter."""
+        pending = self.lineage(state).pending
         after = replace(state, edits=(*state.edits, Point(state.track, state.t, u, v)))
         if pending:
             return replace(after, track=state.track + 1 if pending == 2 else state.track - 1)
         return after
 
     def undo(self, state: State) -> State:
+        """Take back the last annotation, show its frame and select its track."""
         last = state.edits[-1]
         return self.show(replace(state, edits=state.edits[:-1]), last.t, last.track)
 
     def show(self, state: State, t: int, track: int) -> State:
-        """The state with frame t shown and a track selected, or its ancestor or first descendant that is open in that frame."""
-        tracks = self.tracks(state).tracks
+        """Return the state with another frame on display.
+
+        Args:
+            state: The state.
+            t: The frame to show.
+            track: The track to select. If it is not open in the frame, its ancestor or first
+                descendant that is open there is selected instead.
+        """
+        tracks = self.lineage(state).tracks
         while t < tracks[track].birth:
             track = tracks[track].parent
         while t >= tracks[track].end:

@@ -1,26 +1,35 @@
-"""The world of cell lineage: a fluorescence time-lapse of nuclei that move, change, and divide, among debris."""
+"""The world of cell lineage: a time-lapse of nuclei that move, change and divide, among debris."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from lastmile.screen import CANVAS
+from lastmile.tasks.cell_lineage.picture import draw_frames
 
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """frames: smallest and largest number. tracks: pairs of (founders, divisions) to choose from. debris: smallest and largest number."""
+    """Settings of `make_world`.
+
+    Attributes:
+        frames: Smallest and largest number of frames.
+        tracks: Pairs of (founders, divisions) to choose from.
+        debris: Smallest and largest number of pieces of debris.
+    """
 
     frames: tuple[int, int]
     tracks: tuple[tuple[int, int], ...]
     debris: tuple[int, int]
 
 
+# Founders and divisions are paired so that never more than eight tracks are opened. Fewer than six
+# frames would leave no time for a daughter to divide.
 DIFFICULTIES = {
     "short": Difficulty(frames=(6, 7), tracks=((1, 1), (1, 1), (1, 2), (2, 1)), debris=(2, 4)),
     "full": Difficulty(
@@ -29,23 +38,35 @@ DIFFICULTIES = {
         debris=(4, 7),
     ),
 }
-"""Founders and divisions are paired so that no more than eight tracks are ever opened; fewer than six frames leave no room for a
-daughter that divides."""
 
 MARGIN = 1.1
-"""A point belongs to a nucleus within its outline widened by this factor, ..."""
+"""A point belongs to a nucleus if it is inside its outline, enlarged by this factor."""
 SMALLEST = 7.0
-"""... with semi-axes of at least this many logical px, since a condensed one is thin."""
-_EDGE, _APART, _SEPARATION = 22.0, 24.0, 19.0
-_TILE, _DISC = 64, 24.0
+"""Smallest semi-axis of the enlarged outline, logical px: a nucleus about to divide is thin."""
+
+_EDGE = 22.0  # cells stay this far from the border of the canvas, logical px
+_APART = 24.0  # cells closer than this push each other away, logical px
+_SEPARATION = 19.0  # movies in which cells come closer than this are rejected, logical px
+_SUBSTEPS = 3  # steps of the simulation per frame
 
 
 @dataclass(frozen=True, eq=False)
 class CellLineageWorld:
-    """Cells are numbered, the founders first. parent, birth, end: (n,) parent (-1 for founders), first frame, and frame after the last.
-    children: (n, 2) daughters, the left one in the frame of birth first, -1 without. xy, axes: (frames, n, 2) centers and semi-axes, 0
-    where a cell is not. angle: (frames, n) of the first axis, radians. debris: (frames, m, 2) centers. image_bright: (frames, n) brightness.
-    image_rng: random numbers for the picture.
+    """A movie of n cells, numbered with the founders first, and m pieces of debris.
+
+    Attributes:
+        frames: Number of frames.
+        founders: Number of founders: cells in the first frame.
+        parent: (n,) the parent of each cell, -1 for founders.
+        birth: (n,) its first frame.
+        end: (n,) the frame after its last.
+        children: (n, 2) its daughters, the left one in the frame of their birth first; -1 without.
+        xy: (frames, n, 2) its center, canvas coordinates; 0 where it does not exist.
+        axes: (frames, n, 2) its semi-axes, logical px; 0 where it does not exist.
+        angle: (frames, n) the angle of its first axis, radians.
+        debris: (frames, m, 2) centers of the debris, canvas coordinates.
+        image_bright: (frames, n) its brightness, about 1.
+        image_rng: Source of the randomness of the images.
     """
 
     frames: int
@@ -63,11 +84,10 @@ class CellLineageWorld:
 
     @cached_property
     def image_frames(self) -> np.ndarray:
-        """(frames, 256, 256, 3) uint8, drawn when first asked for."""
-        rng = copy.deepcopy(self.image_rng)
-        return _render(
-            rng,
-            self.frames,
+        """The frames, (frames, 256, 256, 3) uint8, drawn at the first access."""
+        # A copy of the generator, so that the images do not depend on when they are drawn.
+        return draw_frames(
+            copy.deepcopy(self.image_rng),
             self.birth,
             self.end,
             self.xy,
@@ -79,24 +99,40 @@ class CellLineageWorld:
 
     @cached_property
     def image_cells(self) -> np.ndarray:
-        """(frames, 256, 256) int8, the cell that a point belongs to, or -1."""
-        return _cells(self.frames, self.birth, self.end, self.xy, self.axes, self.angle)
+        """The cell that each point belongs to, or -1, (frames, 256, 256) int8."""
+        return _cells(self.birth, self.end, self.xy, self.axes, self.angle)
 
     def at(self, t: int, u: float, v: float) -> int:
-        """The cell that a point of a frame belongs to, or -1."""
+        """Return the cell that a point of a frame belongs to, or -1."""
         return int(self.image_cells[t, int(v), int(u)])
 
     def center(self, cell: int, t: int) -> tuple[float, float]:
+        """Return the center of a cell in a frame, canvas coordinates."""
         return float(self.xy[t, cell, 0]), float(self.xy[t, cell, 1])
 
-    def there(self, cell: int, t: int) -> bool:
+    def exists(self, cell: int, t: int) -> bool:
+        """Return whether a cell exists in a frame: it is born and has not divided."""
         return bool(self.birth[cell] <= t < self.end[cell])
 
     def divides(self, cell: int) -> bool:
+        """Return whether a cell divides before the movie ends."""
         return bool(self.children[cell, 0] >= 0)
 
 
+class _Family(NamedTuple):
+    """Who descends from whom, and when: `parent`, `birth` and `end` of the world."""
+
+    parent: np.ndarray
+    birth: np.ndarray
+    end: np.ndarray
+
+    def alive(self, t: int) -> np.ndarray:
+        """Return the cells that exist in a frame."""
+        return np.flatnonzero((self.birth <= t) & (t < self.end))
+
+
 def make_world(rng: np.random.Generator, difficulty: Difficulty) -> CellLineageWorld:
+    """Make a movie of dividing cells. See `Task.make_world`."""
     frames = int(rng.integers(difficulty.frames[0], difficulty.frames[1] + 1))
     founders, divisions = difficulty.tracks[int(rng.integers(len(difficulty.tracks)))]
     pieces = int(rng.integers(difficulty.debris[0], difficulty.debris[1] + 1))
@@ -104,28 +140,36 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> CellLineageW
         family = _family(rng, frames, founders, divisions)
         if family is None:
             continue
-        parent, birth, end = family
-        moved = _move(rng, frames, parent, birth, end, pieces)
-        if moved is not None:
+        movement = _move(rng, frames, family, pieces)
+        if movement is not None:
             break
-    xy, heading, debris = moved
+    xy, heading, debris = movement
+
+    # Daughters are ordered from left to right, as they are marked.
+    parent, birth, end = family
     children = np.full((len(parent), 2), -1, np.int64)
     for k in range(len(parent)):
         pair = np.flatnonzero(parent == k)
         if len(pair):
             children[k] = pair[np.argsort(xy[birth[pair[0]], pair, 0], kind="stable")]
-    axes, angle, bright = _shapes(rng, frames, parent, birth, end, children, heading)
+
+    axes, angle, bright = _shapes(rng, frames, family, children, heading)
     return CellLineageWorld(
         frames, founders, parent, birth, end, children, xy, axes, angle, debris, bright, rng
     )
 
 
-def _family(
-    rng: np.random.Generator, frames: int, founders: int, divisions: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Who descends from whom and when; None if a division finds no cell old enough."""
-    parent, birth, end = [-1] * founders, [0] * founders, [frames] * founders
-    age = 3 if frames > 7 else 2
+def _family(rng: np.random.Generator, frames: int, founders: int, divisions: int) -> _Family | None:
+    """Draw a family with the given number of divisions, at most one per frame.
+
+    Returns:
+        The family; None if no cell is old enough for a division.
+    """
+    parent = [-1] * founders
+    birth = [0] * founders
+    end = [frames] * founders
+    age = 3 if frames > 7 else 2  # of a daughter that divides, frames
+
     times = np.sort(rng.choice(np.arange(2, frames - 1), divisions, replace=False))
     for t in times.tolist():
         ready = [
@@ -140,18 +184,23 @@ def _family(
         parent += [mother, mother]
         birth += [t, t]
         end += [frames, frames]
-    return np.array(parent), np.array(birth), np.array(end)
+    return _Family(np.array(parent), np.array(birth), np.array(end))
 
 
 def _move(
-    rng: np.random.Generator, frames: int, parent, birth, end, pieces: int
+    rng: np.random.Generator, frames: int, family: _Family, pieces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Centers of cells (frames, n, 2), division axes (n,), and debris (frames, m, 2).
+    """Simulate the movement of cells and debris.
 
-    Cells walk with persistence and keep their distance; debris drifts with the medium, all of it alike. None if somebody came too close or
-    could be taken for another from one frame to the next.
+    Cells walk with persistence and push each other away; all debris drifts with the medium.
+
+    Returns:
+        Centers of cells, (frames, n, 2); the axes of their divisions, (n,) radians; centers of
+        debris, (frames, m, 2). None if the movie is not clear (see `_clear`).
     """
-    count, founders = len(parent), int((parent < 0).sum())
+    parent, birth, _ = family
+    count = len(parent)
+    founders = int((parent < 0).sum())
     xy = np.zeros((frames, count, 2))
     heading = rng.uniform(0, np.pi, count)
     place = np.zeros((count, 2))
@@ -162,37 +211,52 @@ def _move(
     debris = start[None] + np.arange(frames)[:, None, None] * flow
     pace = rng.uniform(4.0, 7.0)
     speed[:founders] = rng.normal(0, pace, (founders, 2))
-    substeps = 3
+
     for t in range(frames):
+        # Newborn daughters move apart along the axis of the division.
         for k in np.flatnonzero((birth == t) & (parent >= 0)).tolist():
             mother = int(parent[k])
             side = 1 if k == int(np.flatnonzero(parent == mother)[0]) else -1
             axis = np.array([np.cos(heading[mother]), np.sin(heading[mother])])
             place[k] = place[mother] + side * 10.5 * axis
             speed[k] = 0.3 * speed[mother] + side * 5.0 * axis
-        alive = np.flatnonzero((birth <= t) & (t < end))
+
+        alive = family.alive(t)
         xy[t, alive] = place[alive]
-        p, v = place[alive], speed[alive]
-        for _ in range(substeps):
+
+        # From this frame to the next; p and v are (cells, 2).
+        p = place[alive]
+        v = speed[alive]
+        for _ in range(_SUBSTEPS):
             v = 0.85 * v + rng.normal(0, 0.5 * pace, p.shape)
             v *= np.minimum(1, 1.5 * pace / (np.hypot(v[:, 0], v[:, 1])[:, None] + 1e-9))
-            p = p + v / substeps
+            p = p + v / _SUBSTEPS
+
             others = np.concatenate([p, debris[t]])
-            gap = p[:, None] - others[None]
+            gap = p[:, None] - others[None]  # (cells, cells + debris, 2)
             far = np.hypot(gap[..., 0], gap[..., 1]) + 1e-9
             push = np.where(far < _APART, (_APART - far) / far * 0.5, 0.0)
             p = p + (gap * push[..., None]).sum(1)
-            low, high = p < _EDGE, p > CANVAS - _EDGE
+
+            # Cells turn around at the border.
+            low = p < _EDGE
+            high = p > CANVAS - _EDGE
             v = np.where(low, np.abs(v), np.where(high, -np.abs(v), v))
             p = np.clip(p, _EDGE, CANVAS - _EDGE)
-        place[alive], speed[alive] = p, v
-    return (xy, heading, debris) if _clear(frames, parent, birth, end, xy, debris) else None
+        place[alive] = p
+        speed[alive] = v
+
+    return (xy, heading, debris) if _clear(frames, family, xy, debris) else None
 
 
-def _clear(frames: int, parent, birth, end, xy: np.ndarray, debris: np.ndarray) -> bool:
-    """Whether all keep apart and each cell's next position is clearly nearest to where it was."""
+def _clear(frames: int, family: _Family, xy: np.ndarray, debris: np.ndarray) -> bool:
+    """Return whether a person could follow every cell.
+
+    Cells keep apart, and the next position of each is clearly the closest to its last one.
+    """
+    parent, birth, _ = family
     for t in range(frames):
-        alive = np.flatnonzero((birth <= t) & (t < end))
+        alive = family.alive(t)
         p = xy[t, alive]
         others = np.concatenate([p, debris[t]])
         far = (
@@ -201,25 +265,42 @@ def _clear(frames: int, parent, birth, end, xy: np.ndarray, debris: np.ndarray) 
         )
         if far.min() < _SEPARATION:
             return False
-        if t:
-            old = [int(k) if birth[k] < t else int(parent[k]) for k in alive]
-            hops = np.hypot(*(xy[t - 1, old][:, None] - others[None]).transpose(2, 0, 1))
-            for i, k in enumerate(alive):
-                rivals = [
-                    j
-                    for j in range(len(others))
-                    if j != i and not (j < len(alive) and birth[k] == t and old[j] == old[i])
-                ]
-                if hops[i, i] > 17 or (rivals and hops[i, i] > 0.75 * hops[i, rivals].min()):
-                    return False
+        if t == 0:
+            continue
+
+        # A daughter comes from where its mother was; its sister is no rival.
+        old = [int(k) if birth[k] < t else int(parent[k]) for k in alive]
+        hops = np.hypot(*(xy[t - 1, old][:, None] - others[None]).transpose(2, 0, 1))
+        for i, k in enumerate(alive):
+            rivals = [
+                j
+                for j in range(len(others))
+                if j != i and not (j < len(alive) and birth[k] == t and old[j] == old[i])
+            ]
+            if hops[i, i] > 17 or (rivals and hops[i, i] > 0.75 * hops[i, rivals].min()):
+                return False
     return True
 
 
-def _shapes(rng: np.random.Generator, frames: int, parent, birth, end, children, heading):
-    """Semi-axes (frames, n, 2), angles (frames, n) and brightness (frames, n). Newborn cells are small and bright and grow; a cell about
-    to divide rounds up, then condenses to a bright plate across the axis of its division."""
+def _shapes(
+    rng: np.random.Generator,
+    frames: int,
+    family: _Family,
+    children: np.ndarray,
+    heading: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw the shapes of the cells.
+
+    Newborn cells are small and bright, and grow. A cell about to divide rounds up, then condenses
+    to a bright plate across the axis of its division.
+
+    Returns:
+        Semi-axes, (frames, n, 2); angles, (frames, n); brightness, (frames, n).
+    """
+    parent, birth, end = family
     count = len(parent)
     t = np.arange(frames)[:, None]
+
     size = np.stack([rng.uniform(11.0, 13.0, count), rng.uniform(8.3, 9.8, count)], 1)
     wobble = 0.8 * np.sin(rng.uniform(0.3, 0.9, count) * t + rng.uniform(0, 6, count))
     axes = size[None] + np.stack([wobble, -wobble], 2)
@@ -233,148 +314,62 @@ def _shapes(rng: np.random.Generator, frames: int, parent, birth, end, children,
     bright = rng.uniform(0.78, 1.0, count) + np.where(
         parent[None] >= 0, 0.3 * np.clip(1 - (t - birth) / 3, 0, 1), 0.0
     )
+
     for k in range(count):
+        # A daughter begins as half of its mother's plate.
         if parent[k] >= 0:
             angle[:, k] += -angle[birth[k], k] + heading[parent[k]] + np.pi / 2
         if children[k, 0] < 0:
             continue
         last = int(end[k]) - 1
-        axes[last, k], angle[last, k], bright[last, k] = (11.5, 5.0), heading[k] + np.pi / 2, 1.35
+        axes[last, k] = (11.5, 5.0)
+        angle[last, k] = heading[k] + np.pi / 2
+        bright[last, k] = 1.35
         if last - 1 > birth[k]:
-            axes[last - 1, k], bright[last - 1, k] = 9.5, 1.1
-    there = (birth <= t) & (t < end)
-    return axes * there[..., None], angle * there, bright
+            axes[last - 1, k] = 9.5
+            bright[last - 1, k] = 1.1
+
+    exists = (birth <= t) & (t < end)  # (frames, n)
+    return axes * exists[..., None], angle * exists, bright
 
 
-_AXIS = np.arange(_TILE, dtype=np.float32) - (_TILE - 1) / 2
-_AROUND, _RADIUS = (
-    np.arctan2(_AXIS[:, None], _AXIS[None]),
-    np.hypot(_AXIS[:, None], _AXIS[None]) / _DISC,
-)
-
-
-def _tile(rng: np.random.Generator) -> np.ndarray:
-    """A nucleus as a disc of radius 24 in a 64 x 64 tile: uneven outline, mottled chromatin, one or two dark nucleoli."""
-    radius = _RADIUS
-    for waves in (2, 3, 5):
-        radius = radius * (1 + rng.normal(0, 0.022) * np.sin(waves * _AROUND + rng.uniform(0, 6)))
-    mottle = cv2.resize(
-        rng.standard_normal((11, 11), dtype=np.float32),
-        (_TILE, _TILE),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    value = (0.82 + 0.14 * mottle) * (1 - 0.25 * radius**2)
-    for _ in range(int(rng.integers(1, 3))):
-        cx, cy = rng.uniform(-10, 10, 2)
-        value = value * (
-            1 - 0.4 * np.exp(-((_AXIS - cy) ** 2) / 20)[:, None] * np.exp(-((_AXIS - cx) ** 2) / 20)
-        )
-    return (value / (1 + np.exp((radius - 1) * 14))).astype(np.float32)
-
-
-def _ground(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What does not change: background light with the second channel's bleed-through, (256, 256, 3) uint8; the noise field, (256, 256);
-    and the tint of the nuclei, (3,)."""
-    noise = rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)
-    coarse = rng.standard_normal((9, 9), dtype=np.float32)
-    fine = rng.standard_normal((26, 26), dtype=np.float32)
-    haze = cv2.resize(coarse, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-    fibers = cv2.resize(fine, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-    fibers = cv2.exp(-(fibers * fibers) / np.float32(0.09)) * np.clip(haze + 0.6, 0, 1.2)
-    fibers = cv2.GaussianBlur(fibers, (0, 0), 1.6) * rng.uniform(10, 18)
-    bleed = np.array(
-        [(1.0, 0.55, 0.5), (0.5, 0.75, 1.0), (0.9, 0.5, 0.9)][int(rng.integers(3))], np.float32
-    )
-    tint = np.array(
-        [(0.92, 1.0, 0.95), (1.0, 1.0, 1.0), (0.9, 0.96, 1.0)][int(rng.integers(3))], np.float32
-    )
-    light = 24 + 5 * haze
-    grain = noise * np.sqrt(np.maximum(light, 4)) * 0.9
-    ground = cv2.merge(
-        [light * t + fibers * b + grain for t, b in zip(tint.tolist(), bleed.tolist())]
-    )
-    return cv2.convertScaleAbs(np.maximum(ground, 0)), noise, tint
-
-
-def _render(
-    rng: np.random.Generator, frames: int, birth, end, xy, axes, angle, bright, debris
+def _cells(
+    birth: np.ndarray, end: np.ndarray, xy: np.ndarray, axes: np.ndarray, angle: np.ndarray
 ) -> np.ndarray:
-    """The frames. Noise of the camera stands still, shot noise grows with the root of the light."""
-    ground, noise, tint = _ground(rng)
-    tiles = [_tile(rng) for _ in birth]
-    lumps = [
-        (
-            _tile(rng),
-            rng.uniform(2.6, 5.0),
-            rng.uniform(1.0, 1.7),
-            rng.uniform(0, np.pi),
-            rng.uniform(0.7, 1.2),
-        )
-        for _ in range(debris.shape[1])
-    ]
-    image = np.empty((frames, CANVAS, CANVAS, 3), np.uint8)
-    for t in range(frames):
-        image[t] = ground
-        spots = [
-            (tiles[k], xy[t, k], axes[t, k], angle[t, k], bright[t, k])
-            for k in np.flatnonzero((birth <= t) & (t < end))
-        ]
-        spots += [
-            (tile, debris[t, i], (long * r, r), turn, light)
-            for i, (tile, r, long, turn, light) in enumerate(lumps)
-        ]
-        for tile, center, (a, b), turn, light in spots:
-            half = 18
-            x0, y0 = int(center[0]) - half, int(center[1]) - half
-            cos, sin = np.cos(turn), np.sin(turn)
-            scale = np.array([[cos * a, -sin * b], [sin * a, cos * b]]) / _DISC
-            shift = np.array(center) - (x0, y0) - scale @ np.full(2, (_TILE - 1) / 2)
-            spot = cv2.warpAffine(
-                tile, np.column_stack([scale, shift]), (2 * half, 2 * half), flags=cv2.INTER_LINEAR
-            )
-            cut = (
-                slice(max(y0, 0), min(y0 + 2 * half, CANVAS)),
-                slice(max(x0, 0), min(x0 + 2 * half, CANVAS)),
-            )
-            if cut[0].start >= cut[0].stop or cut[1].start >= cut[1].stop:
-                continue
-            spot = spot[
-                cut[0].start - y0 : cut[0].stop - y0, cut[1].start - x0 : cut[1].stop - x0
-            ] * (190 * light)
-            spot = spot + noise[cut] * np.sqrt(np.maximum(spot, 0)) * 0.8
-            part = image[t][cut]
-            cv2.add(
-                part,
-                cv2.merge([spot * shade for shade in tint.tolist()]),
-                dst=part,
-                dtype=cv2.CV_8U,
-            )
-    return image
+    """Return the cell that each point of each frame belongs to, or -1.
 
+    A point belongs to a cell if it is inside its enlarged outline (see `MARGIN`), and to the cell
+    with the closest center where two overlap.
 
-def _cells(frames: int, birth, end, xy, axes, angle) -> np.ndarray:
-    """The cell that each point of each frame belongs to: within MARGIN of its outline, the nearest where two overlap."""
+    Returns:
+        (frames, 256, 256) int8.
+    """
+    frames = len(xy)
     owner = np.full((frames, CANVAS, CANVAS), -1, np.int8)
     grid = np.arange(CANVAS) + 0.5
     for t in range(frames):
-        depth: dict[int, tuple] = {}
+        centers: dict[int, tuple[float, float]] = {}
         for k in np.flatnonzero((birth <= t) & (t < end)).tolist():
-            (x, y), (a, b), turn = xy[t, k], np.maximum(axes[t, k] * MARGIN, SMALLEST), angle[t, k]
-            rows, columns = (
-                slice(max(int(y) - 16, 0), int(y) + 17),
-                slice(max(int(x) - 16, 0), int(x) + 17),
-            )
-            dx, dy = grid[columns][None, :] - x, grid[rows][:, None] - y
-            cos, sin = np.cos(turn), np.sin(turn)
+            x, y = xy[t, k]
+            a, b = np.maximum(axes[t, k] * MARGIN, SMALLEST)
+            turn = angle[t, k]
+            rows = slice(max(int(y) - 16, 0), int(y) + 17)
+            columns = slice(max(int(x) - 16, 0), int(x) + 17)
+            dx = grid[columns][None, :] - x
+            dy = grid[rows][:, None] - y
+            cos = np.cos(turn)
+            sin = np.sin(turn)
             inside = ((dx * cos + dy * sin) / a) ** 2 + ((dy * cos - dx * sin) / b) ** 2 <= 1
+
+            # Points of earlier cells that are closer to those stay with them.
             part = owner[t, rows, columns]
             rival = inside & (part >= 0)
             for j in np.unique(part[rival]).tolist():
-                xj, yj = depth[j]
+                xj, yj = centers[j]
                 nearer = (grid[columns][None, :] - xj) ** 2 + (
                     grid[rows][:, None] - yj
                 ) ** 2 < dx**2 + dy**2
                 inside &= ~((part == j) & nearer)
             part[inside] = k
-            depth[k] = (x, y)
+            centers[k] = (x, y)
     return owner

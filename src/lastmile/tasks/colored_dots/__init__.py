@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from lastmile.tasks.colored_dots.annotator import ColoredDotsAnnotator
-from lastmile.tasks.colored_dots.interface import ColoredDotsInterface, Marker
-from lastmile.tasks.colored_dots.world import DIFFICULTIES, ColoredDotsWorld, make_world
-from lastmile.tasks.task import RIGHT, Score, State, Task
+from lastmile.tasks.colored_dots.interface import ColoredDotsInterface, State
+from lastmile.tasks.colored_dots.world import DIFFICULTIES, ColoredDotsWorld, Marker, make_world
+from lastmile.tasks.task import RIGHT, Score, Task
 
 
-class ColoredDots(Task):
-    """Colored dot tracking through z-slices.
+class ColoredDots(Task[ColoredDotsWorld, State, Marker]):
+    """Marking dots in the slices of a stack.
 
-    **What it is.** A fluorescence stack holds a chain of dots along a smooth curve. Their hue runs from blue to red and gives the order;
-    their depth rises and falls along the chain. Every dot is to be marked once, in its own slice.
+    **What it is.** A fluorescence stack holds a chain of dots along a smooth curve. Their hue runs
+    from blue to red and gives their order; their depth rises and falls along the chain. The
+    annotator marks every dot once, in the slice in which it is in focus.
 
-    **What is seen.** One slice at a time: dots in focus are bright and small, dots of neighboring slices dim and wide. `MIP` shows the
-    maximum intensity projection of all slices with all markers. The status bar tells the slice and the number of markers.
+    **What is seen.** One slice at a time: dots in focus are bright and small, dots of neighboring
+    slices dim and wide. Markers are rings, those of the two neighboring slices faint. `MIP` shows
+    the maximum intensity projection of all slices, with all markers. The status bar gives the slice
+    and the number of markers.
 
-    **What can be done.** `+z` and `-z` change the slice, `MIP` turns the projection on and off (nothing is placed in it), a click on the
-    canvas places a marker in the slice that is shown, `Undo` takes the last marker back, `Done` finishes.
+    **What can be done.** `+z` and `-z` change the slice. `MIP` turns the projection on and off;
+    while it is on, the slice cannot be changed and the canvas takes no clicks. A click on the
+    canvas places a marker in the current slice. `Undo` removes the last marker. `Done` finishes.
 
     **When it ends.** With `Done`.
 
-    **How it is scored.** F1 of the markers that match a dot one to one within 5 px in the right slice. Success: every dot matched, none
-    too many.
+    **How it is scored.** F1 of the markers that match a dot one to one, within 5 px and in the
+    correct slice. Success: every dot is matched and there are no other markers. The order of the
+    markers does not count.
 
-    **Mistakes.** slip: beside the dot. confusion: on the blurred image of another dot, in a slice that is not its own. lapse: on the right
-    dot, but a slice too early.
+    **Mistakes.** slip: next to the dot. confusion: on the blurred image of another dot, in a slice
+    that is not its own, or on a dot that has a marker already. lapse: on the next dot, but in the
+    wrong slice.
 
-    **Sources.** Task after Chandok and Park (2026); F1 of matched points as in spot detection (Chenouard et al., Nature Methods 2014).
+    **What is simplified.** Dots are Gaussian spots, each centered on a slice, and never closer than
+    19 px to each other in the projection. There is no debris and no bleaching. Nothing on the
+    screen comes from the ground truth.
+
+    **Sources.** Task after Chandok and Park (2026). F1 of matched points as in spot detection
+    (Chenouard et al., Nature Methods 2014).
     """
 
     name = "colored_dots"
@@ -40,6 +51,7 @@ class ColoredDots(Task):
     mistake_rate = 0.055
 
     def judge(self, world: ColoredDotsWorld, earlier: tuple[Marker, ...], edit: Marker) -> str:
+        """Judge a marker by the dot that it is on; see the page of the task."""
         dot = world.near(edit.u, edit.v)
         if dot < 0:
             return "slip"
@@ -48,15 +60,17 @@ class ColoredDots(Task):
         return "lapse" if dot == world.following(earlier) else "confusion"
 
     def score(self, world: ColoredDotsWorld, state: State) -> Score:
-        markers, dots = len(state.edits), len(world.z)
-        right = len(world.matched(state.edits))
-        f1 = 2 * right / (markers + dots)
+        """Return F1 of the markers, with precision and recall as details."""
+        markers = len(state.edits)
+        dots = len(world.z)
+        matches = len(world.matched(state.edits))
+        f1 = 2 * matches / (markers + dots)
         details = {
-            "precision": right / markers if markers else 0.0,
-            "recall": right / dots,
-            "coverage": right / dots,
+            "precision": matches / markers if markers else 0.0,
+            "recall": matches / dots,
+            "coverage": matches / dots,
         }
-        return Score(f1, bool(state.done and right == markers == dots), details)
+        return Score(f1, bool(state.done and matches == markers == dots), details)
 
 
 TASK = ColoredDots()

@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 from lastmile.tasks.neuron_tracing.annotator import NeuronTracingAnnotator
-from lastmile.tasks.neuron_tracing.interface import NeuronTracingInterface
+from lastmile.tasks.neuron_tracing.interface import NeuronTracingInterface, State
 from lastmile.tasks.neuron_tracing.world import (
     DIFFICULTIES,
     NeuronTracingWorld,
     Node,
     make_world,
-    standing,
+    nodes_by_slice,
 )
-from lastmile.tasks.task import RIGHT, Mistake, Score, State, Task
+from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
 
-class NeuronTracing(Task):
+class NeuronTracing(Task[NeuronTracingWorld, State, Node]):
     """Tracing one neurite through serial sections.
 
-    **What it is.** A stack of electron micrographs shows densely packed cell processes: light cytoplasm with mitochondria and vesicles,
-    bounded by dark membranes. From section to section the tissue drifts and every cross-section changes its shape. The cell under the
-    cross-hair in the first slice is to be followed to the last, with one node in each slice.
+    **What it is.** A stack of electron micrographs shows densely packed cell processes: light
+    cytoplasm with mitochondria and vesicles, bounded by dark membranes. From section to section the
+    tissue drifts and every cross-section changes its shape. The annotator follows the cell under
+    the cross-hair in the first slice to the last slice, with one node in each.
 
-    **What is seen.** One slice at a time; the node of this slice as a yellow dot, the node of the slice before as a faint cyan ring, the
-    one of the slice after as a faint small dot, and the last nodes as a faint line. The bar along the bottom of the canvas has a place for each slice: green with a node, dark without; the
-    white knob is the present slice. The status bar tells the slice and the number of nodes.
+    **What is seen.** One slice at a time, with the node of this slice as a yellow dot, the node of
+    the previous slice as a faint cyan ring, the node of the next slice as a small faint dot, and
+    the last nodes joined by a faint line. The bar along the bottom of the canvas has a place for
+    each slice, green with a node and dark without; its white knob is the current slice. The status
+    bar gives the slice and the number of nodes.
 
-    **What can be done.** `+z`, `-z`, `+5`, `-5` change the slice (by five: as far as the stack goes), a click on the canvas sets the node of
-    the slice that is shown (in place of the one before), `Undo` takes the last node back, `Done` finishes.
+    **What can be done.** `+z`, `-z`, `+5` and `-5` change the slice, by five as far as the stack
+    goes. A click on the canvas sets the node of the current slice and replaces the one it had.
+    `Undo` removes the last node. `Done` finishes.
 
     **When it ends.** With `Done`.
 
-    **How it is scored.** Share of slices whose node lies in the target cell. Success: at least 95 % of the slices, and every slice with a
-    node.
+    **How it is scored.** Share of slices whose node is in the target cell. Success: at least 95 %
+    of the slices, and a node in every slice.
 
-    **Mistakes.** slip: beside the target, at most 6 px outside. confusion: in another cell (a merge error), which then is followed. lapse: a
-    slice left out.
+    **Mistakes.** slip: at most 6 px outside the target. confusion: in another cell (a merge error),
+    which the annotator then follows. lapse: a slice left out.
 
-    **Sources.** One node a section as in skeleton tracing with CATMAID (Saalfeld et al., Bioinformatics 2009); share of rightly traced
-    nodes after the measures of skeletons in Januszewski et al., Nature Methods 2018.
+    **What is simplified.** The target does not branch, does not end, stays inside the stack, and
+    has a cross-section in one piece that is large enough to click in every slice. No section is
+    missing, folded or torn. The cross-hair in the first slice is the only aid from the ground
+    truth.
+
+    **Sources.** One node per section as in skeleton tracing with CATMAID (Saalfeld et al.,
+    Bioinformatics 2009). Share of correctly traced nodes after the skeleton measures of Januszewski
+    et al., Nature Methods 2018.
     """
 
     name = "neuron_tracing"
@@ -49,23 +59,27 @@ class NeuronTracing(Task):
     mistake_rate = 0.2
 
     def judge(self, world: NeuronTracingWorld, earlier: tuple[Node, ...], edit: Node) -> str:
+        """Judge a node by the cell it is in. It is a lapse if the slice before has no node yet."""
         verdict = world.verdict(edit)
-        if verdict == RIGHT and edit.z > 0 and standing(world.slices, earlier)[edit.z - 1] < 0:
-            return "lapse"
+        if verdict == RIGHT and edit.z > 0:
+            nodes = nodes_by_slice(world.slices, earlier)
+            if nodes[edit.z - 1] < 0:
+                return "lapse"
         return verdict
 
     def mistakes(self, world: NeuronTracingWorld, state: State) -> tuple[Mistake, ...]:
-        """Nodes that stand in a wrong place, and slices without a node before the last one that has a node."""
+        """Return the misplaced nodes, and the slices left out before the last one with a node."""
         return world.mistakes(state.edits)
 
     def score(self, world: NeuronTracingWorld, state: State) -> Score:
-        nodes = [state.edits[index] for index in standing(world.slices, state.edits) if index >= 0]
-        right = sum(world.verdict(node) == RIGHT for node in nodes)
-        share = right / world.slices
-        details = {"precision": right / len(nodes) if nodes else 0.0, "coverage": share}
-        return Score(
-            share, bool(state.done and share >= 0.95 and len(nodes) == world.slices), details
-        )
+        """Return the share of slices whose node is in the target, with the precision of nodes."""
+        indices = nodes_by_slice(world.slices, state.edits)
+        nodes = [state.edits[index] for index in indices if index >= 0]
+        correct = sum(world.verdict(node) == RIGHT for node in nodes)
+        share = correct / world.slices
+        details = {"precision": correct / len(nodes) if nodes else 0.0, "coverage": share}
+        complete = len(nodes) == world.slices
+        return Score(share, bool(state.done and share >= 0.95 and complete), details)
 
 
 TASK = NeuronTracing()

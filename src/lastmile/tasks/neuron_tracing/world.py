@@ -1,6 +1,6 @@
 """The world of neuron tracing: a stack of electron micrographs of densely packed cell processes.
 
-All is made on a grid of half the canvas' resolution (1 half px = 2 logical px) and drawn larger when it is shown.
+Everything is made at half the resolution of the canvas (1 half px = 2 logical px).
 """
 
 from __future__ import annotations
@@ -14,68 +14,66 @@ import cv2
 import numpy as np
 
 from lastmile.screen import CANVAS
+from lastmile.tasks.neuron_tracing.picture import (
+    GRID,
+    PAD,
+    SIDE,
+    Stain,
+    Tissue,
+    draw_slice,
+    make_stain,
+    smooth_noise,
+    warp,
+)
 from lastmile.tasks.task import RIGHT, Mistake
-
-
-class Node(NamedTuple):
-    """A node at canvas position (u, v) in slice z."""
-
-    u: float
-    v: float
-    z: int
 
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """slices: smallest and largest number."""
+    """Settings of `make_world`.
+
+    Attributes:
+        slices: Smallest and largest number of slices.
+    """
 
     slices: tuple[int, int]
 
 
 DIFFICULTIES = {"short": Difficulty(slices=(10, 16)), "full": Difficulty(slices=(24, 50))}
 
-_SIDE = CANVAS // 2
-_PAD = 10  # half px round the visible part, so that cells do not begin at its border
-_GRID = _SIDE + 2 * _PAD
-_SPACING = 17.0  # half px from cell to cell
-_REACH = 3  # half px outside the target that still count as beside it
-_STEP = 9.0  # half px that the target's middle may move from slice to slice
-_DEEP, _LARGE = (
-    2.8,
-    42,
-)  # smallest radius (half px) and area (half px squared) of the target's cross-section
-_NOISE = CANVAS + 32
+_SPACING = 17.0  # mean distance between neighboring cells, half px
+_REACH = 3  # how far outside the target a node is a slip, half px
+_STEP = 9.0  # how far the target's point may move from slice to slice, half px
+_DEEP = 2.8  # smallest radius of the target's cross-section, half px
+_LARGE = 42  # smallest area of the target's cross-section, half px squared
 
 
-class Tissue(NamedTuple):
-    """What the picture is made of. depth: (slices, 128, 128) distance to the nearest membrane, half px. seeds: (slices, cells, 7, 2) middle lines
-    of the cells. maps: (slices, 128, 128, 2) the deformation. drift: (slices, 2) of the whole tissue."""
+class Node(NamedTuple):
+    """An annotation: the traced cell is at (u, v) in slice z. It replaces the node of the slice.
 
-    depth: np.ndarray
-    seeds: np.ndarray
-    maps: np.ndarray
-    drift: np.ndarray
+    Attributes:
+        u: Canvas coordinate, logical px to the right.
+        v: Canvas coordinate, logical px down.
+        z: The slice.
+    """
 
-
-class Stain(NamedTuple):
-    """How the tissue is stained. tone: (256,) of the cells. shade, owner: (slices, 160, 160) uint8, how dark mitochondria and vesicles are, and
-    the cell that they belong to. grain: (256, 256) texture. light: (128, 128) and gain, offset: (slices,) unevenness. noise: (288, 288) int8 of
-    the detector."""
-
-    tone: np.ndarray
-    shade: np.ndarray
-    owner: np.ndarray
-    grain: np.ndarray
-    light: np.ndarray
-    gain: np.ndarray
-    offset: np.ndarray
-    noise: np.ndarray
+    u: float
+    v: float
+    z: int
 
 
 @dataclass(frozen=True, eq=False)
 class NeuronTracingWorld:
-    """labels: (slices, 128, 128) uint8, the cell at each half px. target: its label. center: (slices, 2) float32, a point deep inside the
-    target, canvas coordinates. image_tissue: what the picture is made of. image_rng: random numbers for it."""
+    """A stack of cells, one of which is the target.
+
+    Attributes:
+        slices: Number of slices.
+        target: Label of the target.
+        center: (slices, 2) float32, a point deep inside the target, canvas coordinates.
+        labels: (slices, 128, 128) uint8, the cell at each half px.
+        image_tissue: The geometry behind the images.
+        image_rng: Source of the randomness of the images.
+    """
 
     slices: int
     target: int
@@ -86,23 +84,24 @@ class NeuronTracingWorld:
 
     @cached_property
     def image_stain(self) -> Stain:
-        """How the tissue is stained, made when a picture is first asked for."""
-        return _stain(copy.deepcopy(self.image_rng), self.image_tissue)
+        """The look of the tissue, made when the first image is drawn."""
+        # A copy of the generator, so that the images do not depend on when they are drawn.
+        return make_stain(copy.deepcopy(self.image_rng), self.image_tissue)
 
     def picture(self, z: int) -> np.ndarray:
-        """A slice as it is shown, (256, 256, 3) uint8."""
+        """Return the image of a slice, (256, 256, 3) uint8, read-only."""
         return _picture(self, z)
 
     def point(self, z: int) -> tuple[float, float]:
-        """A point deep inside the target's cross-section."""
+        """Return a point deep inside the target's cross-section, canvas coordinates."""
         return float(self.center[z, 0]), float(self.center[z, 1])
 
     def cell(self, node: Node) -> int:
-        """Label of the cell that a node lies in."""
+        """Return the label of the cell that a node is in."""
         return int(self.labels[node.z, int(node.v) >> 1, int(node.u) >> 1])
 
     def inside(self, z: int, u: float, v: float) -> bool:
-        """Whether a point lies in the target's cross-section."""
+        """Return whether a point is inside the target's cross-section."""
         return (
             0 <= u < CANVAS
             and 0 <= v < CANVAS
@@ -110,19 +109,38 @@ class NeuronTracingWorld:
         )
 
     def verdict(self, node: Node) -> str:
-        """`right` in the target, `slip` up to 6 px outside, `confusion` farther away."""
+        """Judge where a node is.
+
+        Returns:
+            `RIGHT` inside the target, "slip" up to 6 px outside it, "confusion" farther away.
+        """
         return _verdict(self, node)
 
     def mistakes(self, edits: tuple[Node, ...]) -> tuple[Mistake, ...]:
-        """Standing nodes in a wrong place, and slices left out before the last one with a node (index -1 - slice)."""
+        """Return the misplaced nodes, and the slices left out before the last one with a node."""
         return _mistakes(self, edits)
 
     def middle(self, z: int, cell: int) -> tuple[float, float] | None:
-        """A point deep inside the cross-section of any cell; None if it is not in the slice or too small to be clicked."""
+        """Return a point deep inside the cross-section of any cell, canvas coordinates.
+
+        Returns:
+            The point; None if the cell is not in the slice or too small to be clicked.
+        """
         return _middle(self, z, cell)
 
     def neighbor(self, z: int, u: float, v: float, reach: float) -> tuple[float, float] | None:
-        """A point deep inside the cell (not the target) that comes nearest to (u, v), if that is within `reach` px of the target's point."""
+        """Return a point deep inside the cell closest to (u, v) that is not the target.
+
+        Args:
+            z: The slice.
+            u: Canvas coordinate, logical px to the right.
+            v: Canvas coordinate, logical px down.
+            reach: Largest distance of the point from the target's point, logical px.
+
+        Returns:
+            The point, canvas coordinates; None if it is out of reach or a node there would not be a
+            confusion.
+        """
         mask = (self.labels[z] != self.target).view(np.uint8)
         ys, xs = np.nonzero(mask)
         nearest = ((2 * xs - u) ** 2 + (2 * ys - v) ** 2).argmin()
@@ -136,30 +154,27 @@ class NeuronTracingWorld:
 
 
 @lru_cache(maxsize=512)
-def standing(slices: int, edits: tuple[Node, ...]) -> tuple[int, ...]:
-    """For each slice the index of the node that stands there, the last one that was set, or -1."""
+def nodes_by_slice(slices: int, edits: tuple[Node, ...]) -> tuple[int, ...]:
+    """Return, for each slice, the index in `edits` of its last node, or -1."""
     nodes = [-1] * slices
     for index, node in enumerate(edits):
         nodes[node.z] = index
     return tuple(nodes)
 
 
+# Worlds hash by identity (eq=False), so they can be keys of these caches. The caches are small,
+# because they keep their worlds alive.
+
+
 @lru_cache(maxsize=64)
 def _picture(world: NeuronTracingWorld, z: int) -> np.ndarray:
-    soft = cv2.GaussianBlur(
-        _render(world.labels[z], z, world.image_tissue, world.image_stain), (3, 3), 0.55
-    )
-    large = cv2.resize(soft, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
-    x, y = z * 13 % 32, z * 7 % 32
-    noise = world.image_stain.noise[y : y + CANVAS, x : x + CANVAS]
-    picture = cv2.cvtColor(cv2.add(large, noise, dtype=cv2.CV_8U), cv2.COLOR_GRAY2RGB)
-    picture.flags.writeable = False
-    return picture
+    return draw_slice(world.labels[z], z, world.image_tissue, world.image_stain)
 
 
 @lru_cache(maxsize=1024)
 def _verdict(world: NeuronTracingWorld, node: Node) -> str:
-    x, y = int(node.u) >> 1, int(node.v) >> 1
+    x = int(node.u) >> 1
+    y = int(node.v) >> 1
     if world.labels[node.z, y, x] == world.target:
         return RIGHT
     around = world.labels[
@@ -170,19 +185,19 @@ def _verdict(world: NeuronTracingWorld, node: Node) -> str:
 
 @lru_cache(maxsize=256)
 def _mistakes(world: NeuronTracingWorld, edits: tuple[Node, ...]) -> tuple[Mistake, ...]:
-    nodes = standing(world.slices, edits)
+    nodes = nodes_by_slice(world.slices, edits)
     last = max((z for z, index in enumerate(nodes) if index >= 0), default=-1)
-    found = []
+    mistakes = []
     for z, index in enumerate(nodes[: last + 1]):
         verdict = _verdict(world, edits[index]) if index >= 0 else "lapse"
         if verdict != RIGHT:
-            found.append(Mistake(verdict, index) if index >= 0 else Mistake(verdict, omitted=z))
-    return tuple(found)
+            mistakes.append(Mistake(verdict, index) if index >= 0 else Mistake(verdict, omitted=z))
+    return tuple(mistakes)
 
 
 @lru_cache(maxsize=32)
 def _middle(world: NeuronTracingWorld, z: int, cell: int) -> tuple[float, float] | None:
-    mask = np.zeros((_SIDE + 2, _SIDE + 2), np.uint8)
+    mask = np.zeros((SIDE + 2, SIDE + 2), np.uint8)
     mask[1:-1, 1:-1] = world.labels[z] == cell
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[1:-1, 1:-1]
     if depth.max() < 2.5:
@@ -192,22 +207,26 @@ def _middle(world: NeuronTracingWorld, z: int, cell: int) -> tuple[float, float]
 
 
 def make_world(rng: np.random.Generator, difficulty: Difficulty) -> NeuronTracingWorld:
+    """Make a stack with a cell that can be traced through all slices. See `Task.make_world`."""
     slices = int(rng.integers(difficulty.slices[0], difficulty.slices[1] + 1))
     while True:
         drift = _drift(rng, slices)
         seeds = _seeds(rng, slices) + drift[:, None, None]
         maps = _maps(rng, slices)
         labels = _labels(seeds, maps)
+
+        # Membranes are where the label changes.
         edges = np.zeros(labels.shape, np.bool_)
         edges[:, :, :-1] |= labels[:, :, :-1] != labels[:, :, 1:]
         edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
         depth = np.stack(
             [cv2.distanceTransform(plane, cv2.DIST_L2, 3) for plane in (~edges).view(np.uint8)]
         )
-        found = _target(rng, labels, depth, seeds[:, :, 3] - _PAD)
-        if found is not None:
+
+        traceable = _target(rng, labels, depth, seeds[:, :, 3] - PAD)
+        if traceable is not None:
             break
-    target, center = found
+    target, center = traceable
     return NeuronTracingWorld(
         slices, target, center, labels, Tissue(depth, seeds, maps, drift), rng
     )
@@ -220,7 +239,18 @@ def _waves(
     size: tuple[float, float],
     period: tuple[float, float],
 ) -> np.ndarray:
-    """(slices, count, 2) smooth movements of given amplitudes (half px) and periods (slices)."""
+    """Draw smooth movements: sine waves along z.
+
+    Args:
+        rng: The source of randomness.
+        slices: Number of slices.
+        count: Number of movements.
+        size: Smallest and largest amplitude, half px.
+        period: Shortest and longest period, slices.
+
+    Returns:
+        (slices, count, 2) displacements, half px.
+    """
     z = np.arange(slices)[:, None, None]
     return rng.uniform(*size, (count, 2)) * np.sin(
         2 * np.pi * (z / rng.uniform(*period, (count, 2)) + rng.uniform(0, 1, (count, 2)))
@@ -228,7 +258,10 @@ def _waves(
 
 
 def _drift(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """(slices, 2) movement of the whole tissue: slow and faster drift, imperfect alignment, now and then a jump."""
+    """Draw the shift of the whole tissue, (slices, 2), half px.
+
+    It is the sum of slow and faster drift, imperfect alignment of the slices, and rare jumps.
+    """
     drift = (
         _waves(rng, slices, 1, (6, 12), (26, 60))[:, 0]
         + _waves(rng, slices, 1, (1.5, 3.5), (9, 16))[:, 0]
@@ -238,14 +271,21 @@ def _drift(rng: np.random.Generator, slices: int) -> np.ndarray:
 
 
 def _seeds(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """(slices, cells, 7, 2) points (x, y) along the middle line of each cell on the padded grid, half px; a third of the cells is long."""
-    side = np.arange(-34, _GRID + 34, _SPACING)
+    """Draw the midlines of the cells, about a third of them long.
+
+    Returns:
+        (slices, cells, 7, 2) points (x, y) on the padded grid, half px.
+    """
+    # Cells on a jittered hexagonal grid, with gaps that their neighbors will fill.
+    side = np.arange(-34, GRID + 34, _SPACING)
     x, y = np.meshgrid(side, side)
     x[1::2] += _SPACING / 2
     middle = np.stack([x.ravel(), y.ravel()], 1)
     middle += rng.uniform(-0.36, 0.36, middle.shape) * _SPACING
-    middle = middle[rng.random(len(middle)) > 0.12]
+    middle = middle[rng.random(len(middle)) > 0.12]  # (cells, 2)
     count = len(middle)
+
+    # Each midline is a parabola that turns slowly with z.
     length = np.where(rng.random(count) < 0.35, rng.uniform(9, 22, count), rng.uniform(0, 5, count))
     z = np.arange(slices)[:, None]
     angle = rng.uniform(0, np.pi, count) + rng.uniform(-0.03, 0.03, count) * z  # (slices, cells)
@@ -253,61 +293,78 @@ def _seeds(rng: np.random.Generator, slices: int) -> np.ndarray:
         np.linspace(-0.5, 0.5, 7) * length[:, None] * np.ones((slices, 1, 1))
     )  # (slices, cells, 7)
     bend = rng.uniform(-0.03, 0.03, count)[:, None] * along**2
-    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    cos = np.cos(angle)[..., None]
+    sin = np.sin(angle)[..., None]
     points = np.stack([along * cos - bend * sin, along * sin + bend * cos], -1)
     return points + (middle + _waves(rng, slices, count, (1.5, 4.5), (18, 44)))[:, :, None]
 
 
-def _smooth(rng: np.random.Generator, sigma: float, channels: int, side: int = _SIDE) -> np.ndarray:
-    """(side, side, channels) smooth noise of unit variance; coarse noise is made small and enlarged."""
-    coarse = max(1, int(sigma / 2))
-    small = -(-side // coarse) + 4
-    field = cv2.GaussianBlur(rng.standard_normal((small, small, channels)), (0, 0), sigma / coarse)
-    if coarse > 1:
-        field = cv2.resize(field, (small * coarse, small * coarse), interpolation=cv2.INTER_CUBIC)
-    field = field.reshape(*field.shape[:2], channels)[:side, :side]
-    return field / field.std()
-
-
 def _maps(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """(slices, 128, 128, 2) float32: where on the padded grid each visible half px comes from; an elastic deformation that changes
-    slowly with z. Fields and turns are rounded, so that all that follows is exact and the same on every machine."""
+    """Draw an elastic deformation that changes slowly with z.
+
+    Returns:
+        (slices, 128, 128, 2) float32, the point (x, y) of the padded grid that each half px shows.
+    """
+    # Two fixed fields, mixed by an angle that turns with z. All is rounded to binary fractions, so
+    # that the sums below are exact and the same on every machine.
     first, second = (
-        np.float32(np.round(64 * (2.6 * _smooth(rng, 11, 2) + 0.9 * _smooth(rng, 3.5, 2))) / 64)
+        np.float32(
+            np.round(64 * (2.6 * smooth_noise(rng, 11, 2) + 0.9 * smooth_noise(rng, 3.5, 2))) / 64
+        )
         for _ in range(2)
     )
     turn = 2 * np.pi * (np.arange(slices) / rng.uniform(30, 45) + rng.random())
-    base = np.stack(np.meshgrid(np.arange(_SIDE), np.arange(_SIDE)), -1).astype(np.float32) + _PAD
+    cosines = (np.round(256 * np.cos(turn)) / 256).tolist()
+    sines = (np.round(256 * np.sin(turn)) / 256).tolist()
+
+    base = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1).astype(np.float32) + PAD
     maps = np.empty((slices, *base.shape), np.float32)
-    for z, (cos, sin) in enumerate(
-        zip(*((np.round(256 * f(turn)) / 256).tolist() for f in (np.cos, np.sin)))
-    ):
+    for z, (cos, sin) in enumerate(zip(cosines, sines)):
         np.add(base, cos * first + sin * second, out=maps[z])
     return maps
 
 
 def _labels(seeds: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """(slices, 128, 128) uint8: the cell whose middle line is nearest, seen through the deformation."""
-    slices, count = seeds.shape[:2]
+    """Assign each half px to the cell with the nearest midline, seen through the deformation.
+
+    Args:
+        seeds: (slices, cells, 7, 2) midlines.
+        maps: (slices, 128, 128, 2) deformation.
+
+    Returns:
+        (slices, 128, 128) uint8.
+    """
+    slices = len(seeds)
     x, y = np.floor(seeds + 0.5).astype(np.int64).reshape(slices, -1, 2).transpose(2, 0, 1)
-    owner = np.full((slices, _GRID, _GRID), 255, np.uint8)
-    z, k = np.nonzero((x >= 0) & (x < _GRID) & (y >= 0) & (y < _GRID))
-    owner[z, y[z, k], x[z, k]] = k // seeds.shape[2]
-    labels = np.empty((slices, _SIDE, _SIDE), np.uint8)
+    owner = np.full((slices, GRID, GRID), 255, np.uint8)  # the cell of each midline pixel
+    level, k = np.nonzero((x >= 0) & (x < GRID) & (y >= 0) & (y < GRID))
+    owner[level, y[level, k], x[level, k]] = k // seeds.shape[2]
+
+    labels = np.empty((slices, SIDE, SIDE), np.uint8)
     for z, plane in enumerate(owner):
+        # OpenCV numbers the midline pixels itself; `table` translates its numbers into cells.
         free = plane == 255
         nearest = cv2.distanceTransformWithLabels(
             free.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )[1]
         table = np.zeros(int(nearest.max()) + 1, np.uint8)
         table[nearest[~free]] = plane[~free]
-        labels[z] = cv2.remap(table[nearest], maps[z], None, cv2.INTER_NEAREST)
+        labels[z] = warp(table[nearest], maps[z], cv2.INTER_NEAREST)
     return labels
 
 
 def _deepest(depth: np.ndarray) -> np.ndarray:
-    """(slices, 2) points (x, y) well inside a cross-section, half px: the mean weighted by the depth, or the deepest pixel where the mean
-    lies near the border. depth: (slices, height, width), distance to the border, 0 outside. The sums are of whole numbers: exact."""
+    """Return a point well inside each cross-section.
+
+    It is the mean weighted by the depth, or the deepest pixel where the mean is near the border, as
+    in a crescent. The sums are of whole numbers: exact.
+
+    Args:
+        depth: (slices, height, width) distance to the border, half px, 0 outside.
+
+    Returns:
+        (slices, 2) points (x, y), half px.
+    """
     weight = np.floor(8 * depth.astype(np.float64)) ** 3
     total = weight.sum((1, 2))
     points = np.stack(
@@ -326,28 +383,39 @@ def _deepest(depth: np.ndarray) -> np.ndarray:
 def _target(
     rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, middle: np.ndarray
 ) -> tuple[int, np.ndarray] | None:
-    """A cell that can be followed from the first slice to the last, and its points; None if there is none.
+    """Choose a cell that can be traced from the first slice to the last.
 
-    middle: (slices, cells, 2) where each cell's middle lies, but for the deformation.
+    Args:
+        rng: The source of randomness.
+        labels: (slices, 128, 128) the cell at each half px.
+        depth: (slices, 128, 128) distance to the nearest membrane, half px.
+        middle: (slices, cells, 2) the middle of each cell before the deformation, half px.
+
+    Returns:
+        The cell and its (slices, 2) points, canvas coordinates; None if no cell will do.
     """
+    # Cheap test first: the cell stays inside the slices and begins well inside.
     stays = (
         (middle.min((0, 2)) > 12)
-        & (middle.max((0, 2)) < _SIDE - 14)
-        & (abs(middle[0] - _SIDE / 2).max(1) < _SIDE / 2 - 22)
+        & (middle.max((0, 2)) < SIDE - 14)
+        & (abs(middle[0] - SIDE / 2).max(1) < SIDE / 2 - 22)
     )
     for label in rng.permutation(np.nonzero(stays)[0]):
         mask = labels == label
         if mask.sum((1, 2)).min() < _LARGE:
             continue
+
+        # The rest works on the bounding box of the cell.
         (y0, y1), (x0, x1) = (np.nonzero(mask.any(axes))[0][[0, -1]] for axes in ((0, 2), (0, 1)))
         mask = mask[:, y0 : y1 + 1, x0 : x1 + 1]
         inner = depth[:, y0 : y1 + 1, x0 : x1 + 1] * mask
         if inner.max((1, 2)).min() < _DEEP:
             continue
+
         points = _deepest(inner) + (x0, y0)
         if (
             points.min() < 9
-            or points.max() > _SIDE - 11
+            or points.max() > SIDE - 11
             or np.hypot(*np.diff(points, axis=0).T).max() > _STEP
         ):
             continue
@@ -357,87 +425,6 @@ def _target(
 
 
 def _whole(mask: np.ndarray) -> bool:
-    """Whether a cross-section is in one piece, but for crumbs."""
+    """Return whether a cross-section is one piece, apart from crumbs of up to 6 half px squared."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     return count == 2 or sorted(stats[1:, cv2.CC_STAT_AREA])[-2] <= 6
-
-
-def _stain(rng: np.random.Generator, tissue: Tissue) -> Stain:
-    """Cytoplasm of various tones, mitochondria, vesicles, uneven staining, noise."""
-    slices = len(tissue.depth)
-    tone = np.clip(rng.normal(172, 11, 256), 140, 200).astype(np.float32)
-    shade, owner = _organelles(rng, tissue.seeds)
-    grain = (6 * _smooth(rng, 1.1, 1, 2 * _SIDE) + 5 * _smooth(rng, 4.0, 1, 2 * _SIDE))[
-        ..., 0
-    ].astype(np.float32)
-    light = 1 + 0.05 * _smooth(rng, 30, 1)[..., 0].astype(np.float32)
-    gain, offset = (
-        rng.normal(1, 0.025, slices).astype(np.float32),
-        rng.normal(0, 2, slices).astype(np.float32),
-    )
-    noise = (
-        (11 * rng.standard_normal((_NOISE, _NOISE), dtype=np.float32)).clip(-60, 60).astype(np.int8)
-    )
-    return Stain(tone, shade, owner, grain, light, gain, offset, noise)
-
-
-def _render(labels: np.ndarray, z: int, tissue: Tissue, stain: Stain) -> np.ndarray:
-    """A slice, (128, 128) uint8, with dark membranes; its texture drifts with the tissue."""
-    depth, maps = tissue.depth[z], tissue.maps[z]
-    dark = cv2.remap(stain.shade[z], maps, None, cv2.INTER_LINEAR) * (
-        cv2.remap(stain.owner[z], maps, None, cv2.INTER_NEAREST) == labels
-    )
-    x, y = np.clip(np.floor(_SIDE / 2 - tissue.drift[z] + 0.5), 0, _SIDE).astype(int)
-    plane = stain.tone[labels] + stain.grain[y : y + _SIDE, x : x + _SIDE]
-    plane -= dark * np.clip(depth - 1, 0, 1)
-    plane -= (plane - 42) * np.exp(depth**2 * np.float32(-0.9))
-    plane *= stain.light * stain.gain[z]
-    return np.clip(plane + stain.offset[z], 0, 255).astype(np.uint8)
-
-
-def _organelles(rng: np.random.Generator, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(slices, 160, 160) uint8 twice: how dark mitochondria and vesicles are, and the cell that they belong to."""
-    slices, count = seeds.shape[:2]
-    shade = np.zeros((slices, _GRID, _GRID), np.uint8)
-    owner = np.full((slices, _GRID, _GRID), 255, np.uint8)
-    middle = seeds[:, :, 3]
-    synaptic = np.nonzero(rng.random(count) < 0.3)[0]
-    spots = middle[:, synaptic, None] + rng.normal(
-        0, 3.6, (slices, len(synaptic), 14, 2)
-    )  # (slices, cells, vesicles, 2)
-    x, y = np.floor(spots + 0.5).astype(np.int64).transpose(3, 0, 1, 2)
-    z, k, s = np.nonzero((x >= 0) & (x < _GRID) & (y >= 0) & (y < _GRID))
-    shade[z, y[z, k, s], x[z, k, s]] = 62
-    owner[z, y[z, k, s], x[z, k, s]] = synaptic[k]
-    for cell in np.nonzero(rng.random(count) < 0.45)[0].tolist():
-        first, last = int(rng.integers(-8, slices)), int(rng.integers(7, 22))
-        (long, wide), angle, spin = (
-            (16 * rng.uniform((2.4, 1.7), (4.4, 2.7))).tolist(),
-            rng.uniform(0, 180),
-            rng.uniform(-6, 6),
-        )
-        path = (middle[:, cell] + rng.normal(0, 2.2, 2)).tolist()
-        for z in range(max(first, 0), min(first + last, slices)):
-            x, y = path[z]
-            if 4 < x < _GRID - 4 and 4 < y < _GRID - 4:
-                fade = min(1.0, 0.45 + 0.3 * min(z - first, first + last - 1 - z))
-                spot, size = (
-                    (round(x * 16), round(y * 16)),
-                    (round(long * fade), round(wide * fade)),
-                )
-                turn = angle + spin * (z - first)
-                cv2.ellipse(
-                    owner[z],
-                    spot,
-                    (size[0] + 16, size[1] + 16),
-                    turn,
-                    0,
-                    360,
-                    cell,
-                    -1,
-                    cv2.LINE_8,
-                    4,
-                )
-                cv2.ellipse(shade[z], spot, size, turn, 0, 360, 58, -1, cv2.LINE_AA, 4)
-                cv2.ellipse(shade[z], spot, size, turn, 0, 360, 92, 1, cv2.LINE_AA, 4)
-    return shade, owner
