@@ -277,7 +277,7 @@ def _background(rng: np.random.Generator, scene: Scene, pose: Pose) -> FrameView
         """Return the sum of noises, given as (strength, cell)."""
         total = np.zeros((CANVAS, width), np.float32)
         for strength, cell in layers:
-            total = total + strength * _noise(rng, CANVAS, width, cell)
+            total += strength * _noise(rng, CANVAS, width, cell)
         return total
 
     grain = mix(((0.06, (60, 22)), (0.05, (15, 6)), (0.05, (3, 2))))
@@ -317,7 +317,7 @@ def _coat(rng: np.random.Generator, pose: Pose) -> np.ndarray:
     light = np.interp(
         row, (-22, -8, 10, 22, 40, 70), (0.22, 0.12, -0.08, -0.2, -0.05, 0.02)
     ).astype(np.float32)
-    coat: np.ndarray = 0.11 * hair + light[:, None]  # float32; patterns are added in place
+    coat = 0.11 * hair + light[:, None]  # float32; patterns are added in place
 
     pattern = rng.choice(["plain", "patches", "stripes"])
     if pattern == "patches":
