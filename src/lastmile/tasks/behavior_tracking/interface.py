@@ -1,4 +1,4 @@
-"""The interface of behavior tracking: a video, one tab for each animal, and two types of markers."""
+"""The interface of behavior tracking: a video, a tab for each animal, and two types of markers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,29 @@ from typing import NamedTuple
 import numpy as np
 
 from lastmile.screen import Button, Group, Mark
+from lastmile.screen.widgets import Color
 from lastmile.tasks import task
+from lastmile.tasks.behavior_tracking.world import BehaviorTrackingWorld
 
 TABS = 4
-"""Tabs there are room for; those beyond the number of animals are disabled."""
-COLORS = ((240, 50, 50), (60, 140, 255), (255, 205, 40), (60, 205, 90))
+"""Number of tabs; those beyond the number of animals are disabled."""
+COLORS: tuple[Color, ...] = ((240, 50, 50), (60, 140, 255), (255, 205, 40), (60, 205, 90))
+"""Colors of the animals."""
 PARTS = ("front", "back")
+"""Types of markers; `Marker.part` and `State.part` are indices into this."""
 
 
 class Marker(NamedTuple):
-    """The front (part 0) or back (1) of an animal is at canvas position (u, v) in frame t. A later marker of the same animal, part and
-    frame replaces it."""
+    """The front or back of an animal in one frame.
+
+    A later marker of the same animal, part and frame replaces an earlier one.
+
+    Attributes:
+        animal: Number of the animal, from 0.
+        part: 0 for the front, 1 for the back.
+        t: Frame number.
+        u, v: Canvas position.
+    """
 
     animal: int
     part: int
@@ -29,136 +41,129 @@ class Marker(NamedTuple):
     v: float
 
 
+MarkerKey = tuple[int, int, int]
+"""What a marker is for: (frame, animal, part)."""
+
+
 @lru_cache(maxsize=1024)
-def standing(edits: tuple[Marker, ...]) -> Mapping[tuple[int, int, int], int]:
-    """Index of the marker that counts, by (frame, animal, part)."""
-    if not edits:
-        return {}
-    last = edits[-1]
-    return {**standing(edits[:-1]), (last.t, last.animal, last.part): len(edits) - 1}
+def latest_markers(edits: tuple[Marker, ...]) -> Mapping[MarkerKey, int]:
+    """Return the markers that count: (frame, animal, part) -> index of the last edit for it."""
+    return {(marker.t, marker.animal, marker.part): i for i, marker in enumerate(edits)}
 
 
 @dataclass(frozen=True, slots=True)
 class State(task.State):
-    """t: the frame that is shown. animal, part: what the next click on the canvas marks."""
+    """The view, the selection and the markers placed so far.
 
+    Attributes:
+        edits: The markers in the order in which they were placed.
+        t: The frame shown.
+        animal, part: What the next click on the canvas marks.
+    """
+
+    edits: tuple[Marker, ...] = ()
     t: int = 0
     animal: int = 0
     part: int = 0
 
 
-class BehaviorTrackingInterface(task.Interface):
-    """`-t`, `+t`, a tab for each animal, `Front` and `Back`; a click on the canvas marks that part of that animal in that frame.
+class BehaviorTrackingInterface(task.Interface[BehaviorTrackingWorld, State]):
+    """Buttons `-t`, `+t`, a tab for each animal, `Front` and `Back`.
 
-    As in tools that walk through the key points of a skeleton, the type goes on to `Back` after a front was placed, and to `Front` after a
-    back; a tab or frame that is newly shown begins with `Front`. `Undo` shows the frame and selects the tab and type of the marker that it
-    took back, ready to be placed again.
+    A click on the canvas marks the selected part of the selected animal in the frame shown. As in
+    tools that step through the key points of a skeleton, the type switches to `Back` after a front
+    and to `Front` after a back; a newly chosen tab or frame begins with `Front`. `Undo` goes to the
+    frame, tab and type of the marker that it removes, ready to place it again.
     """
 
     title = "Behavior tracking"
-
-    def __init__(self, world) -> None:
-        super().__init__(world)
-        self._groups: tuple[State | None, tuple[Group, ...]] = (None, ())
-        self._standing: tuple[tuple | None, Mapping[tuple[int, int, int], int]] = (None, {})
-
-    def standing(self, state: State) -> Mapping[tuple[int, int, int], int]:
-        if self._standing[0] is not state.edits:
-            self._standing = (state.edits, standing(state.edits))
-        return self._standing[1]
 
     def start(self) -> State:
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        if self._groups[0] is not state:
-            self._groups = (state, self._list(state))
-        return self._groups[1]
+        placed = latest_markers(state.edits)
 
-    def _list(self, state: State) -> tuple[Group, ...]:
-        placed, tabs = self.standing(state), []
+        tabs = []
         for k in range(TABS):
-            there = k < self.world.animals
-            ticks = "".join(sign for part, sign in enumerate("○●") if (state.t, k, part) in placed)
+            exists = k < self.world.animals
+            signs = "".join(sign for part, sign in enumerate("○●") if (state.t, k, part) in placed)
             tabs.append(
                 Button(
                     f"animal{k + 1}",
-                    f"{k + 1}{ticks}",
+                    f"{k + 1}{signs}",
                     "mode",
-                    there,
-                    there and k == state.animal,
-                    COLORS[k] if there else None,
+                    enabled=exists,
+                    active=exists and k == state.animal,
+                    color=COLORS[k] if exists else None,
                 )
             )
-        return (
-            Group(
-                "Frame",
-                (
-                    Button("-t", "− t", "navigate", state.t > 0),
-                    Button("+t", "+ t", "navigate", state.t < self.world.frames - 1),
-                ),
-            ),
-            Group("Animal", tuple(tabs)),
-            Group(
-                "Marker",
-                (
-                    Button("front", "○ Front", "mode", True, state.part == 0),
-                    Button("back", "● Back", "mode", True, state.part == 1),
-                ),
-            ),
+        frame = (
+            Button("-t", "− t", "navigate", state.t > 0),
+            Button("+t", "+ t", "navigate", state.t < self.world.frames - 1),
         )
+        marker = (
+            Button("front", "○ Front", "mode", active=state.part == 0),
+            Button("back", "● Back", "mode", active=state.part == 1),
+        )
+        return (Group("Frame", frame), Group("Animal", tuple(tabs)), Group("Marker", marker))
 
     def image(self, state: State) -> np.ndarray:
         return self.world.image_frames[state.t]
 
     def marks(self, state: State) -> tuple[Mark, ...]:
-        shown = []
-        for k in range(self.world.animals):
-            color, chosen = COLORS[k], k == state.animal
-            front, back = (self._where(state, state.t, k, part) for part in (0, 1))
-            was_front, was_back = (self._where(state, state.t - 1, k, part) for part in (0, 1))
-            if state.t == 0 and not (front and back):
-                (x, y), side = self.world.center[0, k].tolist(), 3.5
-                square = (
-                    (x - side, y - side),
-                    (x + side, y - side),
-                    (x + side, y + side),
-                    (x - side, y + side),
-                )
-                shown.append(Mark("polygon", square, color, 3 if chosen else 2, label=str(k + 1)))
-            if front and was_front:
-                shown.append(Mark("line", (was_front, front), color, 1, faint=True))
-            if was_front and was_back and not (front and back):
-                shown.append(
-                    Mark("line", (was_front, was_back), color, 1 if chosen else 2, faint=not chosen)
-                )
-            if was_front and not front:
-                shown.append(Mark("ring", (was_front,), color, 3.5, faint=not chosen))
-            if front and back:
-                shown.append(Mark("line", (front, back), color, 2))
-            if back:
-                shown.append(Mark("dot", (back,), (0, 0, 0), 5.0))
-                shown.append(Mark("dot", (back,), color, 4.0))
-            if front:
-                shown.append(Mark("ring", (front,), color, 5.5, label=str(k + 1)))
-        return tuple(shown)
+        """Return the marks of this frame, and thin ones for the previous frame.
 
-    def _where(self, state: State, t: int, animal: int, part: int) -> tuple[float, float] | None:
-        index = self.standing(state).get((t, animal, part))
-        return None if index is None else state.edits[index][3:]
+        Those of the previous frame are faint except for the selected animal, and disappear when the
+        animal is marked in this frame. In the first frame, squares show which animal belongs to
+        which tab.
+        """
+        placed = latest_markers(state.edits)
+
+        def position(t: int, animal: int, part: int) -> tuple[float, float] | None:
+            index = placed.get((t, animal, part))
+            return None if index is None else (state.edits[index].u, state.edits[index].v)
+
+        marks = []
+        for k in range(self.world.animals):
+            color = COLORS[k]
+            selected = k == state.animal
+            front, back = (position(state.t, k, part) for part in (0, 1))
+            old_front, old_back = (position(state.t - 1, k, part) for part in (0, 1))
+            complete = bool(front and back)
+
+            if state.t == 0 and not complete:
+                x, y = self.world.center[0, k].tolist()
+                square = _square(x, y, 3.5)
+                marks.append(Mark("polygon", square, color, 3 if selected else 2, label=str(k + 1)))
+            if front and old_front:
+                marks.append(Mark("line", (old_front, front), color, 1, faint=True))
+            if old_front and old_back and not complete:
+                width = 1 if selected else 2
+                marks.append(Mark("line", (old_front, old_back), color, width, faint=not selected))
+            if old_front and not front:
+                marks.append(Mark("ring", (old_front,), color, 3.5, faint=not selected))
+            if front and back:
+                marks.append(Mark("line", (front, back), color, 2))
+            if back:
+                marks.append(Mark("dot", (back,), (0, 0, 0), 5.0))
+                marks.append(Mark("dot", (back,), color, 4.0))
+            if front:
+                marks.append(Mark("ring", (front,), color, 5.5, label=str(k + 1)))
+        return tuple(marks)
 
     def status(self, state: State) -> tuple[str, ...]:
-        placed = self.standing(state)
+        placed = latest_markers(state.edits)
+        needed = 2 * self.world.animals
         count = sum(
             (state.t, k, part) in placed for k in range(self.world.animals) for part in (0, 1)
         )
-        where = f"frame {state.t + 1} of {self.world.frames}"
-        task = (
-            f"click {PARTS[state.part]} of {state.animal + 1}"
-            if count < 2 * self.world.animals
-            else "all marked here"
+        prompt = f"click {PARTS[state.part]} of {state.animal + 1}"
+        return (
+            f"frame {state.t + 1} of {self.world.frames}",
+            f"{count} of {needed} here",
+            prompt if count < needed else "all marked here",
         )
-        return where, f"{count} of {2 * self.world.animals} here", task
 
     def position(self, state: State) -> float:
         return state.t / (self.world.frames - 1)
@@ -168,15 +173,16 @@ class BehaviorTrackingInterface(task.Interface):
             return replace(state, part=PARTS.index(button))
         if button in ("+t", "-t"):
             return replace(state, t=state.t + (1 if button == "+t" else -1), part=0)
-        return replace(state, animal=int(button[6:]) - 1, part=0)
+        return replace(state, animal=int(button.removeprefix("animal")) - 1, part=0)
 
     def place(self, state: State, u: float, v: float) -> State:
-        return replace(
-            state,
-            edits=(*state.edits, Marker(state.animal, state.part, state.t, u, v)),
-            part=1 - state.part,
-        )
+        marker = Marker(state.animal, state.part, state.t, u, v)
+        return replace(state, edits=(*state.edits, marker), part=1 - state.part)
 
     def undo(self, state: State) -> State:
         last = state.edits[-1]
         return replace(state, edits=state.edits[:-1], t=last.t, animal=last.animal, part=last.part)
+
+
+def _square(x: float, y: float, half: float) -> tuple[tuple[float, float], ...]:
+    return (x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)

@@ -1,10 +1,10 @@
-"""Channel alignment: bring two channels of one tissue together by pairs of landmarks."""
+"""Channel alignment: register two channels of the same tissue with pairs of landmarks."""
 
 from __future__ import annotations
 
 from lastmile.tasks.channel_alignment.annotator import ChannelAlignmentAnnotator
 from lastmile.tasks.channel_alignment.interface import ChannelAlignmentInterface, State
-from lastmile.tasks.channel_alignment.registration import Point, error, pairs
+from lastmile.tasks.channel_alignment.registration import Point, pair_points, registration_error
 from lastmile.tasks.channel_alignment.world import (
     DIFFICULTIES,
     ChannelAlignmentWorld,
@@ -12,37 +12,46 @@ from lastmile.tasks.channel_alignment.world import (
 )
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
-ENOUGH = 6
-"""Pairs that a registration needs at least."""
-CLOSE = 3.0
-"""Largest registration error of a success, logical px."""
+MIN_PAIRS = 6
+"""Smallest number of pairs of a success; fewer pairs lower the score."""
+MAX_ERROR = 3.0
+"""A success needs a registration error below this, logical px."""
 
 
-class ChannelAlignment(Task):
-    """Two-channel image alignment by landmarks.
+class ChannelAlignment(Task[ChannelAlignmentWorld, State, Point]):
+    """Register two image channels with landmarks.
 
-    **What it is.** Two stainings of one tissue were imaged one after the other; between them the tissue moved and stretched. Landmarks
-    (large cell bodies of striking shapes) are marked in both, as pairs, so that the second image can be warped onto the first.
+    **What it is.** Two stains of the same tissue were imaged one after the other, and in between
+    the tissue moved and stretched. Landmarks (large cell bodies with distinctive shapes) are marked
+    in both images, as pairs, so that the second image can be warped onto the first.
 
-    **What is seen.** One channel at a time: A (magenta) stains cell bodies, B (green) their rims, and vessels. A few large cells show in
-    one channel only. Marks carry the number and color of their pair. `Overlay` shows B on A, warped by the pairs placed so far: where both
-    agree it is white, a wrong pair shows as ghosting. The status bar tells the number of pairs and what comes next.
+    **What is seen.** One channel at a time. Channel A (magenta) shows cell bodies; channel B
+    (green) shows cell outlines and vessels. A few large cells appear in only one channel. Each mark
+    has the number and color of its pair. `Overlay` shows B on top of A, warped by the pairs placed
+    so far: where the channels agree it is white, and a wrong pair causes ghosting. The status bar
+    shows the number of points in each channel and what to place next.
 
-    **What can be done.** `Channel` switches between A and B, `Overlay` turns the overlay on and off (nothing is placed in it), a click on
-    the canvas places a point in the channel that is shown; the k-th points of both channels are a pair, so a point in A is to be followed
-    by its partner in B. `Undo` takes the last point back, `Done` finishes.
+    **What can be done.** `Channel` switches between A and B, and `Overlay` turns the overlay on and
+    off; nothing can be placed in the overlay. A click on the canvas places a point in the channel
+    shown. The k-th point in A and the k-th point in B form a pair, so each point in A should be
+    followed by its partner in B. `Undo` removes the last point, `Done` ends the episode.
 
-    **When it ends.** With `Done`.
+    **When it ends.** When `Done` is clicked.
 
-    **How it is scored.** Share of right pairs among all pairs (at least 6 count): A on a landmark, B within 5 px of its true partner.
-    Success: at least 6 pairs, all right, none open, and a registration error (root mean square target registration error over a grid) under
-    3 px. `short` worlds have 6 landmarks, `full` ones 9 to 12 instead of 6 to 8, since an episode of 8 pairs takes under 60 clicks.
+    **How it is scored.** The score is the fraction of pairs that are correct, out of the pairs
+    placed or 6, whichever is larger. A pair is correct if its point in A is on a landmark and its
+    point in B is within 5 px of the true partner. Success requires at least 6 pairs, all of them
+    correct, no unpaired point, and a target registration error (root mean square over a grid) below
+    3 px. `short` worlds have 6 landmarks, `full` worlds 9 to 12.
 
-    **Mistakes.** slip: beside a landmark or beside the partner. confusion: a cell without a partner, a landmark twice, or the partner of
-    another landmark. lapse: in the wrong channel, a second point in A before the partner in B or the other way round.
+    **Mistakes.** slip: the point misses the landmark or the partner. confusion: the point is on a
+    cell without a partner, on a landmark that is already marked, or on the partner of another
+    landmark. lapse: the point is in the wrong channel, such as a second point in A before the first
+    one has its partner in B, or a point in B when none is due.
 
-    **Sources.** Target registration error: Fitzpatrick and West, IEEE Transactions on Medical Imaging 2001. Thin-plate splines: Bookstein,
-    IEEE PAMI 1989. Landmark pairs across stainings: Borovec et al. (ANHIR), IEEE Transactions on Medical Imaging 2020.
+    **Sources.** Target registration error: Fitzpatrick and West, IEEE Transactions on Medical
+    Imaging 2001. Thin-plate splines: Bookstein, IEEE PAMI 1989. Landmark pairs across stains:
+    Borovec et al. (ANHIR), IEEE Transactions on Medical Imaging 2020.
     """
 
     name = "channel_alignment"
@@ -61,15 +70,16 @@ class ChannelAlignment(Task):
         return tuple(Mistake(verdict, i) for i, verdict in enumerate(verdicts) if verdict != RIGHT)
 
     def score(self, world: ChannelAlignmentWorld, state: State) -> Score:
-        verdicts = world.verdicts(state.edits)
-        of_a = [verdict for point, verdict in zip(state.edits, verdicts) if point.channel == "A"]
-        of_b = [verdict for point, verdict in zip(state.edits, verdicts) if point.channel == "B"]
-        placed = max(len(of_a), len(of_b))
-        right = sum(one == other == RIGHT for one, other in zip(of_a, of_b))
-        off = error(world.field, pairs(state.edits))
-        success = state.done and right == placed >= ENOUGH and off < CLOSE
-        details = {"pairs": float(placed), "error": off, "coverage": right / len(world.a)}
-        return Score(right / max(placed, ENOUGH), bool(success), details)
+        judged = list(zip(state.edits, world.verdicts(state.edits)))
+        in_a = [verdict for point, verdict in judged if point.channel == "A"]
+        in_b = [verdict for point, verdict in judged if point.channel == "B"]
+        placed = max(len(in_a), len(in_b))  # an unpaired point counts as a wrong pair
+        right = sum(a == b == RIGHT for a, b in zip(in_a, in_b))
+        error = registration_error(world.field, pair_points(state.edits))
+
+        success = state.done and right == placed >= MIN_PAIRS and error < MAX_ERROR
+        details = {"pairs": float(placed), "error": error, "coverage": right / len(world.a)}
+        return Score(right / max(placed, MIN_PAIRS), bool(success), details)
 
 
 TASK = ChannelAlignment()

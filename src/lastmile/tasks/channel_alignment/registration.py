@@ -1,9 +1,12 @@
-"""Registration by pairs of points: the fitted map, the overlay that it gives, and its error."""
+"""Landmark registration: pair points, fit a map to them, measure its error, draw the overlay.
+
+Maps from one channel to the other are kept as the (33, 33, 2) images of the points of `GRID`.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,18 +14,19 @@ from scipy.interpolate import RBFInterpolator
 
 from lastmile.screen import CANVAS
 
-if TYPE_CHECKING:
-    from lastmile.tasks.channel_alignment.world import ChannelAlignmentWorld
-
-STEP = 8
-"""Spacing of the grid on which maps are kept, logical px."""
-AXIS = np.arange(0.0, CANVAS + 1, STEP)
-GRID = np.stack(np.meshgrid(AXIS, AXIS), 2)
-"""(33, 33, 2) points (u, v) of that grid."""
+GRID_STEP = 8
+"""Spacing of `GRID`, logical px."""
+_AXIS = np.arange(0.0, CANVAS + 1, GRID_STEP)
+GRID = np.stack(np.meshgrid(_AXIS, _AXIS), 2)
+"""(33, 33, 2) points (u, v) at which maps are kept."""
 SMOOTHING = 10000.0
-"""Bending penalty of the thin-plate spline: leaves about a pixel to the jitter of a hand."""
-_MARGIN = 3  # grid points at each border that do not count in the error: 24 px
-_WHERE = (np.arange(CANVAS, dtype=np.float32) / STEP).repeat(CANVAS).reshape(CANVAS, CANVAS)
+"""Bending penalty of the thin-plate spline; tolerates about 1 px of jitter in each placed point."""
+_ERROR_MARGIN = 3  # grid points at each border (24 px) that the error leaves out
+# Fractional grid row and column of every pixel, (256, 256) float32 each
+_PIXEL_ROWS = (
+    (np.arange(CANVAS, dtype=np.float32) / GRID_STEP).repeat(CANVAS).reshape(CANVAS, CANVAS)
+)
+_PIXEL_COLUMNS = _PIXEL_ROWS.T.copy()
 
 
 class Point(NamedTuple):
@@ -34,54 +38,92 @@ class Point(NamedTuple):
 
 
 Pairs = tuple[tuple[float, float, float, float], ...]
-"""(u, v) in A and (u, v) in B of each pair."""
+"""For each pair its (u, v) in A followed by its (u, v) in B."""
 
 
 @lru_cache(maxsize=1024)
-def pairs(points: tuple[Point, ...]) -> Pairs:
-    """The k-th point of A with the k-th point of B."""
+def pair_points(points: tuple[Point, ...]) -> Pairs:
+    """Pair the k-th point of A with the k-th point of B."""
     a = [point for point in points if point.channel == "A"]
     b = [point for point in points if point.channel == "B"]
     return tuple((p.u, p.v, q.u, q.v) for p, q in zip(a, b))
 
 
+@lru_cache(maxsize=1024)
+def first_unpaired(points: tuple[Point, ...]) -> Point | None:
+    """Return the first point of A that has no partner in B yet, or None."""
+    in_b = sum(point.channel == "B" for point in points)
+    in_a = [point for point in points if point.channel == "A"]
+    return in_a[in_b] if len(in_a) > in_b else None
+
+
 @lru_cache(maxsize=256)
-def fitted(matched: Pairs) -> np.ndarray:
-    """(33, 33, 2) points of B that the pairs assign to the points of `GRID` in A: a smoothing thin-plate spline (Bookstein 1989) from three
-    pairs on, before that and where the points lie on a line the mean shift."""
-    if not matched:
+def fit_map(pairs: Pairs) -> np.ndarray:
+    """Fit the map from A to B that the pairs define.
+
+    From three pairs on this is a smoothing thin-plate spline (Bookstein, IEEE PAMI 1989); with
+    fewer pairs, or if all points lie on one line, it is the mean shift.
+
+    Args:
+        pairs: Matching points of A and B, canvas coordinates.
+
+    Returns:
+        (33, 33, 2) float64, the points of B that correspond to the points of `GRID` in A.
+        Shared between calls: do not write to it.
+    """
+    if not pairs:
         return GRID
-    both = np.array(matched)
-    if len(both) >= 3:
+
+    matched = np.array(pairs)  # (n, 4)
+    if len(matched) >= 3:
         try:
             spline = RBFInterpolator(
-                both[:, :2], both[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING
+                matched[:, :2], matched[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING
             )
-            return spline(GRID.reshape(-1, 2)).reshape(GRID.shape)
+            warped: np.ndarray = spline(GRID.reshape(-1, 2)).reshape(GRID.shape)
+            return warped
         except np.linalg.LinAlgError:
-            pass
-    return GRID + (both[:, 2:] - both[:, :2]).mean(0)
+            pass  # collinear points leave the affine part of the spline undetermined
+    return GRID + (matched[:, 2:] - matched[:, :2]).mean(0)
 
 
-def error(field: np.ndarray, matched: Pairs) -> float:
-    """Target registration error: root mean square distance, in px, of the fitted from the true map (`field`, (33, 33, 2)) over all grid
-    points at least 24 px from the border (Fitzpatrick and West 2001)."""
-    inner = slice(_MARGIN, -_MARGIN)
-    off = (fitted(matched) - field)[inner, inner]
-    return float(np.sqrt((off**2).sum(2).mean()))
+def registration_error(true_map: np.ndarray, pairs: Pairs) -> float:
+    """Measure the target registration error of the map fitted to the pairs.
+
+    This is the root mean square distance between the fitted and the true map over all grid points
+    at least 24 px from the border (Fitzpatrick and West, IEEE TMI 2001).
+
+    Args:
+        true_map: (33, 33, 2) points of B that correspond to the points of `GRID` in A.
+        pairs: Matching points of A and B, canvas coordinates.
+
+    Returns:
+        The error in logical px.
+    """
+    inner = slice(_ERROR_MARGIN, -_ERROR_MARGIN)
+    residuals = (fit_map(pairs) - true_map)[inner, inner]
+    return float(np.sqrt((residuals**2).sum(2).mean()))
 
 
-def dense(field: np.ndarray) -> np.ndarray:
-    """(33, 33, 2) on the grid to (256, 256, 2) float32 at every pixel."""
-    return cv2.remap(field.astype(np.float32), _WHERE.T.copy(), _WHERE, cv2.INTER_LINEAR)
+def upsample(grid_map: np.ndarray) -> np.ndarray:
+    """Interpolate a (33, 33, 2) map on `GRID` to (256, 256, 2) float32, one point per pixel."""
+    return cv2.remap(grid_map.astype(np.float32), _PIXEL_COLUMNS, _PIXEL_ROWS, cv2.INTER_LINEAR)
 
 
-@lru_cache(maxsize=64)
-def overlay(world: ChannelAlignmentWorld, matched: Pairs) -> np.ndarray:
-    """A in magenta and B, drawn into A by the fitted map, in green: (256, 256, 3) uint8."""
-    where = dense(fitted(matched))
-    warped = cv2.remap(world.image_b[..., 1], where[..., 0], where[..., 1], cv2.INTER_LINEAR)
-    image = world.image_a.copy()
-    image[..., 1] = warped
-    image.flags.writeable = False
-    return image
+def draw_overlay(image_a: np.ndarray, image_b: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Draw A in magenta and, warped onto it by the fitted map, B in green.
+
+    Args:
+        image_a, image_b: (256, 256, 3) uint8, both channels as they are shown.
+        pairs: Matching points of A and B, canvas coordinates.
+
+    Returns:
+        (256, 256, 3) uint8, read-only.
+    """
+    sources = upsample(fit_map(pairs))  # (256, 256, 2): where in B each pixel of A comes from
+    warped = cv2.remap(image_b[..., 1], sources[..., 0], sources[..., 1], cv2.INTER_LINEAR)
+
+    overlay = image_a.copy()
+    overlay[..., 1] = warped
+    overlay.flags.writeable = False
+    return overlay

@@ -1,4 +1,4 @@
-"""The world of channel alignment: two stainings of one tissue, the second deformed."""
+"""The world of channel alignment: two stains of the same tissue, the second one deformed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,25 @@ import cv2
 import numpy as np
 
 from lastmile.screen import CANVAS
-from lastmile.tasks.channel_alignment.registration import GRID, STEP, Point, dense, error
+from lastmile.tasks.channel_alignment.registration import (
+    GRID,
+    GRID_STEP,
+    Point,
+    first_unpaired,
+    registration_error,
+    upsample,
+)
 from lastmile.tasks.task import RIGHT
 
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """rows: the numbers of landmarks in each row, one of these. elastic: root mean square of the elastic part of the deformation, px."""
+    """How many landmarks there are, and how strongly the second channel is deformed.
+
+    Attributes:
+        rows: Possible layouts of the landmarks, each as the number of landmarks in every row.
+        elastic: Root mean square of the elastic part of the deformation, px.
+    """
 
     rows: tuple[tuple[int, ...], ...]
     elastic: float
@@ -28,22 +40,38 @@ DIFFICULTIES = {
 }
 
 RADIUS = 5.0
-"""A point belongs to a landmark, or to its partner, within this many logical px."""
+"""Largest distance between a point and the landmark or partner that it marks, logical px."""
 SPACING = 32.0
-"""Smallest distance of two large cells in a channel, logical px."""
+"""Preferred smallest distance between a decoy and any other large cell, logical px."""
 DECOYS = 2
-"""Large cells in each channel that the other does not show."""
-_PAD = 44  # of the scene beyond channel A, so that B has something to show there
+"""Number of large cells in each channel that the other channel does not show."""
+
+# The landmarks must move enough between the channels that the task cannot be done without looking,
+# and not so far that partners are hard to find (px)
+_MIN_SHIFT = 5.0
+_MIN_MEAN_SHIFT = 10.0
+_MAX_SHIFT = 34.0
+_MAX_FIT_ERROR = 1.5  # registration error of perfect pairs, px; success needs less than 3 px
+
+_PAD = 44  # px of scene around channel A, so that the deformed channel B has no empty border
 _SIDE = CANVAS + 2 * _PAD
-_LEAST, _MEAN, _MOST = 5.0, 10.0, 34.0  # displacement of the landmarks between the channels, px
-_BITS, _ONE = 4, 16  # sub-pixel bits of OpenCV's drawing functions
+_SHIFT_BITS = 4  # sub-pixel bits of the coordinates given to OpenCV's drawing functions
+_SUBPIXELS = 1 << _SHIFT_BITS
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelAlignmentWorld:
-    """a, b: (n, 2) landmarks in reading order, and their partners in B. decoys_a, decoys_b: (2, 2) large cells of one channel only. field:
-    (33, 33, 2) points of B that belong to the points of `GRID` in A. image_back: (33, 33, 2) points of A that belong to the points of `GRID`
-    in B. image_rng: random numbers for the picture."""
+    """Landmarks, decoys and the true deformation.
+
+    Attributes:
+        a: (n, 2) landmarks in A, in reading order.
+        b: (n, 2) their partners in B.
+        decoys_a: (2, 2) large cells that only A shows.
+        decoys_b: (2, 2) large cells that only B shows.
+        field: (33, 33, 2) points of B that correspond to the points of `GRID` in A.
+        image_back: (33, 33, 2) points of A that correspond to the points of `GRID` in B.
+        image_rng: Random numbers for the images.
+    """
 
     a: np.ndarray
     b: np.ndarray
@@ -55,17 +83,17 @@ class ChannelAlignmentWorld:
 
     @property
     def image_a(self) -> np.ndarray:
-        """(256, 256, 3) uint8"""
+        """Channel A, (256, 256, 3) uint8."""
         return self._images[0]
 
     @property
     def image_b(self) -> np.ndarray:
-        """(256, 256, 3) uint8"""
+        """Channel B, (256, 256, 3) uint8."""
         return self._images[1]
 
     @cached_property
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both channels, drawn when first asked for."""
+        # Drawn on first use, from a copy of the generator: the images must not depend on when
         return _render(
             copy.deepcopy(self.image_rng),
             self.a,
@@ -75,212 +103,258 @@ class ChannelAlignmentWorld:
             self.image_back,
         )
 
-    def near(self, u: float, v: float) -> int:
-        """The landmark within RADIUS of a point of A (there is at most one), or -1."""
+    def landmark_at(self, u: float, v: float) -> int | None:
+        """Return the landmark within RADIUS of a point of A (there is at most one), or None."""
         return _nearest(self.a, u, v)
 
     def partner(self, u: float, v: float) -> tuple[float, float]:
-        """The point of B that belongs to a point of A: that of the landmark if it marks one, else that of the very point."""
+        """Return the position in B that corresponds to a point of A.
+
+        If the point marks a landmark, this is the landmark's partner; otherwise it is the point
+        itself, mapped to B.
+        """
         return _partner(self, u, v)
 
-    def waiting(self, points: tuple[Point, ...]) -> Point | None:
-        """The first point of A that has no partner yet."""
-        return _waiting(points)
-
-    def following(self, points: tuple[Point, ...]) -> int:
-        """The first landmark in reading order that has no point in A yet, or -1."""
-        return _following(self, points)
+    def next_landmark(self, points: tuple[Point, ...]) -> int | None:
+        """Return the first landmark in reading order without a point in A, or None."""
+        return _next_landmark(self, points)
 
     def verdicts(self, points: tuple[Point, ...]) -> tuple[str, ...]:
-        """What is to be said of each point in turn: `right` or the kind of the mistake."""
+        """Judge each point, given the earlier ones: `right` or the kind of the mistake."""
         return _verdicts(self, points)
 
 
-def _nearest(places: np.ndarray, u: float, v: float) -> int:
-    squared = (places[:, 0] - u) ** 2 + (places[:, 1] - v) ** 2
+def _nearest(positions: np.ndarray, u: float, v: float) -> int | None:
+    squared = (positions[:, 0] - u) ** 2 + (positions[:, 1] - v) ** 2
     nearest = int(squared.argmin())
-    return nearest if squared[nearest] <= RADIUS**2 else -1
+    return nearest if squared[nearest] <= RADIUS**2 else None
 
 
 @lru_cache(maxsize=2048)
 def _partner(world: ChannelAlignmentWorld, u: float, v: float) -> tuple[float, float]:
-    landmark = world.near(u, v)
-    if landmark >= 0:
+    landmark = world.landmark_at(u, v)
+    if landmark is not None:
         return float(world.b[landmark, 0]), float(world.b[landmark, 1])
-    x, y = _at(world.field, np.array([[u, v]]))[0]
+    x, y = _interpolate(world.field, np.array([[u, v]]))[0]
     return float(np.clip(x, 0, CANVAS - 1)), float(np.clip(y, 0, CANVAS - 1))
 
 
 @lru_cache(maxsize=1024)
-def _waiting(points: tuple[Point, ...]) -> Point | None:
-    count = sum(point.channel == "B" for point in points)
-    of_a = [point for point in points if point.channel == "A"]
-    return of_a[count] if len(of_a) > count else None
-
-
-@lru_cache(maxsize=1024)
-def _following(world: ChannelAlignmentWorld, points: tuple[Point, ...]) -> int:
-    marked = {world.near(point.u, point.v) for point in points if point.channel == "A"}
-    return next((k for k in range(len(world.a)) if k not in marked), -1)
+def _next_landmark(world: ChannelAlignmentWorld, points: tuple[Point, ...]) -> int | None:
+    marked = {world.landmark_at(point.u, point.v) for point in points if point.channel == "A"}
+    return next((k for k in range(len(world.a)) if k not in marked), None)
 
 
 @lru_cache(maxsize=1024)
 def _verdicts(world: ChannelAlignmentWorld, points: tuple[Point, ...]) -> tuple[str, ...]:
+    # Recursive, so that a new point costs one judgment and the rest comes from the cache
     if not points:
         return ()
-    earlier, last = points[:-1], points[-1]
-    in_b = sum(point.channel == "B" for point in earlier)
-    waiting = len(earlier) - in_b > in_b
-    if waiting != (last.channel == "B") or (last.channel == "A" and len(earlier) != 2 * in_b):
-        verdict = "lapse"
-    elif last.channel == "B":
-        x, y = world.partner(*_waiting(earlier)[1:])
-        others = np.concatenate([world.b, world.decoys_b])
-        if (x - last.u) ** 2 + (y - last.v) ** 2 <= RADIUS**2:
-            verdict = RIGHT
-        else:
-            verdict = "confusion" if _nearest(others, last.u, last.v) >= 0 else "slip"
-    else:
-        landmark = world.near(last.u, last.v)
-        if landmark >= 0 and all(
-            point.channel == "B" or world.near(point.u, point.v) != landmark for point in earlier
-        ):
-            verdict = RIGHT
-        else:
-            verdict = (
-                "confusion"
-                if landmark >= 0 or _nearest(world.decoys_a, last.u, last.v) >= 0
-                else "slip"
-            )
-    return (*_verdicts(world, earlier), verdict)
+    earlier = points[:-1]
+    return (*_verdicts(world, earlier), _judge(world, earlier, points[-1]))
 
 
-def _at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A map kept on GRID (33, 33, 2) at (n, 2) points, bilinear, continued beyond its border."""
-    scaled = points / STEP
-    corner = np.clip(np.floor(scaled).astype(np.int64), 0, len(field) - 2)
-    x, y = (scaled - corner).T[..., None]
+def _judge(world: ChannelAlignmentWorld, earlier: tuple[Point, ...], point: Point) -> str:
+    in_b = sum(other.channel == "B" for other in earlier)
+    in_a = len(earlier) - in_b
+    if point.channel != ("B" if in_a > in_b else "A") or (point.channel == "A" and in_a != in_b):
+        return "lapse"
+
+    if point.channel == "B":
+        unpaired = first_unpaired(earlier)
+        assert unpaired is not None  # else the point would be a lapse
+        x, y = world.partner(unpaired.u, unpaired.v)
+        if (x - point.u) ** 2 + (y - point.v) ** 2 <= RADIUS**2:
+            return RIGHT
+        cells = np.concatenate([world.b, world.decoys_b])
+        return "slip" if _nearest(cells, point.u, point.v) is None else "confusion"
+
+    landmark = world.landmark_at(point.u, point.v)
+    if landmark is None:
+        decoy = _nearest(world.decoys_a, point.u, point.v)
+        return "slip" if decoy is None else "confusion"
+    marked_before = any(
+        other.channel == "A" and world.landmark_at(other.u, other.v) == landmark
+        for other in earlier
+    )
+    return "confusion" if marked_before else RIGHT
+
+
+def _interpolate(grid_map: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map (n, 2) points bilinearly with a (33, 33, 2) map, extrapolating beyond its border."""
+    scaled = points / GRID_STEP
+    corner = np.clip(np.floor(scaled).astype(np.int64), 0, len(grid_map) - 2)
+    x, y = (scaled - corner).T[..., None]  # (n, 1) each
     i, j = corner[:, 1], corner[:, 0]
-    upper = field[i, j] * (1 - x) + field[i, j + 1] * x
-    lower = field[i + 1, j] * (1 - x) + field[i + 1, j + 1] * x
-    return upper * (1 - y) + lower * y
+    upper = grid_map[i, j] * (1 - x) + grid_map[i, j + 1] * x
+    lower = grid_map[i + 1, j] * (1 - x) + grid_map[i + 1, j + 1] * x
+    mapped: np.ndarray = upper * (1 - y) + lower * y
+    return mapped
 
 
 def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ChannelAlignmentWorld:
+    """Draw landmarks and a deformation, again until the deformation suits the task.
+
+    Args:
+        rng: The world's own generator; it is kept for the images.
+        difficulty: Layouts of the landmarks and strength of the deformation.
+    """
     rows = difficulty.rows[int(rng.integers(len(difficulty.rows)))]
     elastic = difficulty.elastic
     while True:
         a = _landmarks(rng, rows)
         back, field = _deformation(rng, elastic)
-        b = _at(field, a)
-        moved = np.hypot(*(b - a).T)
+        b = _interpolate(field, a)
+        shifts = np.hypot(*(b - a).T)
         inside = (b > 14).all() and (b < CANVAS - 14).all()
-        matched = tuple(map(tuple, np.concatenate([a, b], 1).tolist()))
+        true_pairs = tuple((u, v, x, y) for u, v, x, y in np.concatenate([a, b], 1).tolist())
         if (
             inside
-            and moved.min() > _LEAST
-            and moved.mean() > _MEAN
-            and moved.max() < _MOST
-            and error(field, matched) < 1.5
+            and shifts.min() > _MIN_SHIFT
+            and shifts.mean() > _MIN_MEAN_SHIFT
+            and shifts.max() < _MAX_SHIFT
+            and registration_error(field, true_pairs) < _MAX_FIT_ERROR
         ):
             break
-        elastic *= 0.97
-    decoys_a = _apart(rng, a)
-    decoys_b = _apart(rng, np.concatenate([b, _at(field, decoys_a)]))
+        elastic *= 0.97  # weaker deformations are accepted more easily
+
+    # Decoys of B also keep away from the places where the decoys of A would be
+    decoys_a = _decoys(rng, a)
+    decoys_b = _decoys(rng, np.concatenate([b, _interpolate(field, decoys_a)]))
     return ChannelAlignmentWorld(a, b, decoys_a, decoys_b, field, back, rng)
 
 
 def _landmarks(rng: np.random.Generator, rows: tuple[int, ...]) -> np.ndarray:
-    """(n, 2) positions on a jittered grid of rows: well spread, and their reading order is plain."""
-    low, high = 30.0, CANVAS - 30.0
-    places = []
+    """Return (n, 2) positions on a jittered grid: well spread, with an obvious reading order."""
+    low = 30.0
+    high = CANVAS - 30.0
+    positions = []
     for row, count in enumerate(rows):
-        y = low + (high - low) * row / (len(rows) - 1)
+        v = low + (high - low) * row / (len(rows) - 1)
         for column in range(count):
-            places.append((low + (high - low) * (column + 0.1) / (count - 0.8), y))
-    room = np.array([9.0, 10.0])
-    return np.clip(np.array(places) + rng.uniform(-1, 1, (len(places), 2)) * room, 26, CANVAS - 26)
+            positions.append((low + (high - low) * (column + 0.1) / (count - 0.8), v))
+
+    jitter = rng.uniform(-1, 1, (len(positions), 2)) * np.array([9.0, 10.0])
+    return np.clip(np.array(positions) + jitter, 26, CANVAS - 26)
 
 
 def _deformation(rng: np.random.Generator, elastic: float) -> tuple[np.ndarray, np.ndarray]:
-    """An affine map with a smooth elastic field, both ways on GRID, (33, 33, 2) each: from B back to A (by which B is drawn), and from
-    A to B."""
-    turn, shear = rng.normal(0, np.radians(4)), rng.normal(0, 0.025)
+    """Draw an affine map with a smooth elastic field.
+
+    Returns:
+        The map from B to A (by which B is drawn) and the map from A to B, (33, 33, 2) each.
+    """
+    angle = rng.normal(0, np.radians(4))
+    shear = rng.normal(0, 0.025)
     scale = rng.uniform(0.95, 1.05, 2)
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array(
-        [[scale[0], shear], [0, scale[1]]]
-    )
-    heading, far = rng.uniform(0, 2 * np.pi), rng.uniform(9, 17)
-    shift = far * np.array([np.cos(heading), np.sin(heading)])
-    waves = rng.uniform(-1.1, 1.1, (3, 2)) * 2 * np.pi / CANVAS
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = rotation @ np.array([[scale[0], shear], [0, scale[1]]])
+
+    direction = rng.uniform(0, 2 * np.pi)
+    distance = rng.uniform(9, 17)
+    shift = distance * np.array([np.cos(direction), np.sin(direction)])
+
+    # The elastic field is a sum of three plane waves of about one period or less per canvas
+    waves = rng.uniform(-1.1, 1.1, (3, 2)) * 2 * np.pi / CANVAS  # (wave, axis)
     phases = rng.uniform(0, 2 * np.pi, (3, 2))
     weights = rng.normal(0, 1, (3, 2))
     weights *= elastic / np.sqrt((weights**2).sum() / 2)
     middle = CANVAS / 2
 
     def to_a(points: np.ndarray) -> np.ndarray:
-        angles = (points @ waves.T)[..., None] + phases
-        return (points - middle) @ matrix.T + middle + shift + (weights * np.sin(angles)).sum(-2)
+        angles = (points @ waves.T)[..., None] + phases  # (..., wave, axis)
+        affine = (points - middle) @ matrix.T + middle + shift
+        mapped: np.ndarray = affine + (weights * np.sin(angles)).sum(-2)
+        return mapped
 
-    inverse, field = np.linalg.inv(matrix), GRID
+    # Invert by fixed-point iteration; the elastic part is small enough to converge quickly
+    inverse = np.linalg.inv(matrix)
+    field = GRID
     for _ in range(6):
         field = field - (to_a(field) - GRID) @ inverse.T
     return to_a(GRID), field
 
 
-def _apart(rng: np.random.Generator, places: np.ndarray) -> np.ndarray:
-    """(2, 2) positions for large cells that only one channel shows, as far from the others as chance candidates allow."""
-    found: list[np.ndarray] = []
+def _decoys(rng: np.random.Generator, occupied: np.ndarray) -> np.ndarray:
+    """Place cells that only one channel shows, away from the occupied positions.
+
+    Each is the first random candidate that keeps SPACING, or else the one with the largest gap.
+
+    Args:
+        rng: Source of the candidates.
+        occupied: (n, 2) positions to keep away from.
+
+    Returns:
+        (DECOYS, 2) positions.
+    """
+    decoys: list[np.ndarray] = []
     for _ in range(DECOYS):
-        taken = np.concatenate([places, *found])
+        taken = np.concatenate([occupied, *decoys])
         candidates = rng.uniform(20, CANVAS - 20, (60, 2))
-        gaps = np.hypot(*(candidates[:, None] - taken[None]).T).min(0)
-        fit = gaps >= SPACING
-        found.append(candidates[fit][:1] if fit.any() else candidates[gaps.argmax()][None])
-    return np.concatenate(found)
+        gaps = np.hypot(*(candidates[:, None] - taken[None]).T).min(0)  # (60,)
+        free = gaps >= SPACING
+        decoys.append(candidates[free][:1] if free.any() else candidates[gaps.argmax()][None])
+    return np.concatenate(decoys)
 
 
-def _render(rng, a, b, decoys_a, decoys_b, back) -> tuple[np.ndarray, np.ndarray]:
-    """Both channels, (256, 256, 3) uint8. A: cell bodies filled, vessels as dark gaps. B: rims of cells, vessels bright. Small cells
-    differ."""
+def _render(
+    rng: np.random.Generator,
+    a: np.ndarray,
+    b: np.ndarray,
+    decoys_a: np.ndarray,
+    decoys_b: np.ndarray,
+    back: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw both channels, (256, 256, 3) uint8 each.
+
+    A shows filled cell bodies, with vessels as dark gaps. B shows the outlines of cells and bright
+    vessels. The small background cells differ between the channels.
+    """
     tissue = cv2.resize(
         rng.normal(0, 1, (9, 9)).astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC
     )
     scene_a = np.clip(40 + 9 * tissue, 18, 70).astype(np.uint8)
     scene_b = np.clip(30 - 7 * tissue, 12, 60).astype(np.uint8)
     for _ in range(int(rng.integers(2, 4))):
-        _vessel(rng, scene_a, scene_b)
-    for u, v, size, bright, only in rng.uniform(
+        _draw_vessel(rng, scene_a, scene_b)
+
+    # Small cells: a fifth of them show in both channels
+    for u, v, radius, brightness, channel in rng.uniform(
         (0, 0, 1.5, 60, 0), (_SIDE, _SIDE, 3.2, 115, 1), (220, 5)
     ).tolist():
-        at = (round(u * _ONE), round(v * _ONE))
-        if only < 0.7:
-            cv2.circle(scene_a, at, round(size * _ONE), bright, -1, cv2.LINE_AA, _BITS)
-        if only > 0.5:
-            cv2.circle(scene_b, at, round((size + 0.6) * _ONE), 0.8 * bright, 1, cv2.LINE_AA, _BITS)
-    where = dense(back) + _PAD
+        center = (round(u * _SUBPIXELS), round(v * _SUBPIXELS))
+        if channel < 0.7:
+            size = round(radius * _SUBPIXELS)
+            cv2.circle(scene_a, center, size, brightness, -1, cv2.LINE_AA, _SHIFT_BITS)
+        if channel > 0.5:
+            size = round((radius + 0.6) * _SUBPIXELS)
+            cv2.circle(scene_b, center, size, 0.8 * brightness, 1, cv2.LINE_AA, _SHIFT_BITS)
+
+    # Both scenes are in the coordinates of A: landmarks are drawn before B is deformed
     shapes = rng.permutation(np.arange(len(a)) % len(_SHAPES))
     angles = rng.uniform(0, 360, len(a))
     for (u, v), shape, angle in zip(a + _PAD, shapes, angles):
-        _cell(scene_a, u, v, int(shape), angle, 225, 0)
-        _cell(scene_b, u, v, int(shape), angle, 95, 235)
-    odd = rng.permutation(len(_SHAPES))  # no two cells of one channel only are alike
-    for (u, v), shape in zip(decoys_a + _PAD, odd):
-        _cell(scene_a, u, v, int(shape), rng.uniform(0, 360), 225, 0)
-    warped = cv2.remap(scene_b, where[..., 0], where[..., 1], cv2.INTER_LINEAR)
-    for (u, v), shape in zip(decoys_b, odd[DECOYS:]):
-        _cell(warped, u, v, int(shape), rng.uniform(0, 360), 95, 235)
+        _draw_cell(scene_a, u, v, int(shape), angle, 225, 0)
+        _draw_cell(scene_b, u, v, int(shape), angle, 95, 235)
+    decoy_shapes = rng.permutation(len(_SHAPES))  # no two decoys are alike
+    for (u, v), shape in zip(decoys_a + _PAD, decoy_shapes):
+        _draw_cell(scene_a, u, v, int(shape), rng.uniform(0, 360), 225, 0)
+
+    sources = upsample(back) + _PAD
+    channel_a = scene_a[_PAD:-_PAD, _PAD:-_PAD]
+    channel_b = cv2.remap(scene_b, sources[..., 0], sources[..., 1], cv2.INTER_LINEAR)
+    for (u, v), shape in zip(decoys_b, decoy_shapes[DECOYS:]):
+        _draw_cell(channel_b, u, v, int(shape), rng.uniform(0, 360), 95, 235)
+
     noise = rng.standard_normal((2, CANVAS, CANVAS), dtype=np.float32)
-    return tuple(
-        _tinted(channel, noise[k], tint)
-        for k, (channel, tint) in enumerate(
-            ((scene_a[_PAD:-_PAD, _PAD:-_PAD], (1.0, 0.35, 1.0)), (warped, (0.35, 1.0, 0.35)))
-        )
+    return (
+        _colorize(channel_a, noise[0], (1.0, 0.35, 1.0)),
+        _colorize(channel_b, noise[1], (0.35, 1.0, 0.35)),
     )
 
 
-def _vessel(rng: np.random.Generator, scene_a: np.ndarray, scene_b: np.ndarray) -> None:
-    """A winding vessel across the scene."""
+def _draw_vessel(rng: np.random.Generator, scene_a: np.ndarray, scene_b: np.ndarray) -> None:
+    """Draw a winding vessel across both scenes."""
     t = np.linspace(-0.1, 1.1, 40)
     angle = rng.uniform(0, np.pi)
     along = np.array([np.cos(angle), np.sin(angle)])
@@ -288,15 +362,15 @@ def _vessel(rng: np.random.Generator, scene_a: np.ndarray, scene_b: np.ndarray) 
     bend = rng.normal(0, 22) * np.sin(
         2 * np.pi * (rng.uniform(0.6, 1.4) * t + rng.uniform())
     ) + rng.uniform(-90, 90)
-    path = _SIDE / 2 + 1.2 * _SIDE * (t[:, None] - 0.5) * along + bend[:, None] * across
-    line = (path * _ONE).round().astype(np.int32).reshape(-1, 1, 2)
+    path = _SIDE / 2 + 1.2 * _SIDE * (t[:, None] - 0.5) * along + bend[:, None] * across  # (40, 2)
+
+    line = (path * _SUBPIXELS).round().astype(np.int32).reshape(-1, 1, 2)
     width = int(rng.integers(5, 9))
-    cv2.polylines(scene_a, [line], False, 16, width, cv2.LINE_AA, _BITS)
-    cv2.polylines(scene_b, [line], False, 120, width + 2, cv2.LINE_AA, _BITS)
-    cv2.polylines(scene_b, [line], False, 70, width - 3, cv2.LINE_AA, _BITS)
+    cv2.polylines(scene_a, [line], False, 16, width, cv2.LINE_AA, _SHIFT_BITS)
+    cv2.polylines(scene_b, [line], False, 120, width + 2, cv2.LINE_AA, _SHIFT_BITS)
+    cv2.polylines(scene_b, [line], False, 70, width - 3, cv2.LINE_AA, _SHIFT_BITS)
 
 
-# Parts of a large cell: (along, across, radius along, radius across), px.
 _SHAPES = (
     ((0, 0, 7.5, 7.5),),
     ((0, 0, 11, 5),),
@@ -305,38 +379,48 @@ _SHAPES = (
     ((-6, -3.5, 4.5, 4.5), (6, -3.5, 4.5, 4.5), (0, 6.5, 4.5, 4.5)),
     ((0, 0, 4, 9), (5, -6, 7, 3.5), (5, 6, 7, 3.5)),
 )
+"""Large cells as unions of ellipses: center (along, across), radius along, radius across, px."""
 
 
-def _cell(
+def _draw_cell(
     scene: np.ndarray, u: float, v: float, shape: int, angle: float, body: float, rim: float
 ) -> None:
-    """A large cell, with a rim if its brightness is not 0."""
+    """Draw a large cell.
+
+    Args:
+        scene: Drawn into, (h, w) uint8.
+        u, v: Center, px.
+        shape: Index into _SHAPES.
+        angle: Orientation, degrees.
+        body: Brightness of the body.
+        rim: Brightness of the outline; 0 for no outline.
+    """
     turn = np.radians(angle)
+    # All outlines come first, so that bodies cover the outlines inside the union of ellipses
     for thickness, value in ((3, rim), (-1, body)) if rim else ((-1, body),):
-        for along, across, wide, high in _SHAPES[shape]:
-            x, y = (
-                u + along * np.cos(turn) - across * np.sin(turn),
-                v + along * np.sin(turn) + across * np.cos(turn),
-            )
-            axes = (round(wide * _ONE), round(high * _ONE))
+        for along, across, radius_along, radius_across in _SHAPES[shape]:
+            x = u + along * np.cos(turn) - across * np.sin(turn)
+            y = v + along * np.sin(turn) + across * np.cos(turn)
             cv2.ellipse(
                 scene,
-                (round(x * _ONE), round(y * _ONE)),
-                axes,
+                (round(x * _SUBPIXELS), round(y * _SUBPIXELS)),
+                (round(radius_along * _SUBPIXELS), round(radius_across * _SUBPIXELS)),
                 angle,
                 0,
                 360,
                 value,
                 thickness,
                 cv2.LINE_AA,
-                _BITS,
+                _SHIFT_BITS,
             )
 
 
-def _tinted(channel: np.ndarray, noise: np.ndarray, tint: tuple[float, float, float]) -> np.ndarray:
-    """Optical blur, shot noise (it grows with the signal) and the look-up color."""
+def _colorize(
+    channel: np.ndarray, noise: np.ndarray, tint: tuple[float, float, float]
+) -> np.ndarray:
+    """Add optical blur and shot noise (which grows with the signal), then color the channel."""
     light = cv2.GaussianBlur(channel, (0, 0), 0.9).astype(np.float32)
     gray = np.clip(light + noise * (2 + 0.5 * np.sqrt(light)), 0, 255)
-    image = (gray[..., None] * np.float32(tint)).astype(np.uint8)
+    image = (gray[..., None] * np.array(tint, np.float32)).astype(np.uint8)
     image.flags.writeable = False
     return image

@@ -5,7 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lastmile.tasks.limb_tracking.annotator import LimbTrackingAnnotator
-from lastmile.tasks.limb_tracking.interface import LimbTrackingInterface, Point, State, standing
+from lastmile.tasks.limb_tracking.interface import (
+    LimbTrackingInterface,
+    Point,
+    State,
+    latest_entries,
+)
 from lastmile.tasks.limb_tracking.world import (
     CLEAR,
     DIFFICULTIES,
@@ -17,35 +22,47 @@ from lastmile.tasks.limb_tracking.world import (
 )
 from lastmile.tasks.task import RIGHT, Mistake, Score, Task
 
+MIN_PCK = 0.95
+"""Smallest share of correct key points of a success."""
 
-class LimbTracking(Task):
-    """Pose annotation of one animal through a video.
 
-    **What it is.** A four-legged animal walks past the camera, which looks at it from the side and a little from above. In every frame the
-    nose, the base of the tail and the four paws are to be marked, each under its own name; legs hide each other at times. An animal that
-    walks to the left has its left legs near the camera; the legs of the far side are darker and stand higher on the ground.
+class LimbTracking(Task[LimbTrackingWorld, State, Point]):
+    """Annotate the pose of a walking animal in a video.
 
-    **What is seen.** One frame with its points as rings in the colors of their tabs (left paws cold, right paws warm), those of the frame
-    before as faint dots. The tab of a placed point has a check mark, that of a hidden one a dash. The status bar tells frame, number of
-    points and which one is placed next. When a frame is done no tab is active.
+    **What it is.** A four-legged animal walks past a camera, which sees it from the side and
+    slightly from above. In every frame the nose, the base of the tail and the four paws are marked,
+    each under its own name; legs hide each other at times. When the animal walks to the left, its
+    left legs are near the camera. The far legs are darker and appear higher on the ground.
 
-    **What can be done.** `+t` and `-t` change the frame; a tab chooses the key point; a click on the canvas places it, in the place of an
-    earlier one, and opens the next tab without a point (as the sequential mode of DeepLabCut's plugin for napari does; it halves the
-    clicks). `Hidden` says that the key point cannot be seen and opens the next tab too; it also takes away a point that was placed there,
-    which could otherwise only be undone together with everything after it. `Undo` takes back the last entry and goes to its frame and
-    tab; `Done` finishes.
+    **What is seen.** One frame, with its points as rings in the colors of their tabs (cold colors
+    for left paws, warm colors for right paws) and the points of the previous frame as faint dots. A
+    tab shows a check mark if its point is placed and a dash if it was called hidden. The status bar
+    shows the frame, the number of points, and which point comes next. When a frame is complete, no
+    tab is active.
 
-    **When it ends.** With `Done`.
+    **What can be done.** `+t` and `-t` change the frame; a tab selects the key point. A click on
+    the canvas places it, replaces an earlier point under the same tab, and opens the next tab
+    without a point (as in the sequential mode of DeepLabCut's napari plugin; this halves the number
+    of clicks). `Hidden` records that the key point cannot be seen and also opens the next tab. It
+    replaces a point placed earlier, which otherwise could be removed only by undoing everything
+    after it. `Undo` removes the last entry and returns to its frame and tab; `Done` ends the
+    episode.
 
-    **How it is scored.** PCK at 5 px: the share of visible key points whose point lies within 5 px under the right name. A point placed on
-    a hidden key point counts as one more that is wrong; a key point that is partly hidden counts only where it is placed wrong; whether
-    hidden ones are called hidden does not matter. Success: at least 95 %.
+    **When it ends.** When `Done` is clicked.
 
-    **Mistakes.** slip: beside the key point. confusion: on the paw of the other side (swapped legs). lapse: on another key point, because
-    the wrong tab is active; or a visible key point called hidden, or left out in a frame that was begun before others.
+    **How it is scored.** PCK at 5 px: the share of visible key points with a point of the right
+    name within 5 px. A point placed on a hidden key point counts as an additional wrong one. A
+    partly visible key point counts only if its point is wrong. Whether hidden key points are called
+    hidden does not matter. Success requires at least 95 %.
 
-    **Sources.** PCK: Yang and Ramanan, IEEE TPAMI 2013. Workflow: DeepLabCut (Mathis et al., Nature Neuroscience 2018). Hidden
-    key points are flagged as in the COCO format (after Lin et al., ECCV 2014). Gaits: Hildebrand, Science 1965.
+    **Mistakes.** slip: the point is next to the key point. confusion: the point is on the same paw
+    of the other side (swapped legs). lapse: the point is on another key point because the wrong tab
+    is active; or a visible key point is called hidden, or is left out in a frame that was begun
+    before the last one.
+
+    **Sources.** PCK: Yang and Ramanan, IEEE TPAMI 2013. Workflow: DeepLabCut (Mathis et al., Nature
+    Neuroscience 2018). Hidden key points are flagged as in the COCO format (after Lin et al., ECCV
+    2014). Gaits: Hildebrand, Science 1965.
     """
 
     name = "limb_tracking"
@@ -64,20 +81,23 @@ class LimbTracking(Task):
 
     def score(self, world: LimbTrackingWorld, state: State) -> Score:
         visible = int((world.seen == CLEAR).sum())
-        right, wrong, extra = 0, 0, 0
-        for (frame, part), index in standing(state.edits).items():
-            edit, clear = state.edits[index], world.seen[frame, part] == CLEAR
-            good = _judge(world, edit) == RIGHT
-            right += int(clear and good)
-            wrong += int(clear and not good)
-            extra += int(not clear and not good)
+        right = 0
+        wrong = 0
+        extra = 0  # wrong entries for key points that are hidden or partly visible
+        for (frame, part), index in latest_entries(state.edits).items():
+            is_clear = world.seen[frame, part] == CLEAR
+            is_right = _judge(world, state.edits[index]) == RIGHT
+            right += int(is_clear and is_right)
+            wrong += int(is_clear and not is_right)
+            extra += int(not is_clear and not is_right)
+
         pck = float(right / (visible + extra))
         details = {
             "coverage": right / visible,
             "wrong": wrong / visible,
             "on_hidden": extra / visible,
         }
-        return Score(pck, bool(state.done and pck >= 0.95), details)
+        return Score(pck, bool(state.done and pck >= MIN_PCK), details)
 
 
 @lru_cache(maxsize=4096)
@@ -85,6 +105,7 @@ def _judge(world: LimbTrackingWorld, edit: Point) -> str:
     seen = world.seen[edit.frame, edit.part]
     if edit.hidden:
         return RIGHT if seen != CLEAR else "lapse"
+
     near = world.near(edit.frame, edit.u, edit.v)
     if seen != HIDDEN and edit.part in near:
         return RIGHT
@@ -96,22 +117,24 @@ def _judge(world: LimbTrackingWorld, edit: Point) -> str:
 
 @lru_cache(maxsize=512)
 def _mistakes(world: LimbTrackingWorld, edits: tuple[Point, ...]) -> tuple[Mistake, ...]:
-    """Wrong entries that no later one has replaced, and visible key points left out in frames that were begun before the last one begun."""
-    known = standing(edits)
+    """Return wrong entries that were not replaced, and omissions in all frames but the last begun.
+
+    In the last frame that was begun, the missing key points may still be entered.
+    """
+    entries = latest_entries(edits)
     wrong = [
         Mistake(verdict, index)
-        for index in known.values()
+        for index in entries.values()
         if (verdict := _judge(world, edits[index])) != RIGHT
     ]
-    begun = sorted({frame for frame, _ in known})
-    count = len(NAMES)
-    left = [
+    frames_begun = sorted({frame for frame, _ in entries})
+    omissions = [
         Mistake("lapse", omitted=(frame, part))
-        for frame in begun[:-1]
-        for part in range(count)
-        if (frame, part) not in known and world.seen[frame, part] == CLEAR
+        for frame in frames_begun[:-1]
+        for part in range(len(NAMES))
+        if (frame, part) not in entries and world.seen[frame, part] == CLEAR
     ]
-    return (*wrong, *left)
+    return (*wrong, *omissions)
 
 
 TASK = LimbTracking()

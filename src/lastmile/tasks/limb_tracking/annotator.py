@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 from lastmile.tasks.annotator import Annotator, Intent
-from lastmile.tasks.limb_tracking.interface import State, standing, vacant
-from lastmile.tasks.limb_tracking.world import CLEAR, HIDDEN, NAMES, PARTNER
+from lastmile.tasks.limb_tracking.interface import NO_PART, State, first_open, latest_entries
+from lastmile.tasks.limb_tracking.world import CLEAR, HIDDEN, NAMES, PARTNER, LimbTrackingWorld
 from lastmile.tasks.task import Mistake
 
-_APART = 7.0  # px; legs closer than this are not swapped, since nobody could tell
+MIN_SEPARATION = 7.0
+"""Key points closer than this are never confused, since nobody could tell, logical px."""
 
 
-class LimbTrackingAnnotator(Annotator):
-    """Watches some way into the video to see how the animal walks, goes back, then marks frame after frame all key points in the order
-    of the tabs, calling hidden what is hidden; at the end goes back through the frames to check.
+class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
+    """Watch the animal walk, mark frame after frame, then go back through the frames to check.
 
-    Mistakes on the present frame are seen at once or while it is in view, swapped legs only at once or when the next frame shows the
-    points of the one before faintly; points left out when the check comes to their frame. The last point is taken back with Undo; to
-    repair an older one the annotator goes to its frame, opens its tab and places it again.
+    The annotator first watches part of the video. In each frame it marks all key points in the
+    order of the tabs, calling hidden ones hidden.
+
+    Mistakes in the current frame are noticed right away or later while the frame is shown, and
+    mistakes in the frame before through its faint points. Swapped legs are easily overlooked in
+    their own frame: they are noticed right away, in the next frame, or in the check. A key point
+    left out is noticed when its frame is shown again. The last point is removed with `Undo`; to
+    repair an older one the annotator goes to its frame, opens its tab and enters it again.
+
+    Attributes:
+        frames_to_watch: Frames still to watch before the work begins; None before the decision.
+        forgotten: (frame, part) of the key points that it left out.
+        swapped: (frame, part) whose own point was just marked as its partner; the partner goes
+            there next. None if there is no such point.
+        reviewed: Frames seen in the final check.
     """
 
     weights = {"slip": 0.42, "confusion": 0.24, "lapse": 0.34}
     decisions = frozenset({"undo", "done", "hidden"})
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        self.ahead = -1  # frames still to watch before the work; -1: not decided yet
-        self.left: frozenset[tuple[int, int]] = frozenset()  # (frame, part) that it forgot
-        self.swap = (-1, -1)  # (frame, part) whose partner was just mistaken for it
-        self.reviewed: frozenset[int] = frozenset()
+    frames_to_watch: int | None = None
+    forgotten: frozenset[tuple[int, int]] = frozenset()
+    swapped: tuple[int, int] | None = None
+    reviewed: frozenset[int] = frozenset()
 
     def explore(self, state: State) -> Intent | None:
         if state.edits:
             return None
-        if self.ahead < 0:
-            self.ahead = int(self.style.explore**2 * (self.world.frames - 1))
-        if self.ahead > 0 and state.t < self.world.frames - 1:
-            self.ahead -= 1
+        last = self.world.frames - 1
+        if self.frames_to_watch is None:
+            self.frames_to_watch = int(self.style.explore**2 * last)
+
+        if self.frames_to_watch > 0 and state.t < last:
+            self.frames_to_watch -= 1
             return Intent("+t")
-        self.ahead = 0
+        self.frames_to_watch = 0
         return Intent("-t") if state.t > 0 else None
 
     def annotate(self, state: State) -> Intent | None:
-        part = self._next(state)
-        if part >= 0:
-            return self._enter(state, part) if part == state.part else Intent(f"part{part}")
-        open_frames = [t for t in range(self.world.frames) if self._todo(state, t)]
+        part = self._next_part(state)
+        if part is not None:
+            return self._open_or_enter(state, part)
+        open_frames = [t for t in range(self.world.frames) if self._is_open(state, t)]
         if not open_frames:
             return None
         return Intent("+t" if open_frames[-1] > state.t else "-t")
@@ -52,8 +64,8 @@ class LimbTrackingAnnotator(Annotator):
     def verify(self, state: State) -> Intent | None:
         frames = self.world.frames
         if self.phase not in ("verify", "correct"):
-            unchecked = frames if self.style.verify >= 0.5 else 2
-            self.reviewed = frozenset(range(frames - unchecked))
+            to_review = frames if self.style.verify >= 0.5 else 2
+            self.reviewed = frozenset(range(frames - to_review))
         self.reviewed |= {state.t}
         remaining = [t for t in range(frames) if t not in self.reviewed]
         if not remaining:
@@ -61,41 +73,51 @@ class LimbTrackingAnnotator(Annotator):
         return Intent("-t" if remaining[0] < state.t else "+t")
 
     def blunder(self, state: State, kind: str) -> Intent | None:
-        t, part = state.t, state.part
-        if part < 0 or self._next(state) != part:
+        t = state.t
+        part = state.part
+        if part == NO_PART or self._next_part(state) != part:
             return None
-        clear = self.world.seen[t, part] != HIDDEN
+
+        can_see = bool(self.world.seen[t, part] != HIDDEN)
         if kind == "slip":
-            return self.beside(state, self.world.point(t, part)) if clear else None
+            return self.beside(state, self.world.point(t, part)) if can_see else None
         if kind == "confusion":
-            other = PARTNER[part]
-            if (
-                other < 0
-                or self.world.seen[t, other] != CLEAR
-                or clear
-                and not self._apart(t, part, other)
-            ):
-                return None
-            if clear and (t, other) not in standing(state.edits):
-                self.swap = (t, other)
-            return self._misplace(t, part, other, clear)
-        following = next(
-            (p for p in range(part + 1, len(NAMES)) if self.world.seen[t, p] == CLEAR), -1
-        )
-        if clear and part == len(NAMES) - 1 and t < self.world.frames - 1:
-            self.left |= {(t, part)}
-            return Intent("+t")
-        if (
-            following < 0
-            or clear
-            and not self._apart(t, part, following)
-            or following == PARTNER[part]
-        ):
+            return self._swap_sides(state, can_see)
+        return self._forget_or_skip_tab(state, can_see)
+
+    def _swap_sides(self, state: State, can_see: bool) -> Intent | None:
+        """Put the point of the active tab on the same paw of the other side."""
+        t = state.t
+        part = state.part
+        partner = PARTNER[part]
+        if partner is None or self.world.seen[t, partner] != CLEAR:
             return None
-        return self._misplace(t, part, following, clear)
+        if can_see and not self._apart(t, part, partner):
+            return None
+
+        # The swap is usually complete: the partner will be put on this key point
+        if can_see and (t, partner) not in latest_entries(state.edits):
+            self.swapped = (t, partner)
+        return self._put_on(t, part, partner, can_see)
+
+    def _forget_or_skip_tab(self, state: State, can_see: bool) -> Intent | None:
+        """Leave out the last key point of a frame, or put the next one under the active tab."""
+        t = state.t
+        part = state.part
+        if can_see and part == len(NAMES) - 1 and t < self.world.frames - 1:
+            self.forgotten |= {(t, part)}
+            return Intent("+t")
+
+        later = range(part + 1, len(NAMES))
+        following = next((p for p in later if self.world.seen[t, p] == CLEAR), None)
+        if following is None or following == PARTNER[part]:
+            return None
+        if can_see and not self._apart(t, part, following):
+            return None
+        return self._put_on(t, part, following, can_see)
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        frame, _ = self._where(state, mistake)
+        frame, _ = _where(state, mistake)
         if mistake.edit is None:
             return frame == state.t
         if mistake.kind == "confusion" and frame == state.t:
@@ -103,53 +125,72 @@ class LimbTrackingAnnotator(Annotator):
         return frame in (state.t, state.t - 1)
 
     def repair(self, state: State, mistakes: tuple[Mistake, ...]) -> Intent:
-        if any(m.edit == len(state.edits) - 1 for m in mistakes):
-            self.swap = (-1, -1)
+        if any(mistake.edit == len(state.edits) - 1 for mistake in mistakes):
+            self.swapped = None
             return Intent("undo")
-        places = [self._where(state, m) for m in mistakes]
-        frame, part = min(places, key=lambda place: (abs(place[0] - state.t), place))
+
+        entries = [_where(state, mistake) for mistake in mistakes]
+        frame, part = min(entries, key=lambda entry: (abs(entry[0] - state.t), entry))
         if frame != state.t:
             return Intent("+t" if frame > state.t else "-t")
-        return self._enter(state, part) if part == state.part else Intent(f"part{part}")
+        return self._open_or_enter(state, part)
 
-    def _todo(self, state: State, t: int) -> bool:
-        known = standing(state.edits)
+    def _is_open(self, state: State, t: int) -> bool:
+        """Return whether a key point of a frame has no entry and was not forgotten."""
+        entries = latest_entries(state.edits)
         return any(
-            (t, part) not in known and (t, part) not in self.left for part in range(len(NAMES))
+            (t, part) not in entries and (t, part) not in self.forgotten
+            for part in range(len(NAMES))
         )
 
-    def _next(self, state: State) -> int:
-        """The key point of the present frame to be marked next: that of the active tab if it is open, else the first open one; or -1."""
-        known, t = standing(state.edits), state.t
-        if state.part >= 0 and (t, state.part) not in known and (t, state.part) not in self.left:
-            return state.part
-        return vacant(state.edits, t) if self._todo(state, t) else -1
+    def _next_part(self, state: State) -> int | None:
+        """Return the key point to enter next in this frame, or None if it seems complete.
 
-    def _enter(self, state: State, part: int) -> Intent:
-        """Mark the key point of the active tab, or call it hidden."""
+        This is the key point of the active tab if it is open, else the first one without an entry.
+        """
         t = state.t
-        if self.swap == (t, part):
-            self.swap = (-1, -1)
-            if self.world.seen[t, PARTNER[part]] == CLEAR and (t, part) not in standing(
-                state.edits
+        active = (t, state.part)
+        entries = latest_entries(state.edits)
+        if state.part != NO_PART and active not in entries and active not in self.forgotten:
+            return state.part
+        return first_open(state.edits, t) if self._is_open(state, t) else None
+
+    def _open_or_enter(self, state: State, part: int) -> Intent:
+        """Open the tab of a key point; once it is open, place the point or call it hidden."""
+        if part != state.part:
+            return Intent(f"part{part}")
+
+        t = state.t
+        if self.swapped == (t, part):
+            self.swapped = None
+            partner = PARTNER[part]
+            if (
+                partner is not None
+                and self.world.seen[t, partner] == CLEAR
+                and (t, part) not in latest_entries(state.edits)
             ):
-                return self._misplace(t, part, PARTNER[part], True)._replace(mistake="confusion")
-        return (
-            Intent("hidden")
-            if self.world.seen[t, part] == HIDDEN
-            else self.put(self.world.point(t, part))
-        )
+                return self._put_on(t, part, partner, True)._replace(mistake="confusion")
+        if self.world.seen[t, part] == HIDDEN:
+            return Intent("hidden")
+        return self.put(self.world.point(t, part))
 
-    def _misplace(self, t: int, part: int, where: int, clear: bool) -> Intent:
-        return self.put(self.world.point(t, where))._replace(
-            target=self.world.point(t, part) if clear else None
-        )
+    def _put_on(self, t: int, part: int, other: int, can_see: bool) -> Intent:
+        """Put a key point on the position of another one."""
+        target = self.world.point(t, part) if can_see else None
+        return self.put(self.world.point(t, other))._replace(target=target)
 
-    def _apart(self, t: int, one: int, other: int) -> bool:
-        (u, v), (x, y) = self.world.point(t, one), self.world.point(t, other)
-        return (u - x) ** 2 + (v - y) ** 2 > _APART**2
+    def _apart(self, t: int, part: int, other: int) -> bool:
+        """Return whether two key points are far enough from each other to be told apart."""
+        u, v = self.world.point(t, part)
+        x, y = self.world.point(t, other)
+        return (u - x) ** 2 + (v - y) ** 2 > MIN_SEPARATION**2
 
-    @staticmethod
-    def _where(state: State, mistake: Mistake) -> tuple[int, int]:
-        """Frame and key point."""
-        return mistake.omitted if mistake.edit is None else state.edits[mistake.edit][:2]
+
+def _where(state: State, mistake: Mistake) -> tuple[int, int]:
+    """Return frame and key point of a mistake."""
+    if mistake.edit is None:
+        assert isinstance(mistake.omitted, tuple)
+        frame, part = mistake.omitted
+        return frame, part
+    point = state.edits[mistake.edit]
+    return point.frame, point.part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lastmile.screen import Button, Group, Mark
+from lastmile.screen.widgets import Color
 from lastmile.tasks import task
-from lastmile.tasks.limb_tracking.world import NAMES
+from lastmile.tasks.limb_tracking.world import NAMES, LimbTrackingWorld
 
-COLORS = (
+COLORS: tuple[Color, ...] = (
     (160, 240, 60),
     (255, 90, 230),
     (70, 130, 255),
@@ -21,10 +23,18 @@ COLORS = (
     (255, 165, 20),
 )
 """Colors of the key points: cold on the left side of the body, warm on the right."""
+NO_PART = -1
+"""`State.part` when no tab is active."""
 
 
 class Point(NamedTuple):
-    """Key point `part` in a frame: at canvas position (u, v), or hidden there when both are -1."""
+    """An entry for key point `part` in a frame.
+
+    Attributes:
+        frame: Frame number.
+        part: Index into NAMES.
+        u, v: Canvas position, or both -1 if the key point was called hidden.
+    """
 
     frame: int
     part: int
@@ -33,42 +43,57 @@ class Point(NamedTuple):
 
     @property
     def hidden(self) -> bool:
+        """Whether the entry says that the key point cannot be seen."""
         return self.u < 0
 
 
 @dataclass(frozen=True, slots=True)
 class State(task.State):
-    """t: the frame that is shown. part: the key point whose tab is active, -1 for none (all key points of the frame are done)."""
+    """The view and the entries made so far.
 
+    Attributes:
+        edits: The entries in the order in which they were made.
+        t: The frame shown.
+        part: The key point whose tab is active, or NO_PART if the frame is complete.
+    """
+
+    edits: tuple[Point, ...] = ()
     t: int = 0
     part: int = 0
 
 
 @lru_cache(maxsize=512)
-def standing(edits: tuple[Point, ...]) -> dict[tuple[int, int], int]:
-    """What stands after a number of edits: (frame, part) to the index of the last edit for it. Not to be written to."""
-    return {edit[:2]: index for index, edit in enumerate(edits)}
+def latest_entries(edits: tuple[Point, ...]) -> Mapping[tuple[int, int], int]:
+    """Return the entries that count: (frame, part) -> index of the last edit for it."""
+    return {(edit.frame, edit.part): index for index, edit in enumerate(edits)}
 
 
-def vacant(edits: tuple[Point, ...], frame: int, start: int = 0) -> int:
-    """The first key point from `start` on, in the order of the tabs and round, that is neither placed nor hidden in a frame, or -1."""
-    known, count = standing(edits), len(NAMES)
-    return next(
-        (
-            part % count
-            for part in range(start, start + count)
-            if (frame, part % count) not in known
-        ),
-        -1,
-    )
+def first_open(edits: tuple[Point, ...], frame: int, start: int = 0) -> int:
+    """Find the first key point of a frame without an entry.
+
+    Args:
+        edits: The entries so far.
+        frame: Frame number.
+        start: Key point to begin with; the search continues around the tabs.
+
+    Returns:
+        The key point, or NO_PART if the frame is complete.
+    """
+    entries = latest_entries(edits)
+    count = len(NAMES)
+    for step in range(start, start + count):
+        if (frame, step % count) not in entries:
+            return step % count
+    return NO_PART
 
 
-class LimbTrackingInterface(task.Interface):
-    """`-t`, `+t`, a tab for each key point and `Hidden`; a click on the canvas places the key point of the active tab.
+class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
+    """Buttons `-t`, `+t`, a tab for each key point, and `Hidden`.
 
-    After a placement the next open tab becomes active, and after a change of frame the first open one, as in the sequential mode of
-    DeepLabCut's plugin for napari. When all are done no tab is active and the canvas is off, until a tab is chosen again. `Undo` shows what
-    it takes back: frame and tab go there.
+    A click on the canvas places the key point of the active tab. After a placement the next open
+    tab becomes active, and after a change of frame the first open one, as in the sequential mode of
+    DeepLabCut's napari plugin. When the frame is complete, no tab is active and the canvas is off
+    until a tab is chosen again. `Undo` goes to the frame and tab of the entry that it removes.
     """
 
     title = "Limb tracking"
@@ -77,73 +102,77 @@ class LimbTrackingInterface(task.Interface):
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        known, t = standing(state.edits), state.t
+        entries = latest_entries(state.edits)
+
         tabs = []
         for part, (name, color) in enumerate(zip(NAMES, COLORS)):
-            index = known.get((t, part))
+            index = entries.get((state.t, part))
             sign = "" if index is None else " –" if state.edits[index].hidden else " ✓"
-            tabs.append(Button(f"part{part}", name + sign, "mode", True, part == state.part, color))
-        index = known.get((t, state.part))
-        markable = state.part >= 0 and (index is None or not state.edits[index].hidden)
+            active = part == state.part
+            tabs.append(Button(f"part{part}", name + sign, "mode", active=active, color=color))
+
+        index = entries.get((state.t, state.part))
+        can_hide = state.part != NO_PART and (index is None or not state.edits[index].hidden)
+        frame = (
+            Button("-t", "− t", "navigate", state.t > 0),
+            Button("+t", "+ t", "navigate", state.t < self.world.frames - 1),
+        )
         return (
-            Group(
-                "Frame",
-                (
-                    Button("-t", "− t", "navigate", t > 0),
-                    Button("+t", "+ t", "navigate", t < self.world.frames - 1),
-                ),
-            ),
+            Group("Frame", frame),
             Group("Body", tuple(tabs[:2])),
             Group("Paws", tuple(tabs[2:])),
-            Group("", (Button("hidden", "Hidden", "decide", markable),), 1),
+            Group("", (Button("hidden", "Hidden", "decide", can_hide),), columns=1),
         )
 
     def image(self, state: State) -> np.ndarray:
         return self.world.image_frames[state.t]
 
     def marks(self, state: State) -> tuple[Mark, ...]:
-        before, now = [], []
-        for (frame, part), index in standing(state.edits).items():
+        """Return rings for the points of this frame, over faint dots for the frame before."""
+        previous = []
+        current = []
+        for (frame, part), index in latest_entries(state.edits).items():
             point = state.edits[index]
-            if point.hidden or not 0 <= state.t - frame <= 1:
+            if point.hidden:
                 continue
+            position = ((point.u, point.v),)
             if frame == state.t:
-                now.append(Mark("ring", ((point.u, point.v),), COLORS[part], 5.0))
-            else:
-                before.append(Mark("dot", ((point.u, point.v),), COLORS[part], 3.5, faint=True))
-        return (*before, *now)
+                current.append(Mark("ring", position, COLORS[part], 5.0))
+            elif frame == state.t - 1:
+                previous.append(Mark("dot", position, COLORS[part], 3.5, faint=True))
+        return (*previous, *current)
 
     def status(self, state: State) -> tuple[str, ...]:
-        done = sum(frame == state.t for frame, _ in standing(state.edits))
-        following = f"Place: {NAMES[state.part]}" if state.part >= 0 else "All set"
+        entered = sum(frame == state.t for frame, _ in latest_entries(state.edits))
         return (
             f"frame {state.t + 1} of {self.world.frames}",
-            f"{done} of {len(NAMES)} points",
-            following,
+            f"{entered} of {len(NAMES)} points",
+            "All set" if state.part == NO_PART else f"Place: {NAMES[state.part]}",
         )
 
     def position(self, state: State) -> float:
         return state.t / (self.world.frames - 1)
 
     def live(self, state: State) -> bool:
-        return state.part >= 0
+        return state.part != NO_PART
 
     def act(self, state: State, button: str) -> State:
         if button == "hidden":
-            return self._add(state, Point(state.t, state.part))
+            return _add(state, Point(state.t, state.part))
         if button.startswith("part"):
-            return replace(state, part=int(button[4:]))
+            return replace(state, part=int(button.removeprefix("part")))
         t = state.t + (1 if button == "+t" else -1)
-        return replace(state, t=t, part=vacant(state.edits, t))
+        return replace(state, t=t, part=first_open(state.edits, t))
 
     def place(self, state: State, u: float, v: float) -> State:
-        return self._add(state, Point(state.t, state.part, u, v))
+        return _add(state, Point(state.t, state.part, u, v))
 
     def undo(self, state: State) -> State:
         last = state.edits[-1]
         return replace(state, edits=state.edits[:-1], t=last.frame, part=last.part)
 
-    @staticmethod
-    def _add(state: State, point: Point) -> State:
-        edits = (*state.edits, point)
-        return replace(state, edits=edits, part=vacant(edits, state.t, state.part))
+
+def _add(state: State, point: Point) -> State:
+    """Add an entry and open the next tab without one."""
+    edits = (*state.edits, point)
+    return replace(state, edits=edits, part=first_open(edits, state.t, state.part))
