@@ -22,9 +22,7 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
     **What is seen.** A window of 256 x 256 px on the map (512 px wide in `full` worlds, 384 px in
     `short` ones), with nodes and links; a red ring marks the selected node. A small key at the
     lower right and the status bar tell where on the map the window is. `Check` tints the roads that
-    have no links yet. The tint is computed from the true road network, not from the image: it shows
-    where roads are missing, as a perfect road detector would, and never tints the stream or the
-    track.
+    have no links yet.
 
     **What can be done.** `Up`, `Down`, `Left`, `Right` pan by half a window. With `Node`, a click
     on the canvas places a node, which is linked to the selected one and becomes the selected one; a
@@ -45,6 +43,11 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
     because a bend or junction was skipped or a branch was begun without selecting its junction. A
     missed branch is not an edit; it lowers only recall and the F1 of the junctions.
 
+    **What is simplified.** `Check` tints from the truth: it uses the true road network, as if a
+    perfect road detector were at hand, so it shows every missing road and never the stream or the
+    track. The map is synthetic and seen at one scale; roads have one width and color, and every
+    road is connected to the others.
+
     **Sources.** Length precision and recall within a buffer: correctness and completeness of
     Wiedemann et al., Empirical Evaluation Techniques in Computer Vision 1998. Junctions: Citraro et
     al., ECCV 2020; after TOPO, Biagioni and Eriksson, Transportation Research Record 2012.
@@ -59,10 +62,12 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
     mistake_rate = 0.22
 
     def judge(self, world: RoadMappingWorld, earlier: Edits, edit: Node | Link) -> str:
+        """Judge a node by its place and its link, a link by the road that it covers."""
         return verdicts(world, (*earlier, edit))[-1]
 
     def mistakes(self, world: RoadMappingWorld, state: State) -> tuple[Mistake, ...]:
-        # The same as judging every edit in turn, but cached.
+        """Return the wrong nodes and links, each judged after those made before it."""
+        # The same as the default, but with cached verdicts.
         return tuple(
             Mistake(verdict, i)
             for i, verdict in enumerate(verdicts(world, state.edits))
@@ -70,6 +75,7 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
         )
 
     def score(self, world: RoadMappingWorld, state: State) -> Score:
+        """Return the mean of length precision and recall times the F1 of the junctions."""
         precision, recall, junctions = measures(world, state.edits)
         score = (precision + recall) / 2 * junctions
         details = {

@@ -5,20 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lastmile.screen import CANVAS
-from lastmile.tasks.annotator import Annotator, Intent, Style
-from lastmile.tasks.road_mapping.graph import (
-    Gap,
-    Link,
-    Node,
-    Step,
-    following,
-    gaps,
-    nodes,
-    verdicts,
-)
+from lastmile.tasks.annotator import Annotator, Intent
+from lastmile.tasks.road_mapping.graph import Gap, Node, Step, following, gaps, nodes, verdicts
 from lastmile.tasks.road_mapping.interface import State
 from lastmile.tasks.road_mapping.world import PAN, RoadMappingWorld
-from lastmile.tasks.task import RIGHT, Interface, Mistake, Task
+from lastmile.tasks.task import RIGHT, Mistake
 
 _EDGE = 8.0  # the window pans to a target that is closer than this to its border, px
 _DECOY_REACH = 70  # largest distance between a target and the decoy taken for it, px
@@ -35,25 +26,23 @@ class RoadMappingAnnotator(Annotator[RoadMappingWorld, State]):
     road. A road that comes to one already mapped is linked to it. A careful annotator looks at the
     unmapped roads before each branch. Finally it pans around with the unmapped roads tinted, and
     sees the branches that it had missed.
+
+    Attributes:
+        tour: Windows left to see before the work; None before it has decided.
+        round: Windows left to see in the final check.
+        missed: Links of the road network that it has not seen.
+        branches: Links of the road network that it had the chance to miss.
     """
 
     weights = {"slip": 0.45, "confusion": 0.25, "lapse": 0.3}
 
-    def __init__(
-        self,
-        task: Task[RoadMappingWorld, State, Node | Link],
-        world: RoadMappingWorld,
-        interface: Interface[RoadMappingWorld, State],
-        style: Style,
-        rng: np.random.Generator,
-    ) -> None:
-        super().__init__(task, world, interface, style, rng)
-        self.tour: tuple[Window, ...] | None = None  # windows still to see before the work
-        self.round: tuple[Window, ...] = ()  # windows still to see in the final check
-        self.missed: frozenset[int] = frozenset()  # road links that it has not seen
-        self.branches: frozenset[int] = frozenset()  # road links that it had the chance to miss
+    tour: tuple[Window, ...] | None = None
+    round: tuple[Window, ...] = ()
+    missed: frozenset[int] = frozenset()
+    branches: frozenset[int] = frozenset()
 
     def explore(self, state: State) -> Intent | None:
+        """Pan around the map, back to where it began."""
         if state.edits:
             return None
         if self.tour is None:
@@ -69,6 +58,7 @@ class RoadMappingAnnotator(Annotator[RoadMappingWorld, State]):
         return _pan(state, *self.tour[0]) if self.tour else None
 
     def annotate(self, state: State) -> Intent | None:
+        """Take the next step of tracing: pan to it, choose the tool, click."""
         step = self._step(state)
         if step is None:
             return Intent("undo") if self._astray(state) else None
@@ -93,6 +83,7 @@ class RoadMappingAnnotator(Annotator[RoadMappingWorld, State]):
         return self.put((step.x - state.x * PAN, step.y - state.y * PAN))
 
     def verify(self, state: State) -> Intent | None:
+        """Pan around the map with the unmapped roads tinted."""
         if self.phase != "verify":
             self.round = self._corners(state)
         if not state.check:
@@ -109,6 +100,7 @@ class RoadMappingAnnotator(Annotator[RoadMappingWorld, State]):
         return _pan(state, *self.round[0]) if self.round else None
 
     def blunder(self, state: State, kind: str) -> Intent | None:
+        """Place a node beside the road, on a decoy, or one step too far."""
         step = self._step(state)
         if step is None or state.check or state.mode != "node":
             return None
@@ -130,7 +122,8 @@ class RoadMappingAnnotator(Annotator[RoadMappingWorld, State]):
         return self._confuse(state, target)
 
     def visible(self, state: State, mistake: Mistake) -> bool:
-        assert mistake.edit is not None, "every mistake of this task is an edit"
+        """Return whether the node, or the middle of the link, is in the window."""
+        assert mistake.edit is not None  # this task has no omissions
         edit = state.edits[mistake.edit]
         if isinstance(edit, Node):
             x, y = edit.x, edit.y

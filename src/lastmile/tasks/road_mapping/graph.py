@@ -178,7 +178,7 @@ def _ends(edits: Edits) -> tuple[Point, Point] | None:
 
 
 def _passes(places: np.ndarray, p: Point, q: Point) -> bool:
-    """Return whether a link from `p` to `q` passes one of the places (n, 2) without a node there."""
+    """Return whether a link from `p` to `q` passes a place in (n, 2) other than at its ends."""
     start = np.array(p)
     way = np.subtract(q, p)
     t = np.clip(((places - start) @ way) / max(float(way @ way), 1e-9), 0, 1)

@@ -57,9 +57,11 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
     title = "Road mapping"
 
     def start(self) -> State:
+        """Begin in the upper left window."""
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
+        """Return the buttons; the tools are disabled while unmapped roads are tinted."""
         last = self.world.last
         pan = (
             Button("up", "Up", "navigate", state.y > 0),
@@ -75,6 +77,7 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         return Group("Pan", pan), Group("Tool", tools), Group("View", (check,), 1)
 
     def image(self, state: State) -> np.ndarray:
+        """Return the window on the map, with or without the tint."""
         if state.check:
             return _tinted(self.world, state.edits, state.x, state.y)
         return self.world.window(state.x, state.y)
@@ -107,6 +110,7 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         return tuple(marks)
 
     def status(self, state: State) -> tuple[str, ...]:
+        """Return the window, the number of nodes and what to do."""
         where = f"window {state.x + 1}, {state.y + 1}"
         count = f"{len(nodes(state.edits))} nodes"
         if state.check:
@@ -114,13 +118,16 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         return where, count, "Trace all roads" if state.mode == "node" else "Link to which node?"
 
     def position(self, state: State) -> float:
+        """Return the position of the window in reading order."""
         across = self.world.last + 1
         return (state.y * across + state.x) / (across * across - 1)
 
     def live(self, state: State) -> bool:
+        """Return whether unmapped roads are not tinted."""
         return not state.check
 
     def act(self, state: State, button: str) -> State:
+        """Pan, change the tool, or turn the tint on or off."""
         if button == "check":
             return replace(state, check=not state.check)
         if button in ("node", "link"):
@@ -129,6 +136,7 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         return replace(state, x=state.x + x, y=state.y + y)
 
     def place(self, state: State, u: float, v: float) -> State:
+        """Place a node, or select or link the node that was clicked."""
         x = u + state.x * PAN
         y = v + state.y * PAN
         hit = _picked(state.edits, x, y)
@@ -143,6 +151,7 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         return replace(state, edits=(*state.edits, Link(state.selected, hit)), selected=hit)
 
     def place_kind(self, state: State, u: float, v: float) -> Kind:
+        """Return `mode` where the click selects a node, `invalid` where it does nothing."""
         hit = _picked(state.edits, u + state.x * PAN, v + state.y * PAN)
         if state.mode == "node":
             return "mode" if hit >= 0 else "place"

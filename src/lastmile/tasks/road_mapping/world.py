@@ -15,7 +15,7 @@ from lastmile.tasks.road_mapping.network import Network, grow
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """Difficulty of a world.
+    """Settings of `make_world`.
 
     Attributes:
         side: Side of the square map, logical px.
