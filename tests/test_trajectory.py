@@ -58,7 +58,8 @@ def test_what_is_read_is_what_was_recorded(recorded):
         row = recorded.episodes.iloc[number]
         assert (row["score"], row["success"]) == (np.float32(one.score.score), one.score.success)
         assert (row["layout"], row["theme"], row["world"], row["steps"]) == (
-            *one.look,
+            one.look.layout,
+            one.look.theme,
             one.world,
             b - a,
         )

@@ -1,7 +1,12 @@
-"""How an interface looks: widgets, layouts, themes and the rasteriser. Knows no task."""
+"""How an interface looks: widgets, layouts, themes and the rasterizer. Knows no task.
+
+Importing this package loads NumPy and OpenCV, which every task needs anyway; Pillow is loaded when
+the first text is drawn.
+"""
 
 from lastmile.screen.layout import LAYOUTS, Look
 from lastmile.screen.raster import draw, draw_small, draw_small_series, shrink
+from lastmile.screen.screen import Screen
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import (
     CANVAS,
@@ -14,7 +19,6 @@ from lastmile.screen.widgets import (
     Hit,
     Mark,
     Rect,
-    Screen,
     Widget,
 )
 

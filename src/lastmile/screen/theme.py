@@ -9,7 +9,26 @@ from lastmile.screen.widgets import Color
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """How widgets are painted. Lengths in logical pixels."""
+    """How widgets are painted.
+
+    Attributes:
+        name: Name of the theme.
+        background: Color of the screen behind everything.
+        panel: Color of panels and of a status bar across the screen.
+        canvas_border: Color of the line around the canvas.
+        text: Color of the title and the status.
+        muted: Color of the titles of groups.
+        button: Fill of a button that is enabled.
+        button_text: Label of a button that is enabled.
+        active: Fill of the button of the current mode, tab or view.
+        active_text: Label of that button.
+        disabled: Fill of a button that is disabled.
+        disabled_text: Label of a button that is disabled.
+        border: Color of the lines around panels and buttons.
+        border_width: Width of the lines around buttons, px.
+        radius: Radius of the corners of panels and buttons, px.
+        bevel: Whether enabled buttons have light and dark edges.
+    """
 
     name: str
     background: Color

@@ -1,33 +1,33 @@
-"""What stands on a screen. Drawing and hit-testing read the same `Screen`, so what is seen is what is clicked.
+"""The parts of a screen: buttons, groups, marks on the canvas, and what a click hits.
 
-A task says *what* there is (groups of buttons, an image with marks, a status line); a layout says *where*; a theme says *how it looks*.
-All coordinates are logical pixels, x to the right, y down; the canvas has coordinates (u, v) of its own, with (0, 0) at its top left corner.
+All coordinates are logical pixels, x to the right and y down. The canvas has coordinates (u, v) of
+its own, with (0, 0) at its top left corner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from lastmile.errors import LastmileError
-
-WIDTH, HEIGHT = 448, 336
-"""Size of every screen in logical pixels."""
+WIDTH = 448
+"""Width of every screen, logical px."""
+HEIGHT = 336
+"""Height of every screen, logical px."""
 CANVAS = 256
-"""Side of the square canvas in logical pixels."""
-SMALL_WIDTH, SMALL_HEIGHT = 168, 126
-"""Size of the screen a policy sees: 3/8 of the logical one, a 12 x 9 grid of 14-pixel patches."""
+"""Side of the square canvas, logical px."""
+SMALL_WIDTH = 168
+"""Width of the screen that a policy sees: 3/8 of the logical one, 12 patches of 14 px."""
+SMALL_HEIGHT = 126
+"""Height of the screen that a policy sees: 3/8 of the logical one, 9 patches of 14 px."""
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
 Kind = Literal["navigate", "look", "mode", "place", "decide", "undo", "done", "invalid"]
-"""Kind of an action: moving through the data, looking at a derived view, changing a tool or tab, putting an annotation on the canvas,
-deciding (choosing, splitting, closing), undoing, finishing, and clicks that hit nothing."""
+"""Kind of an action: moving through the data, looking at a derived view, changing a tool or tab,
+putting an annotation on the canvas, deciding (choosing, splitting, closing), undoing, finishing,
+and clicks that hit nothing."""
 KINDS: tuple[Kind, ...] = ("navigate", "look", "mode", "place", "decide", "undo", "done", "invalid")
+"""All kinds of actions; their order is that of the one-hot features of probes."""
 
 
 class Rect(NamedTuple):
@@ -40,16 +40,24 @@ class Rect(NamedTuple):
 
     @property
     def middle(self) -> tuple[int, int]:
+        """The pixel in the middle."""
         return self.x + self.width // 2, self.y + self.height // 2
 
     def contains(self, x: float, y: float) -> bool:
+        """Return whether a point is inside."""
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
 class Button(NamedTuple):
     """A button as a task lists it.
 
-    `active` marks the button of the mode or tab that is on; `color` is a small swatch (the color of an animal's tab, of a key point).
+    Attributes:
+        id: Name of the button within its task.
+        label: Text on the button.
+        kind: Kind of action of a click on it.
+        enabled: Whether a click on it does something.
+        active: Whether it is the button of the current mode, tab or view.
+        color: Color of a small swatch on it (of an animal's tab, of a key point), if any.
     """
 
     id: str
@@ -71,8 +79,13 @@ class Group(NamedTuple):
 class Mark(NamedTuple):
     """Something drawn over the canvas image, anti-aliased.
 
-    kind: "ring", "dot", "cross" (at each point), "line" (open polyline) or "polygon" (closed). points: canvas coordinates. size: radius
-    in pixels (ring, dot, cross) or line width. label: a short text beside the first point. faint: drawn half transparent.
+    Attributes:
+        kind: A ring, dot or cross at each point, an open line through the points, or a polygon.
+        points: Canvas coordinates (u, v).
+        color: Color of the mark and its label.
+        size: Radius (ring, dot, cross) or line width (line, polygon), px.
+        label: Short text beside the first point.
+        faint: Whether it is drawn half transparent.
     """
 
     kind: Literal["ring", "dot", "cross", "line", "polygon"]
@@ -84,14 +97,21 @@ class Mark(NamedTuple):
 
 
 class Widget(NamedTuple):
-    """A button with its place on the screen."""
+    """A button and its place on the screen."""
 
     button: Button
     rect: Rect
 
 
 class Hit(NamedTuple):
-    """What a click hits. `kind` "invalid" (with an empty widget) means nothing; widget "canvas" means the live canvas at (u, v)."""
+    """What a click hits.
+
+    Attributes:
+        widget: Id of an enabled button, "canvas" for the live canvas, or empty.
+        kind: Kind of action; "invalid" if nothing was hit.
+        u: Position on the canvas, logical px; -1 off the canvas.
+        v: Position on the canvas, logical px; -1 off the canvas.
+    """
 
     widget: str
     kind: Kind
@@ -100,51 +120,4 @@ class Hit(NamedTuple):
 
 
 NOTHING = Hit("", "invalid")
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """One screen of one task: where everything is, and how to get the canvas content when it is to be drawn.
-
-    canvas_live: whether a click on the canvas means something. status, image, marks: called only when the screen is drawn; the image is
-    (256, 256, 3) uint8 and not to be written to.
-    """
-
-    title: str
-    widgets: tuple[Widget, ...]
-    groups: tuple[tuple[str, Rect], ...]
-    canvas: Rect
-    status_bar: Rect
-    title_bar: Rect
-    canvas_live: bool
-    status: Callable[[], tuple[str, ...]]
-    image: Callable[[], np.ndarray]
-    marks: Callable[[], tuple[Mark, ...]]
-    look: object
-
-    def hit(self, x: float, y: float) -> Hit:
-        """The enabled widget or live canvas under a click at logical pixel (x, y).
-
-        Raises ValueError for a click outside the screen.
-        """
-        if not (0 <= x < WIDTH and 0 <= y < HEIGHT):
-            raise LastmileError(
-                f"click ({x}, {y}) is outside the screen: expected 0 <= x < {WIDTH} and 0 <= y < {HEIGHT}"
-            )
-        if self.canvas.contains(x, y):
-            if not self.canvas_live:
-                return NOTHING
-            return Hit("canvas", "place", x - self.canvas.x, y - self.canvas.y)
-        for button, rect in self.widgets:
-            if rect.contains(x, y):
-                return Hit(button.id, button.kind) if button.enabled else NOTHING
-        return NOTHING
-
-    def widget(self, widget_id: str) -> Widget:
-        """The widget of that id; KeyError if the screen has none."""
-        for widget in self.widgets:
-            if widget.button.id == widget_id:
-                return widget
-        raise KeyError(
-            f"no widget '{widget_id}' on this screen; it has {', '.join(w.button.id for w in self.widgets)}"
-        )
+"""A click that hits nothing."""

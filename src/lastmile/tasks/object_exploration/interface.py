@@ -1,4 +1,4 @@
-"""The interface of object exploration: a specimen to go round, a map of the sides seen, and a button for each class."""
+"""The interface of object exploration: an object to go around, and a button for each class."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ from lastmile.tasks.object_exploration.render import view
 from lastmile.tasks.object_exploration.world import CLASSES, YAWS, ObjectExplorationWorld
 
 TURNS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
-"""Steps of yaw and pitch of each turn, 30 degrees each."""
+"""Steps of yaw and pitch by button, 30 degrees each."""
+
+_SEEN = (70, 150, 120)  # color of a side on the map
+_UNSEEN = (52, 52, 58)
+_CURRENT = (255, 214, 90)
 
 
 class Choice(NamedTuple):
-    """A chosen class, by its kinds of features (a key of CLASSES), and the sides that had been shown by then."""
+    """A chosen class.
+
+    Attributes:
+        kinds: Its kinds of features, a key of `CLASSES`.
+        seen: The sides that had been seen by then, a bit each.
+    """
 
     kinds: int
     seen: int
@@ -27,22 +36,35 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State(task.State):
-    """yaw: 0 to 11, pitch: -levels to levels, steps of 30 degrees. seen: the sides that have been shown, bit `world.side(yaw, pitch)` each."""
+    """The choices and the view.
 
+    Attributes:
+        edits: The choices; the last one counts.
+        yaw: Current side, steps of 30 degrees, from 0 to 11.
+        pitch: Current side, steps of 30 degrees, from -levels to levels.
+        seen: The sides that have been seen: bit `world.side(yaw, pitch)` of each.
+    """
+
+    edits: tuple[Choice, ...] = ()
     yaw: int = 0
     pitch: int = 0
     seen: int = 0
 
 
-class ObjectExplorationInterface(task.Interface):
-    """Turning left, right, up and down; a button for each class. Nothing is placed on the canvas."""
+class ObjectExplorationInterface(task.Interface[ObjectExplorationWorld, State]):
+    """Turns left, right, up and down, and a button for each class.
+
+    Nothing is placed on the canvas.
+    """
 
     title = "Object exploration"
 
     def start(self) -> State:
+        """Begin in front of the object, at the yaw of the world."""
         return State(yaw=self.world.yaw, seen=1 << self.world.side(self.world.yaw, 0))
 
     def groups(self, state: State) -> tuple[Group, ...]:
+        """Return the buttons; that of the chosen class is active."""
         return _groups(
             state.pitch < self.world.levels,
             state.pitch > -self.world.levels,
@@ -50,40 +72,46 @@ class ObjectExplorationInterface(task.Interface):
         )
 
     def image(self, state: State) -> np.ndarray:
+        """Return the object with the map of its sides."""
         return _image(self.world, state.yaw, state.pitch, state.seen)
 
     def marks(self, state: State) -> tuple[Mark, ...]:
+        """Return no marks."""
         return ()
 
     def status(self, state: State) -> tuple[str, ...]:
+        """Return the angles, the chosen class and what to do."""
         chosen = CLASSES[state.edits[-1].kinds].label if state.edits else "none"
         where = f"yaw {30 * state.yaw}°, pitch {30 * state.pitch}°"
         return where, f"chosen: {chosen}", "Find all kinds, choose"
 
     def position(self, state: State) -> float:
+        """Return the yaw as a share of a full turn."""
         return state.yaw / YAWS
 
     def live(self, state: State) -> bool:
+        """Return False: the canvas takes no clicks."""
         return False
 
     def act(self, state: State, button: str) -> State:
+        """Turn, or choose a class."""
         if button in TURNS:
-            yaw, pitch = (state.yaw + TURNS[button][0]) % YAWS, state.pitch + TURNS[button][1]
-            return replace(
-                state, yaw=yaw, pitch=pitch, seen=state.seen | 1 << self.world.side(yaw, pitch)
-            )
-        return replace(
-            state, edits=(*state.edits, Choice(int(button.removeprefix("class-")), state.seen))
-        )
+            yaw = (state.yaw + TURNS[button][0]) % YAWS
+            pitch = state.pitch + TURNS[button][1]
+            seen = state.seen | 1 << self.world.side(yaw, pitch)
+            return replace(state, yaw=yaw, pitch=pitch, seen=seen)
+        choice = Choice(int(button.removeprefix("class-")), state.seen)
+        return replace(state, edits=(*state.edits, choice))
 
 
 @lru_cache(maxsize=64)
 def _groups(up: bool, down: bool, chosen: int) -> tuple[Group, ...]:
+    """Return the buttons, given whether `Up` and `Down` are enabled and the chosen class."""
     turns = tuple(
         Button(name, name.capitalize(), "navigate", enabled)
         for name, enabled in (("left", True), ("right", True), ("up", up), ("down", down))
     )
-    one, two = (
+    one_kind, two_kinds = (
         tuple(
             Button(f"class-{kinds}", known.label, "decide", True, kinds == chosen)
             for kinds, known in CLASSES.items()
@@ -91,25 +119,27 @@ def _groups(up: bool, down: bool, chosen: int) -> tuple[Group, ...]:
         )
         for count in (1, 2)
     )
-    return Group("Go round", turns), Group("One kind", one), Group("Two kinds", two)
+    return Group("Go round", turns), Group("One kind", one_kind), Group("Two kinds", two_kinds)
 
 
 @lru_cache(maxsize=16)
 def _image(world: ObjectExplorationWorld, yaw: int, pitch: int, seen: int) -> np.ndarray:
-    """The object from one side, with the map of sides below it: (256, 256, 3) uint8."""
+    """Return the object from one side and the map of sides below it, (256, 256, 3) uint8."""
     image = view(world, yaw, pitch).copy()
+
+    # One cell for each side, the highest pitch in the upper row.
     rows = 2 * world.levels + 1
-    cells = np.array([seen >> side & 1 for side in range(world.sides)], np.uint8).reshape(
-        rows, YAWS
-    )[::-1]
-    tiles = np.where(cells[..., None] > 0, np.uint8([70, 150, 120]), np.uint8([52, 52, 58])).astype(
-        np.uint8
-    )
-    tiles[world.levels - pitch, yaw] = 255, 214, 90
+    bits = np.array([seen >> side & 1 for side in range(world.sides)], np.uint8)
+    cells = bits.reshape(rows, YAWS)[::-1]
+    colors = np.where(cells[..., None] > 0, np.array(_SEEN), np.array(_UNSEEN)).astype(np.uint8)
+    colors[world.levels - pitch, yaw] = _CURRENT
+
     width, height = 15, 8
-    part = cv2.resize(tiles, (YAWS * width, rows * height), interpolation=cv2.INTER_NEAREST)
-    part[height - 1 :: height], part[:, width - 1 :: width] = 14, 14
-    x, y = 128 - YAWS * width // 2, 252 - rows * height
+    part = cv2.resize(colors, (YAWS * width, rows * height), interpolation=cv2.INTER_NEAREST)
+    part[height - 1 :: height] = 14  # lines between the cells
+    part[:, width - 1 :: width] = 14
+    x = 128 - YAWS * width // 2
+    y = 252 - rows * height
     image[y : y + rows * height, x : x + YAWS * width] = part
     image.flags.writeable = False
     return image

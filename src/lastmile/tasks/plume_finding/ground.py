@@ -1,6 +1,6 @@
-"""What a hyperspectral camera sees of the ground: kinds of surface with their spectra, fields, a road, a river, roofs, texture.
+"""What an imaging spectrometer sees of the ground: surfaces with their spectra, and their texture.
 
-All is made on a grid of half the canvas' resolution (1 half px = 2 logical px).
+Everything is made on a grid of half the resolution of the canvas (1 half px = 2 logical px).
 """
 
 from __future__ import annotations
@@ -11,24 +11,40 @@ import numpy as np
 from lastmile.screen import CANVAS
 
 SIDE = CANVAS // 2
+"""Side of the grid, half px."""
 KINDS = ("soil", "clay", "grass", "wood", "sand", "asphalt", "concrete", "tiles", "water")
-_FIELDS = (0, 1, 2, 3, 4)
+"""Kinds of surface; a surface is stored as its index here."""
+
+_FIELDS = (0, 1, 2, 3, 4)  # kinds of surface that fields have
 
 
 def smooth(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """(128, 128) float32 smooth noise of unit variance; coarse noise is made small and enlarged."""
+    """Return smooth noise of unit variance, (128, 128) float32.
+
+    Args:
+        rng: Random numbers.
+        sigma: Standard deviation of the blur, half px.
+    """
+    # Coarse noise is blurred at low resolution and enlarged, which is much faster.
     coarse = max(1, int(sigma / 2))
     small = -(-SIDE // coarse) + 4
-    field = cv2.GaussianBlur(
-        rng.standard_normal((small, small), dtype=np.float32), (0, 0), sigma / coarse
-    )
+    noise = rng.standard_normal((small, small), dtype=np.float32)
+    field = cv2.GaussianBlur(noise, (0, 0), sigma / coarse)
     if coarse > 1:
         field = cv2.resize(field, (small * coarse, small * coarse), interpolation=cv2.INTER_CUBIC)
     return field[:SIDE, :SIDE] / field[:SIDE, :SIDE].std()
 
 
 def spectra(rng: np.random.Generator, bands: int, feature: float) -> np.ndarray:
-    """(kinds, bands) float32 reflectances over 0.4 to 2.5 um, after the shapes of common surfaces; clay absorbs round band `feature`."""
+    """Return the reflectances of all surfaces over 0.4 to 2.5 um, (kinds, bands) float32.
+
+    The curves imitate the shapes of the spectra of common surfaces.
+
+    Args:
+        rng: Random numbers.
+        bands: Number of bands.
+        feature: The band at which clay has an absorption of its own.
+    """
     x = np.linspace(0, 1, bands)
 
     def dip(middle: float, width: float) -> np.ndarray:
@@ -37,10 +53,11 @@ def spectra(rng: np.random.Generator, bands: int, feature: float) -> np.ndarray:
     def rise(middle: float, width: float) -> np.ndarray:
         return 1 / (1 + np.exp(-(x - middle) / width))
 
+    # Vegetation: the red edge, then the two absorptions of water in leaves.
     leaf = (
         0.20 + 0.26 * rise(0.1, 0.03) - 0.10 * dip(0.52, 0.05) - 0.14 * dip(0.76, 0.06) - 0.10 * x
     )
-    table = np.stack(
+    table = np.stack(  # in the order of KINDS
         [
             0.24 + 0.22 * x**0.7,
             0.30 + 0.24 * x**0.6,
@@ -59,62 +76,79 @@ def spectra(rng: np.random.Generator, bands: int, feature: float) -> np.ndarray:
 
 
 def surfaces(rng: np.random.Generator) -> np.ndarray:
-    """(128, 128) uint8: the kind of surface at each half px; fields, then a river, a road, roofs, single trees."""
+    """Return the kind of surface at each half px, (128, 128) uint8.
+
+    Fields, then a river, a road, roofs and single trees over them.
+    """
     count = int(rng.integers(9, 15))
     seeds = rng.uniform(-10, SIDE + 10, (count, 2))
     angle = rng.uniform(0, np.pi / 2)
-    cos, sin = np.cos(angle), np.sin(angle)
+
+    # Fields: each half px belongs to the nearest seed in the maximum norm of turned axes.
+    cos = np.cos(angle)
+    sin = np.sin(angle)
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    across, along = x * cos + y * sin, y * cos - x * sin
-    p, q = seeds[:, 0] * cos + seeds[:, 1] * sin, seeds[:, 1] * cos - seeds[:, 0] * sin
-    best, nearest = np.full_like(across, np.inf), np.zeros(across.shape, np.uint8)
-    for k, (one, other) in enumerate(zip(p.astype(np.float32), q.astype(np.float32))):
-        distance = np.maximum(abs(across - one), abs(along - other))
+    across = x * cos + y * sin
+    along = y * cos - x * sin
+    p = (seeds[:, 0] * cos + seeds[:, 1] * sin).astype(np.float32)
+    q = (seeds[:, 1] * cos - seeds[:, 0] * sin).astype(np.float32)
+    best = np.full_like(across, np.inf)
+    nearest = np.zeros(across.shape, np.uint8)
+    for k in range(count):
+        distance = np.maximum(abs(across - p[k]), abs(along - q[k]))
         nearest[distance < best] = k
         best = np.minimum(best, distance)
     ground = rng.permutation(np.resize(_FIELDS, count)).astype(np.uint8)[nearest]
+
     if rng.random() < 0.6:
         _path(rng, ground, KINDS.index("water"), int(rng.integers(6, 11)), 16)
     _path(rng, ground, KINDS.index("asphalt"), 3, 6)
+
+    # A settlement: roofs in the direction of the fields.
     corner = rng.uniform(15, SIDE - 45, 2)
     for _ in range(int(rng.integers(4, 10))):
-        middle, size = corner + rng.uniform(0, 30, 2), rng.uniform(5, 12, 2)
-        box = cv2.boxPoints(
-            (tuple(map(float, middle)), tuple(map(float, size)), float(np.degrees(angle)))
-        )
+        mid_x, mid_y = (corner + rng.uniform(0, 30, 2)).tolist()
+        width, height = rng.uniform(5, 12, 2).tolist()
+        box = cv2.boxPoints(((mid_x, mid_y), (width, height), float(np.degrees(angle))))
         cv2.fillConvexPoly(ground, box.round().astype(np.int32), int(rng.integers(6, 8)))
+
     for tree in rng.integers(0, SIDE, (25, 2)).tolist():
         cv2.circle(ground, tree, int(rng.integers(2, 4)), KINDS.index("wood"), -1)
     return ground
 
 
 def _path(rng: np.random.Generator, ground: np.ndarray, kind: int, width: int, bend: float) -> None:
-    """A road or river from one side to the other."""
+    """Draw a road or a river from one side to the other, in place."""
     t = np.linspace(-0.1, 1.1, 20)
-    side = SIDE * rng.uniform(0.15, 0.85, 2)
-    points = np.stack(
-        [
-            t * SIDE,
-            side[0]
-            + (side[1] - side[0]) * t
-            + bend * np.sin(2 * np.pi * (t * rng.uniform(0.5, 1.2) + rng.random())),
-        ],
-        1,
-    )
+    start, end = SIDE * rng.uniform(0.15, 0.85, 2)
+    wave = np.sin(2 * np.pi * (t * rng.uniform(0.5, 1.2) + rng.random()))
+    points = np.stack([t * SIDE, start + (end - start) * t + bend * wave], 1)
     if rng.random() < 0.5:
         points = points[:, ::-1]
     cv2.polylines(ground, [points.round().astype(np.int32)], False, kind, width)
 
 
 def texture(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    """(128, 128) float32 brightness around 1: grain everywhere, crowns in woods, rows in some fields, little on water and roads."""
+    """Return the brightness of the ground around 1, (128, 128) float32.
+
+    There is grain everywhere (little on water and roads), crowns in woods, and rows in some fields.
+
+    Args:
+        rng: Random numbers.
+        ground: (128, 128) uint8 kinds of surface.
+    """
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    angle, row = rng.uniform(0, np.pi), rng.uniform(4.0, 6.5)
+    angle = rng.uniform(0, np.pi)
+    spacing = rng.uniform(4.0, 6.5)
     rows = np.sin(
         (x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)))
-        * np.float32(2 * np.pi / row)
+        * np.float32(2 * np.pi / spacing)
     )
-    grain, crowns, slow = smooth(rng, 0.8), smooth(rng, 1.7), smooth(rng, 14)
+    grain = smooth(rng, 0.8)
+    crowns = smooth(rng, 1.7)
+    slow = smooth(rng, 14)
+
+    # Strength of each texture on each surface, in the order of KINDS.
     strength = np.array([0.05, 0.05, 0.04, 0.05, 0.04, 0.02, 0.03, 0.04, 0.015], np.float32)[ground]
     wooded = np.array([0, 0, 0, 0.13, 0, 0, 0, 0, 0], np.float32)[ground]
     tilled = np.array([0.06, 0.05, 0, 0, 0, 0, 0, 0, 0], np.float32)[ground]
