@@ -271,9 +271,7 @@ def parse(values: dict[str, Any], source: str = "config") -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(f"{source}: {_explain(item)}" for item in error.errors())
-        ) from None
+        raise ConfigError(explain_errors(Settings, error, source)) from None
     _check_names(settings, source)
     return settings
 
@@ -333,21 +331,36 @@ def _merge(into: dict, new: dict) -> None:
             into[key] = value
 
 
-def _explain(item: Any) -> str:
+def explain_errors(
+    model: type[BaseModel], error: ValidationError, source: str, noun: str = "setting"
+) -> str:
+    """Return what pydantic found wrong, in one line per bad key.
+
+    Each line names the source and the key, and says what was expected and what came; for an
+    unknown key it suggests the closest one and lists those that exist.
+
+    Args:
+        model: The class that was validated.
+        error: What its validation raised.
+        source: Where the values come from: a file or an option.
+        noun: What a key of this source is called.
+    """
+    return "\n".join(f"{source}: {_explain(model, item, noun)}" for item in error.errors())
+
+
+def _explain(model: Any, item: Any, noun: str) -> str:
     where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        *parents, key = item["loc"]
-        model: Any = Settings
-        for parent in parents:
-            model = model.model_fields[parent].annotation
-        known = list(model.model_fields)
-        close = difflib.get_close_matches(str(key), known, n=1)
-        return (
-            f"unknown setting '{where}'"
-            + (f"; did you mean '{close[0]}'?" if close else "")
-            + f" (known: {', '.join(known)})"
-        )
-    return f"setting '{where}': {item['msg'][0].lower()}{item['msg'][1:]}, got {reprlib.repr(item['input'])}"
+    if item["type"] != "extra_forbidden":
+        problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
+        return f"{noun} '{where}': {problem}, got {reprlib.repr(item['input'])}"
+
+    *parents, key = item["loc"]
+    for parent in parents:
+        model = model.model_fields[parent].annotation
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"unknown {noun} '{where}'{hint} (known: {', '.join(known)})"
 
 
 def _check_names(settings: Settings, source: str) -> None:
