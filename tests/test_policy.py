@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
-from lastmile.policy.policy import initial, worth_encoding
+from lastmile.policy.network import frames_to_encode
+from lastmile.policy.policy import initial
 from lastmile.policy.weights import write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
@@ -102,7 +103,7 @@ def test_how_much_padding_is_encoded_does_not_matter(encoder, context, head, mon
     data["mask"][0, 3:] = data["mask"][1, 1:] = False
     found = []
     for counts in (12, 1):  # no padding, and all of it
-        monkeypatch.setattr("lastmile.policy.policy.COUNTS", counts)
+        monkeypatch.setattr("lastmile.policy.network.FRAME_COUNTS", counts)
         policy.zero_grad()
         nll = policy.loss(data)
         nll.sum().backward()
@@ -116,7 +117,7 @@ def test_how_much_padding_is_encoded_does_not_matter(encoder, context, head, mon
 def test_few_numbers_of_frames_are_worked_on(lengths):
     """Of all that batches can hold: for each new one oneDNN would compile kernels."""
     mask = torch.arange(20) < torch.tensor(lengths)[:, None]
-    chosen = worth_encoding(mask)
+    chosen = frames_to_encode(mask)
     assert len(chosen) % 8 == 0 and len(chosen) - 8 < mask.sum() <= len(chosen)
     assert torch.equal(chosen[: mask.sum()], mask.flatten().nonzero()[:, 0]) and len(
         set(chosen.tolist())
@@ -550,5 +551,5 @@ def test_weights_that_cannot_be_had(tiny_backbone, tmp_path, monkeypatch):
     ):
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "none")), 0)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"needs the package transformers.*lastmile\[dinov2\]"):
+    with pytest.raises(ValueError, match=r"needs packages .*transformers.*\[dinov2\]"):
         Policy(PolicySettings(**tiny_backbone))

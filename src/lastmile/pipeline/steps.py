@@ -57,31 +57,42 @@ def tokens(args: argparse.Namespace) -> Made:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train one policy; goes on where it was if it was interrupted."""
+    """Train one policy; resumes if it was interrupted."""
+    from lastmile import provenance
     from lastmile.simulation.tokens import TokenStore
-    from lastmile.training.runs import run
+    from lastmile.training.runs import RunSpec, run
 
-    stores, validation = (
-        [TokenStore(path) for path in paths] for paths in (args.tokens, args.validation)
-    )
-    run(
-        args.spec,
-        stores,
-        validation,
+    out = Path(args.out)
+    result = run(
+        RunSpec.parse(args.spec),
+        [TokenStore(path) for path in args.tokens],
+        [TokenStore(path) for path in args.validation],
         Path(args.runs),
-        Path(args.out),
+        out,
         args.threads,
         Path(args.start) if args.start else None,
+        provenance.fingerprint("lastmile.training.loop"),
     )
+    if result is not None:
+        provenance.write_manifest(
+            out / "manifest.json",
+            "train",
+            result.spec,
+            provenance.code_label("training.runs"),
+            result.inputs,
+            result.outputs,
+            device=result.device,
+            threads=result.threads,
+            seconds=result.seconds,
+        )
 
 
 def skills(args: argparse.Namespace) -> Made:
     """Teacher-forced skills of all snapshots of a training, with ceiling and floor."""
     from lastmile.evaluation import skills as measured
     from lastmile.progress import Progress
-    from lastmile.simulation.tokens import TokenStore
+    from lastmile.simulation.tokens import FirstEpisodes, TokenStore
     from lastmile.simulation.trajectory import read
-    from lastmile.training.windows import FirstEpisodes
 
     limit_threads(args)
     recorded = read(args.trajectories).first(args.spec["episodes"])
