@@ -1,4 +1,4 @@
-"""Training: which windows are seen, that it learns, and that it goes on exactly where it was."""
+"""Training: which windows are seen, that it learns, and that it resumes exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,13 @@ from hypothesis import strategies as st
 
 from lastmile.config import PolicySettings, Training
 from lastmile.policy import Policy, PolicyError
-from lastmile.simulation.tokens import TokenError, TokenStore
-from lastmile.training import loop as module
-from lastmile.training import windows
-from lastmile.training.checkpoints import load_snapshots
-from lastmile.training.loop import TrainingError, snapshot_steps, train
+from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
+from lastmile.training import loop, windows
+from lastmile.training.checkpoints import load_snapshots, snapshot_updates
+from lastmile.training.loop import TrainingError, train
 from lastmile.training.windows import (
     Batches,
-    FirstEpisodes,
     WindowSampler,
-    mixture_weights,
     read_batch,
 )
 
@@ -165,59 +161,6 @@ def test_nothing_to_sample(starts):
         WindowSampler(starts, 20, 4, 0)
 
 
-def test_an_even_mixture_is_turns():
-    starts = [np.array([0, 9, 30]), np.array([0, 5]), np.array([0, 40])]
-    plain, even = WindowSampler(starts, 4, 5, 0), WindowSampler(starts, 4, 5, 0, [0.1, 0.1, 0.1])
-    assert [plain.windows(k) for k in range(50)] == [even.windows(k) for k in range(50)]
-    # The weighted turns with equal weights would be the same; so there is one rule.
-    even.weights = [Fraction(1)] * 3
-    assert [even._turn(n) for n in range(99)] == [plain._turn(n) for n in range(99)]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=9), st.integers(0, 300))
-def test_a_weighted_mixture_keeps_its_shares(weights, asked_first):
-    starts = [np.array([0, 9])] * len(weights)
-    sampler, other = (WindowSampler(starts, 4, 1, 0, [w / 10 for w in weights]) for _ in range(2))
-    other._turn(asked_first)  # no memory of what was asked before
-    turns = [sampler._turn(n) for n in range(400)]
-    assert turns == [other._turn(n) for n in range(400)]
-    taken = np.zeros(len(weights), int)
-    for n, (store, position) in enumerate(turns, 1):
-        assert position == taken[store]
-        taken[store] += 1
-        assert np.abs(taken - n * np.array(weights) / sum(weights)).max() < 2
-        if n == sum(weights):
-            assert taken.tolist() == weights  # exact after each round
-
-
-@pytest.mark.parametrize(
-    "weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]]
-)
-def test_weights_that_make_no_mixture(weights):
-    with pytest.raises(ValueError, match="expected 2 numbers above 0"):
-        WindowSampler([np.array([0, 9])] * 2, 4, 1, 0, weights)
-
-
-def test_mixtures_by_task():
-    assert mixture_weights(["a", "b", "a"], {"a": 3, "b": 0.1}) == [
-        Fraction(3, 2),
-        Fraction(1, 10),
-        Fraction(3, 2),
-    ]
-    for mixture, words in [
-        ({}, "got none"),
-        ({"a": 1}, "'b' has tokens but no weight"),
-        ({"a": 1, "b": 1, "c": 1}, "no tokens of task 'c'"),
-        ({"a": 0, "b": 1}, "'a' must be a number above 0, got 0"),
-        ({"a": -1, "b": 1}, "above 0"),
-        ({"a": "x", "b": 1}, "above 0"),
-        ({"a": True, "b": 1}, "got True"),
-    ]:
-        with pytest.raises(ValueError, match=words):
-            mixture_weights(["a", "b"], mixture)
-
-
 def test_the_first_episodes_of_a_store():
     toy = Toy([5, 6, 7])
     part = FirstEpisodes(toy, 2)
@@ -249,9 +192,9 @@ def test_batches_know_where_episodes_begin():
 
 def test_snapshots_are_spread_over_the_training():
     seen = np.cumsum(np.full(1000, 300))
-    steps = snapshot_steps(seen, 8)
+    steps = snapshot_updates(seen, 8)
     assert len(steps) == 8 and steps[0] == 10 and steps[-1] == 1000
-    assert snapshot_steps(seen, 1) == [1000] and snapshot_steps(seen[:2], 8) == [2]
+    assert snapshot_updates(seen, 1) == [1000] and snapshot_updates(seen[:2], 8) == [2]
 
 
 @pytest.mark.parametrize("head, frames", [("pointer", 800), ("bins", 1800)])
@@ -329,19 +272,19 @@ class Stops(Exception):
 
 @pytest.fixture
 def frequent(monkeypatch):
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
 
 
 def stop_after(monkeypatch, step: int, action) -> None:
     """Let `action` happen at the end of a step, as a signal would come."""
-    original = module.Keeper.on_train_batch_end
+    original = loop.Bookkeeper.on_train_batch_end
 
     def end(self, trainer, policy_module, *args):
         original(self, trainer, policy_module, *args)
         if policy_module.done == step:
             action()
 
-    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+    monkeypatch.setattr(loop.Bookkeeper, "on_train_batch_end", end)
 
 
 def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, capsys):
@@ -356,7 +299,7 @@ def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, caps
         handle.write('{"step": 6, "frames"')  # as a kill would leave it
     assert not (tmp_path / "out").exists()
     assert contents(run(tmp_path)) == reference
-    assert "going on after step 5" in capsys.readouterr().err
+    assert "resuming after update 5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -371,14 +314,14 @@ def test_resumed_after_a_signal(tmp_path, reference, monkeypatch, capsys, number
     assert signal.getsignal(number) == before
     assert contents(run(tmp_path)) == reference
     assert re.search(
-        "going on after step [45]", capsys.readouterr().err
+        "resuming after update [45]", capsys.readouterr().err
     )  # no step that was under way is lost
 
 
 def test_resumed_after_a_kill(tmp_path, reference):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path\nimport test_training as t\nt.module.CHECKPOINT_SECONDS = 0\n"
+        "from pathlib import Path\nimport test_training as t\nt.loop.CHECKPOINT_SECONDS = 0\n"
         "import time; slow = t.Toy.screens\n"
         "t.Toy.screens = lambda *a: (time.sleep(0.05), slow(*a))[1]\n"
         f"t.run(Path({str(tmp_path)!r}))"
@@ -566,10 +509,10 @@ def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
         return nats * (float("nan") if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     with pytest.raises(
         TrainingError,
-        match="step 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+",
+        match="update 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+",
     ):
         run(tmp_path)
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
@@ -593,7 +536,7 @@ def test_the_bad_window_is_named(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     begin = [toy, other][store].starts
     episode = int(np.searchsorted(begin, start, "right")) - 1
     first = start - begin[episode]
@@ -617,10 +560,10 @@ def test_too_little_memory_names_the_batch(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     with pytest.raises(
         TrainingError,
-        match="step 1 of .*: too little memory for training.batch: 4 .*training.accumulate",
+        match="update 1 of .*: too little memory for training.batch: 4 .*training.accumulate",
     ):
         run(tmp_path)
 
@@ -648,7 +591,7 @@ def test_a_step_in_parts_is_the_same_step(tmp_path):
 def test_a_batch_that_cannot_be_divided(tmp_path):
     with pytest.raises(
         ValueError,
-        match="training.batch: 4 windows a step cannot be divided among 1 devices .* 5 parts",
+        match="training.batch: 4 windows per update cannot be divided among 1 devices .* 5 parts",
     ):
         run(tmp_path, how={"accumulate": 5})
 
@@ -671,7 +614,7 @@ def test_parts_and_devices_divide_the_windows():
 
 def test_the_encoder_learns_at_its_own_rate():
     policy = Policy(TINY)
-    learner = module.PolicyModule(policy, Training(encoder_rate=0.1), 100)
+    learner = loop.PolicyModule(policy, Training(encoder_rate=0.1), 100)
     groups = learner.configure_optimizers().param_groups
     share = {id(p): group["share"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
@@ -705,13 +648,13 @@ def test_resumed_exactly_in_every_precision(tmp_path, frequent, monkeypatch, how
 def test_float16_that_overflows_leaves_out_the_step(tmp_path, monkeypatch):
     """The scaler begins with 65536, which is too much for some gradients: the training goes on and scales less."""
     scales = []
-    original = module.Keeper.on_train_batch_end
+    original = loop.Bookkeeper.on_train_batch_end
 
     def end(self, trainer, *args):
         original(self, trainer, *args)
         scales.append(trainer.precision_plugin.scaler.get_scale())
 
-    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+    monkeypatch.setattr(loop.Bookkeeper, "on_train_batch_end", end)
     original_init = torch.amp.GradScaler.__init__
     monkeypatch.setattr(
         torch.amp.GradScaler,
@@ -737,7 +680,7 @@ def test_started_from_another_policy(tmp_path, capsys):
     run(tmp_path / "second", frames=1, start=out)
     log = capsys.readouterr().err
     count = len(Policy.load(out).state_dict())
-    assert f"starting from {out}: {count} of {count} weights copied" in log and "new: none" in log
+    assert f"starting from {out}: {count} of {count} weight tensors copied" in log and "new: none" in log
     one, other = (
         Policy.load(out).state_dict(),
         Policy.load(tmp_path / "second" / "out").state_dict(),
@@ -770,12 +713,7 @@ def test_a_policy_that_cannot_be_started_from(tmp_path, settings, words):
         )
 
 
-def test_a_mixture_of_stores(tmp_path):
-    run(tmp_path, stores=[Toy([9, 3]), Toy([5], 2), Toy([30], 3)], mixture=[1, 2, 0.5])
-    assert (tmp_path / "out" / "policy.safetensors").is_file()
-
-
 def test_quiet(tmp_path, capfd):
     run(tmp_path)
     printed = capfd.readouterr()
-    assert printed.out == "" and all(line.startswith("step ") for line in printed.err.splitlines())
+    assert printed.out == "" and all(line.startswith("update ") for line in printed.err.splitlines())
