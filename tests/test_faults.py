@@ -217,7 +217,7 @@ def test_kills(root, undisturbed, tmp_path):
     assert "rule record" not in finish(folder, POLICY), "what was done is done again"
     alike(folder, results(undisturbed))
     assert (
-        "going on after step"
+        "resuming after update"
         in next(
             path
             for path in (folder / "results" / "fault" / "logs" / "train").rglob(

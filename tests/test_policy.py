@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
+import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from lastmile.config import PolicySettings
 from lastmile.policy import Policy, PolicyError, flops_per_frame, parameter_count, sizes
 from lastmile.policy.head import BinsHead, bin_of, click_of, draw
-from lastmile.policy.policy import initial, worth_encoding
+from lastmile.policy.network import frames_to_encode
+from lastmile.policy.policy import initial
+from lastmile.policy.vit import Dinov2Encoder
 from lastmile.policy.weights import write_tensors
 from lastmile.screen import HEIGHT, WIDTH
 
@@ -53,24 +59,24 @@ def episode(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def batch(b: int, t: int, seed: int = 0) -> dict[str, torch.Tensor]:
     screens, clicks = episode(b * t, seed)
-    clicks = torch.from_numpy(clicks).long().view(b, t, 2)
-    previous = torch.cat([torch.full((b, 1, 2), -1), clicks[:, :-1]], 1)
+    targets = torch.from_numpy(clicks).long().view(b, t, 2)
+    previous = torch.cat([torch.full((b, 1, 2), -1), targets[:, :-1]], 1)
     mask = torch.ones(b, t, dtype=torch.bool)
     return {
         "screens": torch.from_numpy(screens).view(b, t, 126, 168, 3),
-        "targets": clicks,
+        "targets": targets,
         "previous": previous,
         "mask": mask,
     }
 
 
 @pytest.mark.parametrize("size, millions", [("xs", 0.5), ("s", 1.6), ("m", 5), ("l", 20)])
-def test_sizes(size, millions):
+def test_sizes(size: str, millions: float) -> None:
     assert parameter_count(PolicySettings(size=size)) / 1e6 == pytest.approx(millions, rel=0.2)
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_flops_are_counted_exactly(encoder, context, head):
+def test_flops_are_counted_exactly(encoder: str, context: str, head: str) -> None:
     settings = PolicySettings(size="xs", encoder=encoder, context=context, head=head, window=8)
     policy = Policy(settings)
     # The counter knows plain products, but not the fused attention of the CPU.
@@ -80,8 +86,9 @@ def test_flops_are_counted_exactly(encoder, context, head):
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_padding_does_not_matter(encoder, context, head):
-    policy, data = make(head, encoder=encoder, context=context), batch(3, 4)
+def test_padding_does_not_matter(encoder: str, context: str, head: str) -> None:
+    policy = make(head, encoder=encoder, context=context)
+    data = batch(3, 4)
     data["mask"][1, 2:] = False
     with torch.no_grad():
         nll = policy.loss(data)
@@ -96,36 +103,39 @@ def test_padding_does_not_matter(encoder, context, head):
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_how_much_padding_is_encoded_does_not_matter(encoder, context, head, monkeypatch):
-    """Neither for the loss nor for what is learned from it."""
-    policy, data = make(head, encoder=encoder, context=context), batch(3, 4)
+def test_how_much_padding_is_encoded_does_not_matter(
+    encoder: str, context: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changes neither the loss nor its gradient."""
+    policy = make(head, encoder=encoder, context=context)
+    data = batch(3, 4)
     data["mask"][0, 3:] = data["mask"][1, 1:] = False
-    found = []
+    results = []
     for counts in (12, 1):  # no padding, and all of it
-        monkeypatch.setattr("lastmile.policy.policy.COUNTS", counts)
+        monkeypatch.setattr("lastmile.policy.network.FRAME_COUNTS", counts)
         policy.zero_grad()
         nll = policy.loss(data)
         nll.sum().backward()
-        found.append(
+        results.append(
             [nll.detach(), *(p.grad.clone() for p in policy.parameters() if p.grad is not None)]
         )
-    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-4)
 
 
 @given(lengths=st.lists(st.integers(1, 20), min_size=4, max_size=4))
-def test_few_numbers_of_frames_are_worked_on(lengths):
-    """Of all that batches can hold: for each new one oneDNN would compile kernels."""
+def test_few_numbers_of_frames_are_worked_on(lengths: list[int]) -> None:
+    """For each new number of frames oneDNN would compile its kernels."""
     mask = torch.arange(20) < torch.tensor(lengths)[:, None]
-    chosen = worth_encoding(mask)
-    assert len(chosen) % 8 == 0 and len(chosen) - 8 < mask.sum() <= len(chosen)
-    assert torch.equal(chosen[: mask.sum()], mask.flatten().nonzero()[:, 0]) and len(
-        set(chosen.tolist())
-    ) == len(chosen)
+    index = frames_to_encode(mask)
+    assert len(index) % 8 == 0 and len(index) - 8 < mask.sum() <= len(index)
+    assert torch.equal(index[: mask.sum()], mask.flatten().nonzero()[:, 0])
+    assert len(set(index.tolist())) == len(index)
 
 
 @pytest.mark.parametrize("context", ["frame", "patch"])
-def test_a_step_does_not_see_the_future(context):
-    policy, data = make(context=context), batch(1, 4)
+def test_a_step_does_not_see_the_future(context: str) -> None:
+    policy = make(context=context)
+    data = batch(1, 4)
     with torch.no_grad():
         before = policy.loss(data)
         data["screens"][0, 3] = 0
@@ -135,7 +145,7 @@ def test_a_step_does_not_see_the_future(context):
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_every_weight_learns(encoder, context, head):
+def test_every_weight_learns(encoder: str, context: str, head: str) -> None:
     if (context, head) == ("frame", "bins"):
         pytest.skip("its cells are only read where the last click was")
     policy = make(head, encoder=encoder, context=context)
@@ -146,18 +156,18 @@ def test_every_weight_learns(encoder, context, head):
 
 
 @pytest.mark.parametrize("screen", [(128, 168), (126, 160), (133, 168), (0, 0)])
-def test_a_screen_that_cannot_be_cut_into_cells(screen):
+def test_a_screen_that_cannot_be_cut_into_cells(screen: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="divisible by 14"):
         Policy(PolicySettings(size="xs"), screen)
 
 
-def test_another_screen_than_promised():
+def test_another_screen_than_promised() -> None:
     with pytest.raises(ValueError, match="expected .*126, 168, 3"):
         make().encode(torch.zeros(1, 112, 168, 3, dtype=torch.uint8), torch.zeros(1, 2))
 
 
 @given(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1))
-def test_bins_of_clicks(x, y):
+def test_bins_of_clicks(x: int, y: int) -> None:
     click = torch.tensor([x, y])
     bins = bin_of(click)
     again = click_of(bins)
@@ -169,7 +179,7 @@ def test_bins_of_clicks(x, y):
     assert 0 <= bins[0] < 24 * 14 and 0 <= bins[1] < 18 * 14
 
 
-def test_every_bin_is_decoded_onto_the_screen():
+def test_every_bin_is_decoded_onto_the_screen() -> None:
     bins = torch.arange(24 * 14)
     assert (
         torch.equal(bin_of(click_of(bins)), bins)
@@ -182,29 +192,31 @@ def test_every_bin_is_decoded_onto_the_screen():
     st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(lambda w: sum(w) > 1e-6),
     st.floats(0, 1, exclude_max=True),
 )
-def test_draws_follow_the_weights(weights, u):
+def test_draws_follow_the_weights(weights: list[float], u: float) -> None:
     index = int(draw(torch.tensor([weights]).double(), torch.tensor([u]).double()))
-    low, high = sum(weights[:index]), sum(weights[: index + 1])
+    low = sum(weights[:index])
+    high = sum(weights[: index + 1])
     assert weights[index] > 0
     assert low - 1e-9 <= u * sum(weights) <= high + 1e-9
 
 
 def fixed(policy: Policy, p: torch.Tensor) -> None:
-    """Let the pointer head give the cells the probabilities p, (rows, columns)."""
-    policy.head.cell_logits = lambda context, cells: (
+    """Make the pointer head give the cells the probabilities p, (rows, columns)."""
+    policy.head.cell_logits = lambda context, cells: (  # type: ignore[method-assign]
         (p + 1e-12).log().flatten().expand(len(context), -1)
     )
 
 
-def test_a_button_is_not_beaten_by_a_lone_peak():
-    policy, p = make(), torch.zeros(18, 24)
+def test_a_button_is_not_beaten_by_a_lone_peak() -> None:
+    policy = make()
+    p = torch.zeros(18, 24)
     p[4:6, 4:6] = 0.6 / 4
     p[4, 5] += 0.01
     p[15, 20] = 0.4
     fixed(policy, p / p.sum())
-    context, (cells, patches, _, _) = (
-        torch.zeros(4000, 96),
-        policy.encode(*(torch.zeros(1, *s, dtype=torch.uint8) for s in ((126, 168, 3), (2,)))),
+    context = torch.zeros(4000, 96)
+    (cells, patches, _, _) = policy.encode(
+        *(torch.zeros(1, *s, dtype=torch.uint8) for s in ((126, 168, 3), (2,)))
     )
     cells, patches = cells.expand(4000, -1, -1, -1), patches.expand(4000, -1, -1, -1)
     click = policy.head.mode(context[:1], cells[:1], patches[:1])
@@ -219,8 +231,11 @@ def test_a_button_is_not_beaten_by_a_lone_peak():
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
 @pytest.mark.parametrize("temperature", [None, 0.4, 1.0])
-def test_a_rollout_depends_on_nothing_else_in_the_batch(encoder, context, head, temperature):
-    policy, steps = make(head, window=3, encoder=encoder, context=context), 6
+def test_a_rollout_depends_on_nothing_else_in_the_batch(
+    encoder: str, context: str, head: str, temperature: float | None
+) -> None:
+    policy = make(head, window=3, encoder=encoder, context=context)
+    steps = 6
     screens = torch.from_numpy(episode(5 * steps)[0]).view(steps, 5, 126, 168, 3)
     u = torch.rand(steps, 5, 3, generator=torch.Generator().manual_seed(0))
 
@@ -247,9 +262,12 @@ def test_a_rollout_depends_on_nothing_else_in_the_batch(encoder, context, head, 
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_teacher_forcing_is_what_a_rollout_does(encoder, context, head, monkeypatch):
+def test_teacher_forcing_is_what_a_rollout_does(
+    encoder: str, context: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lastmile.policy.policy.CHUNK", 5)  # chunks end inside windows
-    policy, (screens, clicks) = make(head, window=4, encoder=encoder, context=context), episode(13)
+    policy = make(head, window=4, encoder=encoder, context=context)
+    (screens, clicks) = episode(13)
     modes, nll = policy.predict_episode(screens, clicks, clicks)
     memory = policy.begin(2)
     for t in range(13):
@@ -266,10 +284,13 @@ def test_teacher_forcing_is_what_a_rollout_does(encoder, context, head, monkeypa
         assert float(policy.loss(part)[0, -1]) == pytest.approx(float(nll[9]), abs=1e-4)
 
 
-def test_a_new_episode_forgets_the_old_one():
-    policy, (screens, _) = make(window=3), episode(4)
-    screens, rows, start = torch.from_numpy(screens), torch.tensor([0]), torch.tensor([[-1, -1]])
-    memory, fresh = policy.begin(1), policy.begin(1)
+def test_a_new_episode_forgets_the_old_one() -> None:
+    policy = make(window=3)
+    screens = torch.from_numpy(episode(4)[0])
+    rows = torch.tensor([0])
+    start = torch.tensor([[-1, -1]])
+    memory = policy.begin(1)
+    fresh = policy.begin(1)
     for t in range(3):
         policy.act(memory, rows, screens[t : t + 1], start)
     memory.reset([0])
@@ -279,19 +300,21 @@ def test_a_new_episode_forgets_the_old_one():
 
 
 @pytest.mark.parametrize("context", ["frame", "patch"])
-def test_activations_have_names_and_rows(context):
-    policy, (screens, clicks) = make(context=context), episode(9)
-    found = policy.activations(screens, clicks)
-    assert list(found) == ["encoder", "token", "layer1", "layer2"]
+def test_activations_have_names_and_rows(context: str) -> None:
+    policy = make(context=context)
+    (screens, clicks) = episode(9)
+    activations = policy.activations(screens, clicks)
+    assert list(activations) == ["encoder", "token", "layer1", "layer2"]
     assert all(
         values.shape == (9, 96) and values.dtype == np.float32 and np.isfinite(values).all()
-        for values in found.values()
+        for values in activations.values()
     )
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_saved_and_loaded(encoder, context, head, tmp_path):
-    policy, (screens, clicks) = make(head, encoder=encoder, context=context), episode(5)
+def test_saved_and_loaded(encoder: str, context: str, head: str, tmp_path: Path) -> None:
+    policy = make(head, encoder=encoder, context=context)
+    (screens, clicks) = episode(5)
     policy.save(tmp_path / "p")
     again = Policy.load(tmp_path / "p")
     assert again.settings == policy.settings and not again.training
@@ -309,8 +332,10 @@ def test_saved_and_loaded(encoder, context, head, tmp_path):
     ]
 
 
-def damage(folder, what):
-    config, weights = folder / "config.json", folder / "policy.safetensors"
+def damage(folder: Path, what: str) -> None:
+    """Damage a saved policy in one of many ways."""
+    config = folder / "config.json"
+    weights = folder / "policy.safetensors"
     values = json.loads(config.read_text())
     if what == "no config":
         config.unlink()
@@ -377,7 +402,9 @@ def damage(folder, what):
         ("a list", "config.json", "list"),
     ],
 )
-def test_a_damaged_folder_is_refused_by_name(tmp_path, what, file, words):
+def test_a_damaged_folder_is_refused_by_name(
+    tmp_path: Path, what: str, file: str, words: str
+) -> None:
     make().save(tmp_path)
     damage(tmp_path, what)
     with pytest.raises(PolicyError, match=words) as error:
@@ -385,14 +412,38 @@ def test_a_damaged_folder_is_refused_by_name(tmp_path, what, file, words):
     assert str(error.value).startswith(str(tmp_path / file))
 
 
-def test_bins_cover_the_screen():
+def test_files_have_the_permissions_of_any_other(tmp_path: Path) -> None:
+    make().save(tmp_path / "policy")
+    (tmp_path / "other").touch()
+    usual = stat.S_IMODE((tmp_path / "other").stat().st_mode)
+    for path in (tmp_path / "policy").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == usual
+
+
+@pytest.mark.parametrize(
+    "imports, absent",
+    [
+        ("lastmile.policy", "torch"),
+        ("lastmile.policy.sizes", "torch"),
+        ("lastmile.training.spec", "torch"),
+        ("lastmile.policy.policy", "pytorch_lightning"),
+        ("lastmile.training.checkpoints", "pytorch_lightning"),
+    ],
+)
+def test_light_modules_stay_light(imports: str, absent: str) -> None:
+    code = f"import sys, {imports}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_bins_cover_the_screen() -> None:
     assert WIDTH % BinsHead.PX == 0 and HEIGHT % BinsHead.PX == 0
 
 
 @pytest.mark.parametrize("encoder, context, head", KINDS)
-def test_half_precision_is_close(encoder, context, head):
-    """On a GPU the training runs in bfloat16; the likelihood itself stays float32."""
-    policy, data = make(head, encoder=encoder, context=context), batch(2, 4)
+def test_half_precision_is_close(encoder: str, context: str, head: str) -> None:
+    """On a GPU training runs in bfloat16; the likelihood itself stays float32."""
+    policy = make(head, encoder=encoder, context=context)
+    data = batch(2, 4)
     with torch.no_grad():
         exact = policy.loss(data)
         with torch.autocast("cpu", torch.bfloat16):
@@ -402,25 +453,29 @@ def test_half_precision_is_close(encoder, context, head):
 
 
 @pytest.mark.parametrize("kinds", [("conv", "frame"), ("vit", "patch")])
-def test_no_frame_is_encoded_twice(kinds, monkeypatch):
-    """Neither in training, where every position of a window is supervised, nor in a rollout, nor teacher-forced."""
-    policy, (screens, clicks) = make(encoder=kinds[0], context=kinds[1]), episode(11)
+def test_no_frame_is_encoded_twice(kinds: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in training, where each position of a window is supervised, nor with teacher forcing,
+    nor in a rollout."""
+    policy = make(encoder=kinds[0], context=kinds[1])
+    images, clicks = episode(11)
     encoded = []
     original = policy.encoder.forward
-    monkeypatch.setattr(
-        policy.encoder,
-        "forward",
-        lambda patches: (encoded.append(len(patches)), original(patches))[1],
-    )
+
+    def forward(screens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        encoded.append(len(screens))
+        return original(screens)
+
+    monkeypatch.setattr(policy.encoder, "forward", forward)
     data = batch(3, 4)
     data["mask"][1, 2:] = False
     policy.loss(data)
     assert sum(encoded) == 10  # padding is not encoded either
     encoded.clear()
-    policy.predict_episode(screens, clicks, clicks)
+    policy.predict_episode(images, clicks, clicks)
     assert sum(encoded) == 11
     encoded.clear()
-    memory, screens = policy.begin(2), torch.from_numpy(screens)
+    memory = policy.begin(2)
+    screens = torch.from_numpy(images)
     policy.remember(memory, 1, screens[:3], torch.full((3, 2), -1))
     for t in range(3, 9):
         policy.act(
@@ -435,19 +490,23 @@ PAPER = PolicySettings(
 
 
 @pytest.fixture
-def tiny_backbone(monkeypatch):
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     pytest.importorskip("transformers")
     monkeypatch.setitem(sizes.BACKBONES, "small", sizes.Backbone(48, 2, 3))
     return {"size": "xs", "encoder": "dinov2", "backbone": "small"}
 
 
-def test_the_published_model():
-    """ViT-B/14 with registers, 8 layers of width 512 with 8 heads over the patch tokens of 20 frames, softmax bins: about 95 million parameters."""
+def test_the_published_model() -> None:
+    """ViT-B/14 with registers, 8 layers of width 512 with 8 heads over the patch tokens of 20
+    frames, softmax bins: about 95 million parameters."""
     pytest.importorskip("transformers")
     assert parameter_count(PAPER) / 1e6 == pytest.approx(95, rel=0.02)
     torch.manual_seed(0)
-    policy, data = Policy(PAPER), batch(1, 2)
-    assert policy.encoder.model.config.num_register_tokens == 4 and (
+    policy = Policy(PAPER)
+    data = batch(1, 2)
+    assert isinstance(policy.encoder, Dinov2Encoder)
+    backbone: Any = policy.encoder.model
+    assert backbone.config.num_register_tokens == 4 and (
         policy.encoder.rows,
         policy.encoder.columns,
     ) == (9, 12)
@@ -479,7 +538,7 @@ def test_the_published_model():
 @pytest.mark.parametrize(
     "context, head", [("frame", "pointer"), ("patch", "bins"), ("patch", "pointer")]
 )
-def test_dinov2(tiny_backbone, context, head):
+def test_dinov2(tiny_backbone: dict[str, Any], context: str, head: str) -> None:
     settings = PolicySettings(
         **tiny_backbone, weights="random", context=context, head=head, window=8
     )
@@ -499,12 +558,12 @@ def test_dinov2(tiny_backbone, context, head):
     assert flops_per_frame(settings) == pytest.approx(counter.get_total_flops() / 16, rel=0.001)
 
 
-def test_pretrained_weights(tiny_backbone, tmp_path):
-    """Taken from a folder, they give the features that DINOv2 itself gives for the normalised screen."""
+def test_pretrained_weights(tiny_backbone: dict[str, Any], tmp_path: Path) -> None:
+    """From a folder; they give the features that DINOv2 itself gives for the normalized screen."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     torch.manual_seed(1)
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 3,
@@ -522,8 +581,8 @@ def test_pretrained_weights(tiny_backbone, tmp_path):
     ) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
         wanted = theirs(pixels).last_hidden_state[:, 5:].view(3, 9, 12, 48)
-        _, found, _ = mine.encoder(screens)
-    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+        _, features, _ = mine.encoder(screens)
+    torch.testing.assert_close(features, wanted, rtol=1e-3, atol=1e-4)
     # A trained policy is loaded without them.
     mine.save(tmp_path / "policy")
     shutil.rmtree(tmp_path / "dino")
@@ -533,7 +592,9 @@ def test_pretrained_weights(tiny_backbone, tmp_path):
     )
 
 
-def test_weights_that_cannot_be_had(tiny_backbone, tmp_path, monkeypatch):
+def test_weights_that_cannot_be_had(
+    tiny_backbone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     other = Dinov2WithRegistersConfig(
@@ -550,5 +611,5 @@ def test_weights_that_cannot_be_had(tiny_backbone, tmp_path, monkeypatch):
     ):
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "none")), 0)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"needs the package transformers.*lastmile\[dinov2\]"):
+    with pytest.raises(ValueError, match=r"needs packages .*transformers.*\[dinov2\]"):
         Policy(PolicySettings(**tiny_backbone))

@@ -1,4 +1,4 @@
-"""Runs: what is trained from a spec and tokens, on which devices, and why it starts afresh."""
+"""Training runs: what is trained from a spec and tokens, on which devices, why it starts over."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from lastmile.errors import LastmileError
 from lastmile.policy import Policy, PolicyError
 from lastmile.provenance import file_digest
 from lastmile.simulation import tokens, trajectory
 from lastmile.simulation.tokens import TokenStore
-from lastmile.training import runs
+from lastmile.training import devices
+from lastmile.training.runs import RunResult, RunSpec, run
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "run": {"task": "colored_dots"},
     "seed": 0,
     "policy": {"size": "xs", "window": 4},
@@ -28,106 +32,173 @@ SPEC = {
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory) -> dict[str, TokenStore]:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TokenStore]:
     """Three episodes to train on, one for validation."""
-    folder, found = tmp_path_factory.mktemp("tokens"), {}
+    folder = tmp_path_factory.mktemp("tokens")
+    stores = {}
     for split, count in (("train", 3), ("validation", 1)):
         trajectory.write(
             folder / f"{split}.parquet", trajectory.Source("colored_dots", split, 0), count
         )
         tokens.write(folder / f"{split}.tokens", trajectory.read(folder / f"{split}.parquet"))
-        found[split] = TokenStore(folder / f"{split}.tokens")
-    return found
+        stores[split] = TokenStore(folder / f"{split}.tokens")
+    return stores
 
 
-def run(stores, folder, spec=SPEC, **kwargs):
-    runs.run(
-        spec,
+def train(
+    stores: dict[str, TokenStore],
+    folder: Path,
+    spec: dict[str, Any] = SPEC,
+    start: Path | None = None,
+    code: str = "abc",
+) -> RunResult:
+    """Train what `spec` says, with the results in `folder / "out"`."""
+    result = run(
+        RunSpec.parse(spec),
         [stores["train"]],
         [stores["validation"]],
         folder / "runs",
         folder / "out",
-        1,
-        **kwargs,
+        threads=1,
+        start=start,
+        code=code,
     )
-    return folder / "out"
+    assert result is not None
+    return result
 
 
-def test_a_new_run_says_what_has_changed(stores, tmp_path, capsys):
-    run(stores, tmp_path)
-    assert "has changed" not in capsys.readouterr().err
-    run(stores, tmp_path)
-    assert "has changed" not in capsys.readouterr().err
-    run(stores, tmp_path, {**SPEC, "training": {"frames": 40, "snapshots": 1}, "episodes": 2})
+def run_folders(folder: Path) -> list[Path]:
+    return [path for path in (folder / "runs").iterdir() if path.is_dir()]
+
+
+def test_a_new_run_says_what_has_changed(
+    stores: dict[str, TokenStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(stores, tmp_path)
+    assert "changed since" not in capsys.readouterr().err
+    train(stores, tmp_path)
+    assert "changed since" not in capsys.readouterr().err
+    train(stores, tmp_path, {**SPEC, "training": {"frames": 40, "snapshots": 1}, "episodes": 2})
     assert (
-        "since this has changed: episodes None -> 2; training.frames 60 -> 40\n"
+        "changed since then: episodes None -> 2; training.frames 60 -> 40\n"
         in capsys.readouterr().err
     )
-    assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 2
+    assert len(run_folders(tmp_path)) == 2
 
 
-def test_the_start_is_part_of_the_run(stores, tmp_path, capsys):
-    first = run(stores, tmp_path / "a")
-    out = run(stores, tmp_path / "b", start=first)
-    manifest = json.loads((out / "manifest.json").read_text())
-    digest = file_digest(first / "policy.safetensors")
-    assert manifest["spec"]["data"]["start"] == digest
-    assert digest in [
-        entry["digest"]
-        for name, entry in manifest["inputs"].items()
-        if name.endswith("policy.safetensors")
+def test_the_result_says_what_was_read_and_written(
+    stores: dict[str, TokenStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(stores, tmp_path)
+    assert result.spec["code"] == "abc" and result.spec["policy"]["encoder"] == "conv"
+    assert "seeds" not in result.spec["training"] and "episodes" not in result.spec
+    assert sorted(result.spec["data"]) == [
+        "colored_dots/train.tokens",
+        "colored_dots/validation.tokens",
     ]
-    assert "weights copied" in capsys.readouterr().err
+    assert result.inputs == [stores["train"].path, stores["validation"].path]
+    assert all(path.is_file() for path in result.outputs)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert (result.device, result.threads) == ("cpu", 1) and result.seconds > 0
+
+    train(stores, tmp_path, code="other")
+    assert "changed since then: code\n" in capsys.readouterr().err
+    assert len(run_folders(tmp_path)) == 2
+
+
+def test_settings_left_out_are_the_default_ones() -> None:
+    spelled_out = {**SPEC["policy"], "encoder": "conv", "head": "pointer"}
+    spec = RunSpec.parse({**SPEC, "policy": spelled_out, "episodes": None})
+    assert spec.values() == RunSpec.parse(SPEC).values()
+
+
+def test_the_start_is_part_of_the_run(
+    stores: dict[str, TokenStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(stores, tmp_path / "a")
+    start = tmp_path / "a" / "out"
+    result = train(stores, tmp_path / "b", start=start)
+    assert result.spec["data"]["start"] == file_digest(start / "policy.safetensors")
+    assert start / "policy.safetensors" in result.inputs
+    assert "weight tensors copied" in capsys.readouterr().err
     with pytest.raises(PolicyError, match="none.policy.safetensors: no such file"):
-        run(stores, tmp_path, start=tmp_path / "none")
+        train(stores, tmp_path, start=tmp_path / "none")
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"policy": None}, "'policy' must be of type dict"),
-        ({"colour": 1}, "unknown key 'colour'"),
-        ({"mixture": {}}, "mixture: .*got none"),
-        ({"mixture": [1]}, "'mixture' must give a weight"),
-        ({"mixture": {"colored_dots": 0}}, "above 0"),
+        ({"policy": None}, "spec: key 'policy': input should be a valid dictionary .*, got None"),
+        ({"colour": 1}, "spec: unknown key 'colour' .known: run, seed"),
+        ({"sead": 1}, "unknown key 'sead'; did you mean 'seed'"),
+        (
+            {"training": {"frame": 1}},
+            "unknown key 'training.frame'; did you mean 'frames'",
+        ),
+        ({"mixture": {"colored_dots": 1}}, "spec: unknown key 'mixture'"),
         ({"episodes": 9}, "train.tokens has, got 9"),
-        ({"episodes": 1.5}, "'episodes' must be a whole number"),
+        ({"episodes": 1.5}, "'episodes': input should be a valid integer, got 1.5"),
+        ({"episodes": 0}, "'episodes': input should be greater"),
         ({"training": {"devices": 0}}, "'training.devices'"),
         ({"training": {"precision": "int8"}}, "'training.precision'"),
-        ({"seed": "x"}, "'seed' must be of type int"),
+        ({"seed": "x"}, "'seed': input should be a valid integer, got 'x'"),
+        ({"seed": True}, "'seed': input should be a valid integer, got True"),
+        ({"seed": -1}, "'seed': input should be greater than or equal to 0"),
     ],
 )
-def test_a_spec_that_cannot_be_trained(stores, tmp_path, change, words):
-    with pytest.raises(ValueError, match=words):
-        run(stores, tmp_path, {**SPEC, **change})
+def test_a_spec_that_cannot_be_trained(
+    stores: dict[str, TokenStore], tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(LastmileError, match=words):
+        train(stores, tmp_path, {**SPEC, **change})
     assert not (tmp_path / "out").exists()
 
 
-def test_tokens_in_the_wrong_place(stores, tmp_path):
-    train, held = stores["train"], stores["validation"]
+def test_a_spec_needs_seed_policy_and_training() -> None:
+    with pytest.raises(LastmileError, match="spec: expected a mapping, got list"):
+        RunSpec.parse([SPEC])
+    for key in ("seed", "policy", "training"):
+        with pytest.raises(LastmileError, match=f"spec: key '{key}': field required"):
+            RunSpec.parse({name: value for name, value in SPEC.items() if name != key})
+
+
+def test_tokens_in_the_wrong_place(stores: dict[str, TokenStore], tmp_path: Path) -> None:
+    training = stores["train"]
+    held_out = stores["validation"]
     for given, validation, words in (
         (
-            [held],
-            [held],
+            [held_out],
+            [held_out],
             "validation.tokens: holds the split 'validation' of colored_dots; --tokens expects 'train'",
         ),
         (
-            [train],
-            [train],
+            [training],
+            [training],
             "train.tokens: holds the split 'train' of colored_dots; --validation expects 'validation'",
         ),
-        ([train, train], [held], "were given already"),
+        ([training, training], [held_out], "were given already"),
     ):
-        with pytest.raises(ValueError, match=words):
-            runs.run(SPEC, given, validation, tmp_path / "runs", tmp_path / "out", 1)
+        with pytest.raises(LastmileError, match=words):
+            run(
+                RunSpec.parse(SPEC),
+                given,
+                validation,
+                tmp_path / "runs",
+                tmp_path / "out",
+                threads=1,
+                start=None,
+                code="abc",
+            )
 
 
-def test_two_trainings_of_one_run_take_turns(stores, tmp_path, capsys):
-    run(stores, tmp_path)
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+def test_two_trainings_of_one_run_take_turns(
+    stores: dict[str, TokenStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(stores, tmp_path)
+    (folder,) = run_folders(tmp_path)
     with open(folder / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        second = threading.Thread(target=run, args=(stores, tmp_path))
+        second = threading.Thread(target=train, args=(stores, tmp_path))
         second.start()
         second.join(1.5)
         assert second.is_alive()
@@ -135,10 +206,12 @@ def test_two_trainings_of_one_run_take_turns(stores, tmp_path, capsys):
     assert not second.is_alive() and "waiting for it" in capsys.readouterr().err
 
 
-def test_two_devices_make_the_same_training(stores, tmp_path):
-    """Two processes on the CPU: each reads its own half of every step, and up to rounding they learn what one learns."""
+def test_two_devices_make_the_same_training(stores: dict[str, TokenStore], tmp_path: Path) -> None:
+    """Two processes on the CPU read half of each update and learn the same, up to rounding."""
     how = {"frames": 40, "snapshots": 1, "precision": "32"}
-    alone, together = run(stores, tmp_path, {**SPEC, "training": how}), tmp_path / "together"
+    train(stores, tmp_path, {**SPEC, "training": how})
+    alone = tmp_path / "out"
+    together = tmp_path / "together"
     command = [
         sys.executable,
         "-m",
@@ -158,16 +231,16 @@ def test_two_devices_make_the_same_training(stores, tmp_path):
         "1",
     ]
     # Inside SLURM as well Lightning starts its processes itself.
-    done = subprocess.run(
-        command,
+    process = subprocess.run(
+        list(map(str, command)),
         capture_output=True,
         text=True,
         env={**os.environ, "SLURM_NTASKS": "1", "SLURM_JOB_ID": "1", "SLURM_PROCID": "0"},
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     one, two = (Policy.load(folder).state_dict() for folder in (alone, together))
-    far = torch.cat([(one[name] - two[name]).abs().flatten() for name in one])
-    assert float(far.quantile(0.99)) < 1e-4
+    distances = torch.cat([(one[name] - two[name]).abs().flatten() for name in one])
+    assert float(distances.quantile(0.99)) < 1e-4
     logs = [(folder / "progress.csv").read_text().splitlines() for folder in (alone, together)]
     assert [row.split(",")[:2] for row in logs[0]] == [row.split(",")[:2] for row in logs[1]]
     assert [float(row.split(",")[2]) for row in logs[1][1:]] == pytest.approx(
@@ -176,7 +249,7 @@ def test_two_devices_make_the_same_training(stores, tmp_path):
 
 
 @pytest.fixture
-def gpus(monkeypatch):
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with three GPUs, as torch would report it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(
@@ -188,56 +261,62 @@ def gpus(monkeypatch):
         lambda n: SimpleNamespace(uuid=f"uuid{os.environ['CUDA_VISIBLE_DEVICES'].split(',')[n]}"),
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    monkeypatch.setattr(runs, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(devices, "WAIT_SECONDS", 0.02)
 
 
-def test_without_gpus_no_one_waits(tmp_path):
-    with runs.device_slot(tmp_path) as first, runs.device_slot(tmp_path) as second:
+def test_without_gpus_no_one_waits(tmp_path: Path) -> None:
+    with devices.device_slot(tmp_path) as first, devices.device_slot(tmp_path) as second:
         assert first == second == []
 
 
-def test_each_training_has_gpus_of_its_own(gpus, tmp_path):
-    with runs.device_slot(tmp_path) as first:
-        os.environ.pop(runs.SLOTS)  # as in another process
-        with runs.device_slot(tmp_path, 2) as second:
+def test_each_training_has_gpus_of_its_own(gpus: None, tmp_path: Path) -> None:
+    with devices.device_slot(tmp_path) as first:
+        os.environ.pop(devices.SLOTS)  # as in another process
+        with devices.device_slot(tmp_path, 2) as second:
             assert first == [0] and second == [1, 2]
-            with runs.device_slot(tmp_path, 2) as further:  # a further process of the same training
+            with devices.device_slot(
+                tmp_path, 2
+            ) as further:  # a further process of the same training
                 assert further == [1, 2]
-    with runs.device_slot(tmp_path, 3) as again:
+    with devices.device_slot(tmp_path, 3) as again:
         assert again == [0, 1, 2]
     with (
         pytest.raises(ValueError, match="training.devices: 4 GPUs wanted, but there are 3"),
-        runs.device_slot(tmp_path, 4),
+        devices.device_slot(tmp_path, 4),
     ):
         pass
 
 
-def test_a_gpu_is_the_same_by_any_number(gpus, tmp_path, monkeypatch):
-    """With CUDA_VISIBLE_DEVICES, which SLURM sets for each job, every training's first GPU is number 0."""
-    with runs.device_slot(tmp_path):
-        os.environ.pop(runs.SLOTS)
+def test_a_gpu_is_the_same_by_any_number(
+    gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With CUDA_VISIBLE_DEVICES, which SLURM sets for each job, the first GPU is always number 0."""
+    with devices.device_slot(tmp_path):
+        os.environ.pop(devices.SLOTS)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
-        with runs.device_slot(tmp_path) as second:
+        with devices.device_slot(tmp_path) as second:
             assert second == [0]
-            os.environ.pop(runs.SLOTS)
+            os.environ.pop(devices.SLOTS)
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-            with runs.device_slot(tmp_path) as third:
+            with devices.device_slot(tmp_path) as third:
                 assert third == [0]
 
 
-def test_it_waits_without_holding_any(gpus, tmp_path, capsys):
+def test_it_waits_without_holding_any(
+    gpus: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     got = threading.Event()
 
     def want_all() -> None:
-        with runs.device_slot(tmp_path, 3):
+        with devices.device_slot(tmp_path, 3):
             got.set()
 
-    with runs.device_slot(tmp_path):
-        os.environ.pop(runs.SLOTS)
+    with devices.device_slot(tmp_path):
+        os.environ.pop(devices.SLOTS)
         waiting = threading.Thread(target=want_all)
         waiting.start()
         assert not got.wait(0.3)
-        for _ in range(50):  # the others can be had in between
+        for _ in range(50):  # the other GPUs are free in between
             with open(tmp_path / ".gpu-uuid2.lock", "a") as handle:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -245,23 +324,29 @@ def test_it_waits_without_holding_any(gpus, tmp_path, capsys):
                 except OSError:
                     got.wait(0.005)
         else:
-            raise AssertionError("held for ever")
+            raise AssertionError("held forever")
     waiting.join(10)
     assert got.is_set() and capsys.readouterr().err.count("waiting for 3 of 3 GPUs") == 1
 
 
-def test_the_lock_of_a_killed_training_is_free(gpus, tmp_path):
-    code = "import fcntl, sys, time\nh = open(sys.argv[1], 'a'); fcntl.flock(h, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+def test_the_lock_of_a_killed_training_is_free(gpus: None, tmp_path: Path) -> None:
+    code = (
+        "import fcntl, sys, time\n"
+        "h = open(sys.argv[1], 'a')\n"
+        "fcntl.flock(h, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\n"
+        "time.sleep(60)"
+    )
     tmp_path.mkdir(exist_ok=True)
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / ".gpu-uuid0.lock")],
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert other.stdout.readline() == "held\n"
-    with runs.device_slot(tmp_path) as numbers:
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with devices.device_slot(tmp_path) as numbers:
         assert numbers == [1]
     other.kill()
     other.wait()
-    with runs.device_slot(tmp_path) as numbers:
+    with devices.device_slot(tmp_path) as numbers:
         assert numbers == [0]

@@ -1,4 +1,4 @@
-"""Training: which windows are seen, that it learns, and that it goes on exactly where it was."""
+"""Training: which windows are seen, that it learns, and that it resumes exactly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +24,13 @@ from hypothesis import strategies as st
 
 from lastmile.config import PolicySettings, Training
 from lastmile.policy import Policy, PolicyError
-from lastmile.simulation.tokens import TokenError, TokenStore
-from lastmile.training import loop as module
-from lastmile.training import windows
-from lastmile.training.checkpoints import load_snapshots
-from lastmile.training.loop import TrainingError, snapshot_steps, train
+from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
+from lastmile.training import loop, windows
+from lastmile.training.checkpoints import load_snapshots, snapshot_updates
+from lastmile.training.loop import TrainingError, train
 from lastmile.training.windows import (
     Batches,
-    FirstEpisodes,
     WindowSampler,
-    mixture_weights,
     read_batch,
 )
 
@@ -39,19 +38,20 @@ TINY = PolicySettings(size="xs", window=4)
 
 
 class Toy:
-    """A store in memory: on a dark screen the click belongs on the bright square; where the corner is red, anywhere on the wide button."""
-
-    task, digest = "toy", "toy"
+    """A store in memory: on a dark screen the click belongs on the bright square; if the corner is
+    red, anywhere on the wide button."""
 
     def __init__(self, lengths: list[int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.frames = int(self.starts[-1])
-        x, y = rng.integers(20, 300, self.frames), rng.integers(80, 316, self.frames)
+        x = rng.integers(20, 300, self.frames)
+        y = rng.integers(80, 316, self.frames)
         self.button = rng.random(self.frames) < 0.4
         self.images = np.full((self.frames, 126, 168, 3), 30, np.uint8)
         for k in range(self.frames):
-            r, c = int(y[k] * 3 / 8), int(x[k] * 3 / 8)
+            r = int(y[k] * 3 / 8)
+            c = int(x[k] * 3 / 8)
             self.images[k, r - 2 : r + 3, c - 2 : c + 3] = 230
             self.images[k, 4:16, 100:160] = 120
             if self.button[k]:
@@ -73,14 +73,14 @@ class Toy:
 def run(
     folder: Path,
     frames: int = 120,
-    spec: dict | None = None,
-    stores=None,
-    how: dict | None = None,
-    **kwargs,
+    spec: dict[str, Any] | None = None,
+    stores: list[Any] | None = None,
+    how: dict[str, Any] | None = None,
+    start: Path | None = None,
 ) -> Path:
-    training = Training(
-        **{"frames": frames, "batch": 4, "snapshots": 3, "learning_rate": 1e-3, **(how or {})}
-    )
+    """Train a tiny policy and return the folder of its results."""
+    values = {"frames": frames, "batch": 4, "snapshots": 3, "learning_rate": 1e-3, **(how or {})}
+    training = Training(**values)
     stores = stores or [Toy([9, 3, 14, 6])]
     train(
         folder / "run",
@@ -92,7 +92,7 @@ def run(
         spec or {"a": 1},
         folder / "out",
         threads=1,
-        **kwargs,
+        start=start,
     )
     return folder / "out"
 
@@ -102,7 +102,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> dict[str, bytes]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an uninterrupted run leaves."""
     return contents(run(tmp_path_factory.mktemp("reference")))
 
@@ -114,7 +114,7 @@ def reference(tmp_path_factory) -> dict[str, bytes]:
     st.integers(1, 7),
     st.integers(0, 9),
 )
-def test_sampler(lengths, window, batch, seed):
+def test_sampler(lengths: list[int], window: int, batch: int, seed: int) -> None:
     starts = [np.concatenate([[0], np.cumsum(each)]) for each in lengths]
     sampler = WindowSampler(starts, window, batch, seed)
     steps = [sampler.windows(step) for step in range(40)]
@@ -123,7 +123,7 @@ def test_sampler(lengths, window, batch, seed):
         steps[39],
         steps[0],
         steps[17],
-    ]  # no memory of what was asked before
+    ]  # it does not depend on what was asked before
     rows = [w for step in steps for w in step]
     turns = Counter(w.store for w in rows)
     assert (
@@ -151,7 +151,7 @@ def test_sampler(lengths, window, batch, seed):
     )
 
 
-def test_sampler_cuts_anew_in_each_epoch():
+def test_sampler_cuts_anew_in_each_epoch() -> None:
     sampler = WindowSampler([np.array([0, 47])], 20, 1, 0)
     assert (
         len({tuple(sorted(map(tuple, sampler._epoch(0, epoch).tolist()))) for epoch in range(10)})
@@ -160,65 +160,12 @@ def test_sampler_cuts_anew_in_each_epoch():
 
 
 @pytest.mark.parametrize("starts", [[], [np.array([0])], [np.array([0, 3, 3])]])
-def test_nothing_to_sample(starts):
+def test_nothing_to_sample(starts: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         WindowSampler(starts, 20, 4, 0)
 
 
-def test_an_even_mixture_is_turns():
-    starts = [np.array([0, 9, 30]), np.array([0, 5]), np.array([0, 40])]
-    plain, even = WindowSampler(starts, 4, 5, 0), WindowSampler(starts, 4, 5, 0, [0.1, 0.1, 0.1])
-    assert [plain.windows(k) for k in range(50)] == [even.windows(k) for k in range(50)]
-    # The weighted turns with equal weights would be the same; so there is one rule.
-    even.weights = [Fraction(1)] * 3
-    assert [even._turn(n) for n in range(99)] == [plain._turn(n) for n in range(99)]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=9), st.integers(0, 300))
-def test_a_weighted_mixture_keeps_its_shares(weights, asked_first):
-    starts = [np.array([0, 9])] * len(weights)
-    sampler, other = (WindowSampler(starts, 4, 1, 0, [w / 10 for w in weights]) for _ in range(2))
-    other._turn(asked_first)  # no memory of what was asked before
-    turns = [sampler._turn(n) for n in range(400)]
-    assert turns == [other._turn(n) for n in range(400)]
-    taken = np.zeros(len(weights), int)
-    for n, (store, position) in enumerate(turns, 1):
-        assert position == taken[store]
-        taken[store] += 1
-        assert np.abs(taken - n * np.array(weights) / sum(weights)).max() < 2
-        if n == sum(weights):
-            assert taken.tolist() == weights  # exact after each round
-
-
-@pytest.mark.parametrize(
-    "weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]]
-)
-def test_weights_that_make_no_mixture(weights):
-    with pytest.raises(ValueError, match="expected 2 numbers above 0"):
-        WindowSampler([np.array([0, 9])] * 2, 4, 1, 0, weights)
-
-
-def test_mixtures_by_task():
-    assert mixture_weights(["a", "b", "a"], {"a": 3, "b": 0.1}) == [
-        Fraction(3, 2),
-        Fraction(1, 10),
-        Fraction(3, 2),
-    ]
-    for mixture, words in [
-        ({}, "got none"),
-        ({"a": 1}, "'b' has tokens but no weight"),
-        ({"a": 1, "b": 1, "c": 1}, "no tokens of task 'c'"),
-        ({"a": 0, "b": 1}, "'a' must be a number above 0, got 0"),
-        ({"a": -1, "b": 1}, "above 0"),
-        ({"a": "x", "b": 1}, "above 0"),
-        ({"a": True, "b": 1}, "got True"),
-    ]:
-        with pytest.raises(ValueError, match=words):
-            mixture_weights(["a", "b"], mixture)
-
-
-def test_the_first_episodes_of_a_store():
+def test_the_first_episodes_of_a_store() -> None:
     toy = Toy([5, 6, 7])
     part = FirstEpisodes(toy, 2)
     assert (
@@ -231,7 +178,7 @@ def test_the_first_episodes_of_a_store():
             FirstEpisodes(toy, count)
 
 
-def test_batches_know_where_episodes_begin():
+def test_batches_know_where_episodes_begin() -> None:
     toy = Toy([5, 6])
     sampler = WindowSampler([toy.starts], 4, 16, 0)
     chosen = sampler.windows(0)
@@ -247,17 +194,19 @@ def test_batches_know_where_episodes_begin():
             assert np.array_equal(batch["screens"][row, i].numpy(), toy.images[k])
 
 
-def test_snapshots_are_spread_over_the_training():
+def test_snapshots_are_spread_over_the_training() -> None:
     seen = np.cumsum(np.full(1000, 300))
-    steps = snapshot_steps(seen, 8)
+    steps = snapshot_updates(seen, 8)
     assert len(steps) == 8 and steps[0] == 10 and steps[-1] == 1000
-    assert snapshot_steps(seen, 1) == [1000] and snapshot_steps(seen[:2], 8) == [2]
+    assert snapshot_updates(seen, 1) == [1000] and snapshot_updates(seen[:2], 8) == [2]
 
 
 @pytest.mark.parametrize("head, frames", [("pointer", 800), ("bins", 1800)])
-def test_it_learns(tmp_path, head, frames):
-    """After this training the policy knows when to press the button, and the pointer beats every policy that does not look for the square."""
-    toy, held = Toy([4] * 150), Toy([8] * 8, 1)
+def test_it_learns(tmp_path: Path, head: str, frames: int) -> None:
+    """The policy learns when to press the button, and the pointer beats every policy that does not
+    look for the square."""
+    toy = Toy([4] * 150)
+    held = Toy([8] * 8, 1)
     training = Training(frames=frames, batch=2, snapshots=1, learning_rate=2e-3)
     train(
         tmp_path / "run",
@@ -271,11 +220,11 @@ def test_it_learns(tmp_path, head, frames):
         threads=1,
     )
     policy = Policy.load(tmp_path / "out")
-    found = [
+    predictions = [
         policy.predict_episode(held.screens(a, b), held.clicks[a:b], held.targets[a:b])
         for a, b in zip(held.starts[:-1], held.starts[1:])
     ]
-    modes, nll = (np.concatenate(values) for values in zip(*found))
+    modes, nll = (np.concatenate(values) for values in zip(*predictions))
     on_button = (modes[:, 0] >= 260) & (modes[:, 1] < 50)
     assert (on_button == held.button).mean() > 0.9
     # Areas in bins: all of the screen, the button, and where squares can be.
@@ -286,7 +235,7 @@ def test_it_learns(tmp_path, head, frames):
     assert nll.mean() < (blind if head == "pointer" else np.log(screen))
 
 
-def test_outputs(tmp_path, reference):
+def test_outputs(tmp_path: Path, reference: dict[str, bytes]) -> None:
     out = run(tmp_path)
     assert contents(out) == reference  # nothing in them holds a time, a path or a host
     assert sorted(reference) == [
@@ -315,7 +264,7 @@ def test_outputs(tmp_path, reference):
     } <= set(rows[0])
 
 
-def test_snapshots_that_cannot_be_read(tmp_path):
+def test_snapshots_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="none.safetensors"):
         list(load_snapshots(tmp_path / "none.safetensors"))
     (tmp_path / "cut.safetensors").write_bytes(b"1234567")
@@ -328,24 +277,31 @@ class Stops(Exception):
 
 
 @pytest.fixture
-def frequent(monkeypatch):
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
+def frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a checkpoint after each update."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
 
 
-def stop_after(monkeypatch, step: int, action) -> None:
-    """Let `action` happen at the end of a step, as a signal would come."""
-    original = module.Keeper.on_train_batch_end
+def stop_after(monkeypatch: pytest.MonkeyPatch, update: int, action: Callable[[], object]) -> None:
+    """Run `action` at the end of an update, as a signal would arrive."""
+    original = loop.Bookkeeper.on_train_batch_end
 
-    def end(self, trainer, policy_module, *args):
-        original(self, trainer, policy_module, *args)
-        if policy_module.done == step:
+    def end(self: Any, trainer: Any, module: Any, *args: Any) -> None:
+        original(self, trainer, module, *args)
+        if module.done == update:
             action()
 
-    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+    monkeypatch.setattr(loop.Bookkeeper, "on_train_batch_end", end)
 
 
-def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, capsys):
-    def fail():
+def test_resumed_after_an_error(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    frequent: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
         raise Stops
 
     with monkeypatch.context() as patch:
@@ -356,29 +312,40 @@ def test_resumed_after_an_error(tmp_path, reference, frequent, monkeypatch, caps
         handle.write('{"step": 6, "frames"')  # as a kill would leave it
     assert not (tmp_path / "out").exists()
     assert contents(run(tmp_path)) == reference
-    assert "going on after step 5" in capsys.readouterr().err
+    assert "resuming after update 5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
-def test_resumed_after_a_signal(tmp_path, reference, monkeypatch, capsys, number, error):
+def test_resumed_after_a_signal(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    error: type[BaseException],
+) -> None:
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         stop_after(patch, 4, lambda: os.kill(os.getpid(), number))
         with pytest.raises(error):
             run(tmp_path)
+    log = capsys.readouterr().err
+    assert f"stopped by {signal.Signals(number).name} after update" in log
+    resume_hint = "interrupted; run the same command again to resume\n"
+    assert log.endswith(resume_hint) == (number == signal.SIGTERM)  # else the command line says it
     assert signal.getsignal(number) == before
     assert contents(run(tmp_path)) == reference
     assert re.search(
-        "going on after step [45]", capsys.readouterr().err
-    )  # no step that was under way is lost
+        "resuming after update [45]", capsys.readouterr().err
+    )  # no update that was under way is lost
 
 
-def test_resumed_after_a_kill(tmp_path, reference):
+def test_resumed_after_a_kill(tmp_path: Path, reference: dict[str, bytes]) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path\nimport test_training as t\nt.module.CHECKPOINT_SECONDS = 0\n"
+        "from pathlib import Path\nimport test_training as t\nt.loop.CHECKPOINT_SECONDS = 0\n"
         "import time; slow = t.Toy.screens\n"
         "t.Toy.screens = lambda *a: (time.sleep(0.05), slow(*a))[1]\n"
         f"t.run(Path({str(tmp_path)!r}))"
@@ -399,7 +366,7 @@ def test_resumed_after_a_kill(tmp_path, reference):
 
 
 class Killed(BaseException):
-    """What a SIGKILL leaves: nothing is cleaned up after it."""
+    """Stands in for SIGKILL, after which nothing is cleaned up."""
 
 
 @pytest.mark.parametrize(
@@ -407,12 +374,20 @@ class Killed(BaseException):
     ["while writing", "before the rename", "after the rename", "while the results are moved"],
 )
 @pytest.mark.parametrize("which", ["last.ckpt", "snapshot-", "progress.csv"])
-def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypatch, moment, which):
+def test_killed_while_a_file_is_written(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    frequent: None,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    which: str,
+) -> None:
     if (which == "progress.csv") != (moment == "while the results are moved"):
         pytest.skip("no such moment")
-    replace, counted = os.replace, []
+    replace = os.replace
+    counted = []
 
-    def dies(source, target):
+    def dies(source: Any, target: Any) -> None:
         if which in str(target):
             counted.append(target)
             if (
@@ -441,7 +416,7 @@ def test_killed_while_a_file_is_written(tmp_path, reference, frequent, monkeypat
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_finished_run_is_only_written_again(tmp_path, reference):
+def test_a_finished_run_is_only_written_again(tmp_path: Path, reference: dict[str, bytes]) -> None:
     run(tmp_path)
     (tmp_path / "out" / "policy.safetensors").unlink()
     assert contents(run(tmp_path)) == reference
@@ -455,8 +430,14 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 30, None])
-def test_lost_lines_of_progress_come_back(tmp_path, reference, frequent, monkeypatch, lost):
-    """After a loss of power the log may be shorter than the checkpoint beside it, or not be there."""
+def test_lost_lines_of_progress_come_back(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    frequent: None,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: int | None,
+) -> None:
+    """After a loss of power the file may be shorter than in the checkpoint beside it, or missing."""
     with monkeypatch.context() as patch:
         stop_after(patch, 6, lambda: (_ for _ in ()).throw(Stops()))
         with pytest.raises(Stops):
@@ -466,22 +447,23 @@ def test_lost_lines_of_progress_come_back(tmp_path, reference, frequent, monkeyp
     assert contents(run(tmp_path)) == reference
 
 
-def test_tokens_changed_under_a_training(tmp_path, token_file, frequent):
-    """It stops with the name of the file; with the file as it was, the same command ends as if nothing had been."""
+def test_tokens_changed_under_a_training(tmp_path: Path, token_file: Path, frequent: None) -> None:
+    """It stops with the name of the file; once that is back, it ends as if nothing had happened."""
     whole = token_file.read_bytes()
     shared = tmp_path / "train.tokens"
     shared.write_bytes(whole)
     wanted = contents(run(tmp_path / "undisturbed", stores=[TokenStore(shared)]))
-    store, read = TokenStore(shared), []
+    store = TokenStore(shared)
+    read = []
     original = store.screens
 
-    def screens(start: int, stop: int):
+    def screens(start: int, stop: int) -> np.ndarray:
         read.append(start)
         if len(read) == 20:
             shared.write_bytes(whole[:-3000])
         return original(start, stop)
 
-    store.screens = screens
+    store.screens = screens  # type: ignore[method-assign]
     with pytest.raises(TokenError, match="train.tokens: was changed while it was read"):
         run(tmp_path / "disturbed", stores=[store])
     assert not (tmp_path / "disturbed" / "out").exists()
@@ -489,12 +471,14 @@ def test_tokens_changed_under_a_training(tmp_path, token_file, frequent):
     assert contents(run(tmp_path / "disturbed", stores=[TokenStore(shared)])) == wanted
 
 
-def test_a_reader_that_dies_without_a_word(tmp_path, reference, frequent, monkeypatch):
-    """The thread is gone and has told nothing: the training does not wait for ever."""
+def test_a_reader_that_dies_without_a_word(
+    tmp_path: Path, reference: dict[str, bytes], frequent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training does not wait forever for a thread that is gone without an error."""
     original = windows.read_batch
     calls = []
 
-    def read(*args):
+    def read(*args: Any) -> Any:
         calls.append(1)
         if len(calls) == 6:
             raise SystemExit
@@ -514,7 +498,9 @@ def test_a_reader_that_dies_without_a_word(tmp_path, reference, frequent, monkey
     assert contents(run(tmp_path)) == reference
 
 
-def test_a_clock_that_goes_back_changes_nothing(tmp_path, reference, frequent, monkeypatch):
+def test_a_clock_that_goes_back_changes_nothing(
+    tmp_path: Path, reference: dict[str, bytes], frequent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter(range(10**9, 0, -3600))
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
     assert contents(run(tmp_path)) == reference
@@ -533,7 +519,13 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, reference, frequent, m
         ("changed snapshot", "damaged"),
     ],
 )
-def test_work_that_cannot_be_taken_up(tmp_path, reference, capsys, what, words):
+def test_work_that_cannot_be_taken_up(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    words: str,
+) -> None:
     run(tmp_path, spec={"a": 2} if what == "spec" else None)
     path = tmp_path / "run" / "last.ckpt"
     if what == "truncated":
@@ -556,20 +548,22 @@ def test_work_that_cannot_be_taken_up(tmp_path, reference, capsys, what, words):
     assert words in message and "starting from the beginning" in message
 
 
-def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
+def test_a_loss_that_is_not_finite(
+    tmp_path: Path, frequent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = Policy.loss
     calls = []
 
-    def loss(self, batch):
+    def loss(self: Policy, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         calls.append(1)
         nats = original(self, batch)
         return nats * (float("nan") if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     with pytest.raises(
         TrainingError,
-        match="step 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+",
+        match="update 4 of .* nan, from (store 0, episode [0-3], frames [0-9]+ to [0-9]+(; )?)+",
     ):
         run(tmp_path)
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
@@ -579,13 +573,15 @@ def test_a_loss_that_is_not_finite(tmp_path, frequent, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_bad_window_is_named(tmp_path, monkeypatch):
-    toy, other = Toy([9, 5]), Toy([7], 1)
+def test_the_bad_window_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy([9, 5])
+    other = Toy([7], 1)
     sampler = WindowSampler([toy.starts, other.starts], 4, 4, 0)
     store, start, length = sampler.windows(2)[3]
-    original, calls = Policy.loss, []
+    original = Policy.loss
+    calls = []
 
-    def loss(self, batch):
+    def loss(self: Policy, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         calls.append(1)
         nats = original(self, batch)
         return (
@@ -593,7 +589,7 @@ def test_the_bad_window_is_named(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     begin = [toy, other][store].starts
     episode = int(np.searchsorted(begin, start, "right")) - 1
     first = start - begin[episode]
@@ -612,20 +608,22 @@ def test_the_bad_window_is_named(tmp_path, monkeypatch):
         MemoryError(),
     ],
 )
-def test_too_little_memory_names_the_batch(tmp_path, monkeypatch, error):
-    def loss(self, batch):
+def test_too_little_memory_names_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def loss(self: Policy, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         raise error
 
     monkeypatch.setattr(Policy, "loss", loss)
-    monkeypatch.setattr(module, "held_out", lambda *args: [])
+    monkeypatch.setattr(loop, "held_out_batches", lambda *args: [])
     with pytest.raises(
         TrainingError,
-        match="step 1 of .*: too little memory for training.batch: 4 .*training.accumulate",
+        match="update 1 of .*: too little memory for training.batch: 4 .*training.accumulate",
     ):
         run(tmp_path)
 
 
-def test_screens_of_another_size(tmp_path):
+def test_screens_of_another_size(tmp_path: Path) -> None:
     toy = Toy([9])
     toy.images = toy.images[:, :112]
     with pytest.raises(
@@ -634,8 +632,8 @@ def test_screens_of_another_size(tmp_path):
         run(tmp_path, stores=[toy])
 
 
-def test_a_step_in_parts_is_the_same_step(tmp_path):
-    """Up to rounding, in progress and weights, with padded windows of different lengths in the parts."""
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    """Up to rounding, with padded windows of different lengths in the parts."""
     whole, parts = (run(tmp_path / f"{k}", how={"accumulate": k, "precision": 32}) for k in (1, 3))
     one, other = (
         np.genfromtxt(out / "progress.csv", delimiter=",", names=True) for out in (whole, parts)
@@ -645,15 +643,15 @@ def test_a_step_in_parts_is_the_same_step(tmp_path):
     )
 
 
-def test_a_batch_that_cannot_be_divided(tmp_path):
+def test_a_batch_that_cannot_be_divided(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match="training.batch: 4 windows a step cannot be divided among 1 devices .* 5 parts",
+        match="training.batch: 4 windows per update cannot be divided among 1 devices .* 5 parts",
     ):
         run(tmp_path, how={"accumulate": 5})
 
 
-def test_parts_and_devices_divide_the_windows():
+def test_parts_and_devices_divide_the_windows() -> None:
     toys = [Toy([30, 9]), Toy([25])]
     sampler = WindowSampler([toy.starts for toy in toys], 4, 7, 0)
     for step in range(5):
@@ -663,15 +661,15 @@ def test_parts_and_devices_divide_the_windows():
             for part in range(3)
         ]
         assert all(shares) and [w for share in shares for w in share] == sampler.windows(step)
-    given = list(Batches(toys, sampler, 1, 3, 1, 2, 3))
-    assert len(given) == 6 and [b["frames"] for b in given[::3]] == [
+    batches = list(Batches(toys, sampler, 1, 3, 1, 2, 3))
+    assert len(batches) == 6 and [b["frames"] for b in batches[::3]] == [
         sum(w.length for w in sampler.windows(step)) for step in (1, 2)
     ]
 
 
-def test_the_encoder_learns_at_its_own_rate():
+def test_the_encoder_learns_at_its_own_rate() -> None:
     policy = Policy(TINY)
-    learner = module.PolicyModule(policy, Training(encoder_rate=0.1), 100)
+    learner = loop.PolicyModule(policy, Training(encoder_rate=0.1), 100)
     groups = learner.configure_optimizers().param_groups
     share = {id(p): group["share"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
@@ -679,7 +677,9 @@ def test_the_encoder_learns_at_its_own_rate():
         assert share[id(p)] == (0.1 if name.startswith("encoder.") else 1.0) and decay[id(p)] == (
             0.01 if p.ndim >= 2 else 0.0
         )
-    learner.done, learner.optimizers = 50, lambda: type("", (), {"param_groups": groups})
+    learner.done = 50
+    optimizer = SimpleNamespace(param_groups=groups)
+    learner.optimizers = lambda: optimizer  # type: ignore[method-assign, assignment]
     learner.on_train_batch_start({}, 0)
     assert {group["lr"] for group in groups} == {
         learner.learning_rate(50),
@@ -690,8 +690,10 @@ def test_the_encoder_learns_at_its_own_rate():
 @pytest.mark.parametrize(
     "how", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "precision": 32}]
 )
-def test_resumed_exactly_in_every_precision(tmp_path, frequent, monkeypatch, how):
-    def fail():
+def test_resumed_exactly_in_every_precision(
+    tmp_path: Path, frequent: None, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    def fail() -> None:
         raise Stops
 
     wanted = contents(run(tmp_path / "whole", 50, how=how))
@@ -702,16 +704,18 @@ def test_resumed_exactly_in_every_precision(tmp_path, frequent, monkeypatch, how
     assert contents(run(tmp_path / "cut", 50, how=how)) == wanted
 
 
-def test_float16_that_overflows_leaves_out_the_step(tmp_path, monkeypatch):
-    """The scaler begins with 65536, which is too much for some gradients: the training goes on and scales less."""
+def test_float16_that_overflows_leaves_out_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scale that is too large for some gradients is lowered, and training continues."""
     scales = []
-    original = module.Keeper.on_train_batch_end
+    original = loop.Bookkeeper.on_train_batch_end
 
-    def end(self, trainer, *args):
+    def end(self: Any, trainer: Any, *args: Any) -> None:
         original(self, trainer, *args)
         scales.append(trainer.precision_plugin.scaler.get_scale())
 
-    monkeypatch.setattr(module.Keeper, "on_train_batch_end", end)
+    monkeypatch.setattr(loop.Bookkeeper, "on_train_batch_end", end)
     original_init = torch.amp.GradScaler.__init__
     monkeypatch.setattr(
         torch.amp.GradScaler,
@@ -724,24 +728,29 @@ def test_float16_that_overflows_leaves_out_the_step(tmp_path, monkeypatch):
     )
 
 
-def test_a_store_that_fails_ends_the_training(tmp_path):
+def test_a_store_that_fails_ends_the_training(tmp_path: Path) -> None:
     toy = Toy([9, 9])
-    toy.screens = lambda start, stop: (_ for _ in ()).throw(OSError("disk gone"))
+
+    def screens(start: int, stop: int) -> np.ndarray:
+        raise OSError("disk gone")
+
+    toy.screens = screens  # type: ignore[method-assign]
     with pytest.raises(OSError, match="disk gone"):
         run(tmp_path, stores=[toy])
 
 
-def test_started_from_another_policy(tmp_path, capsys):
+def test_started_from_another_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(tmp_path / "first")
     capsys.readouterr()
     run(tmp_path / "second", frames=1, start=out)
     log = capsys.readouterr().err
     count = len(Policy.load(out).state_dict())
-    assert f"starting from {out}: {count} of {count} weights copied" in log and "new: none" in log
-    one, other = (
-        Policy.load(out).state_dict(),
-        Policy.load(tmp_path / "second" / "out").state_dict(),
+    assert (
+        f"starting from {out}: {count} of {count} weight tensors copied" in log
+        and "new: none" in log
     )
+    one = Policy.load(out).state_dict()
+    other = Policy.load(tmp_path / "second" / "out").state_dict()
     assert all((one[name] - other[name]).abs().max() < 0.01 for name in one)  # one step away
 
 
@@ -753,7 +762,9 @@ def test_started_from_another_policy(tmp_path, capsys):
         ({"head": "bins"}, r"bins \[336, 252\], not \[112, 84\]"),
     ],
 )
-def test_a_policy_that_cannot_be_started_from(tmp_path, settings, words):
+def test_a_policy_that_cannot_be_started_from(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
     with torch.random.fork_rng():
         Policy(TINY).save(tmp_path / "start")
     with pytest.raises(PolicyError, match=f"start: .*{words}"):
@@ -770,12 +781,9 @@ def test_a_policy_that_cannot_be_started_from(tmp_path, settings, words):
         )
 
 
-def test_a_mixture_of_stores(tmp_path):
-    run(tmp_path, stores=[Toy([9, 3]), Toy([5], 2), Toy([30], 3)], mixture=[1, 2, 0.5])
-    assert (tmp_path / "out" / "policy.safetensors").is_file()
-
-
-def test_quiet(tmp_path, capfd):
+def test_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
     printed = capfd.readouterr()
-    assert printed.out == "" and all(line.startswith("step ") for line in printed.err.splitlines())
+    assert printed.out == "" and all(
+        line.startswith("update ") for line in printed.err.splitlines()
+    )

@@ -96,7 +96,7 @@ def _policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
     from lastmile.performance.speed import rollout_rate, training_rate
     from lastmile.policy import flops_per_frame, parameter_count
     from lastmile.policy.policy import initial
-    from lastmile.training.windows import FirstEpisodes
+    from lastmile.simulation.tokens import FirstEpisodes
 
     store = tokens.TokenStore(path)
     training_rate(store, settings, 1)  # warm

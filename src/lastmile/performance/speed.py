@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import torch
 
 from lastmile.config import PolicySettings, Training
+from lastmile.errors import MissingExtraError
 from lastmile.evaluation.closed_loop import roll_out
-from lastmile.policy.policy import Policy, initial
-from lastmile.policy.sizes import flops_per_frame, parameter_count
-from lastmile.policy.vit import WeightsError
+from lastmile.policy.policy import Policy, initial, parameter_count
+from lastmile.policy.sizes import flops_per_frame
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Source
-from lastmile.training.loop import PolicyModule, precision
+from lastmile.training.devices import precision
+from lastmile.training.loop import PolicyModule
 from lastmile.training.windows import Batches, WindowSampler
 
 WARM, STEPS = 4, 24
@@ -135,7 +136,7 @@ def size_table(
         settings = PolicySettings(**variant, weights="random")
         try:
             speed = _training_rate(settings, device, half, seconds)
-        except WeightsError:  # without transformers there is no dinov2
+        except MissingExtraError:  # without transformers there is no dinov2
             continue
         rows.append(
             {

@@ -1,4 +1,4 @@
-"""A causal transformer over the tokens of the last frames: one token a frame, or many."""
+"""A causal transformer over the tokens of the last frames, one token per frame or many."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from lastmile.policy.sizes import Size
 
 
 class Layer(nn.Module):
-    """A pre-norm transformer layer, with rotary positions where angles are given: then only distances count.
+    """A pre-norm transformer layer, with rotary positions where angles are passed in.
 
-    feed_forward: width of the two-layer perceptron in multiples of the layer's; 0 for attention alone. depth: layers in all.
+    Args:
+        width: Width of the tokens.
+        heads: Number of attention heads.
+        depth: Number of layers of the whole transformer, by which the initial weights scale.
+        feed_forward: Width of the two-layer perceptron, in multiples of `width`; 0 for attention
+            alone.
     """
 
     def __init__(self, width: int, heads: int, depth: int, feed_forward: int = 4) -> None:
         super().__init__()
-        self.heads, self.feed_forward = heads, feed_forward
+        self.heads = heads
+        self.feed_forward = feed_forward
         self.attention_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
@@ -26,13 +32,13 @@ class Layer(nn.Module):
             self.mlp_norm = nn.LayerNorm(width)
             self.up = nn.Linear(width, feed_forward * width)
             self.down = nn.Linear(feed_forward * width, width)
+
         for linear in (self.query, self.key_value, *([self.up] if feed_forward else [])):
             nn.init.normal_(linear.weight, std=width**-0.5)
             nn.init.zeros_(linear.bias)
-        for linear in (
-            self.out,
-            *([self.down] if feed_forward else []),
-        ):  # scaled so that the sum over the layers keeps its size
+        # What is added to the residual stream starts small enough that the sum over all layers
+        # keeps its scale.
+        for linear in (self.out, *([self.down] if feed_forward else [])):
             nn.init.normal_(linear.weight, std=(linear.in_features * 2 * depth) ** -0.5)
             nn.init.zeros_(linear.bias)
 
@@ -42,42 +48,56 @@ class Layer(nn.Module):
         angles: Tensor | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
-        chosen: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Tensor:
-        """x: (B, T, D). angles: (T, D / heads / 2). mask: bool, broadcast to (B, heads, Q, T), what is seen. causal: the usual mask.
+        """Apply the layer.
 
-        Returns (B, T, D), Q = T; with `chosen`, (B, Q) positions, only theirs, (B, Q, D).
+        Args:
+            x: (B, T, D).
+            angles: (T, D / heads / 2), rotary angles of the positions.
+            mask: bool, broadcast to (B, heads, Q, T), True where a query sees a key.
+            causal: Let each position see itself and those before it; instead of `mask`.
+            queries: (B, Q), the positions whose output is needed; without it all, Q = T.
+
+        Returns:
+            (B, Q, D).
         """
         b, t, d = x.shape
         normed = self.attention_norm(x)
-        key, value = (
-            self.key_value(normed).view(b, t, 2, self.heads, -1).unbind(2)
-        )  # each (B, T, heads, D / heads)
-        turns = angles
-        if chosen is None:
+        # Each (B, T, heads, D / heads).
+        key, value = self.key_value(normed).view(b, t, 2, self.heads, -1).unbind(2)
+        query_angles = angles
+        if queries is None:
             query = self.query(normed)
         else:
-            x, query = pick(x, chosen), self.query(pick(normed, chosen))
-            turns = None if angles is None else angles[chosen]
-        query = query.view(b, -1, self.heads, d // self.heads)
-        if angles is not None:
-            query, key = rotate(query, turns), rotate(key, angles)
+            x = pick(x, queries)
+            query = self.query(pick(normed, queries))
+            query_angles = None if angles is None else angles[queries]
+        query = query.view(b, -1, self.heads, d // self.heads)  # (B, Q, heads, D / heads)
+        if angles is not None and query_angles is not None:
+            query = rotate(query, query_angles)
+            key = rotate(key, angles)
+
         y = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
             attn_mask=mask,
             is_causal=causal,
-        )
+        )  # (B, heads, Q, D / heads)
         x = x + self.out(y.transpose(1, 2).reshape(b, -1, d))
         return x + self.down(F.gelu(self.up(self.mlp_norm(x)))) if self.feed_forward else x
 
 
 class Context(nn.Module):
-    """(B, T, P, D), P tokens a frame -> (B, T, D), a context vector for each frame: what becomes of its last token.
+    """The context vector of each frame, from its own tokens and those of the frames before it.
 
-    Every token sees all tokens of its own frame and of those before it, and of time only distances: a window may begin anywhere in an episode.
+    Maps (B, T, P, D), P tokens per frame, to (B, T, D): the transformer's output at the last token
+    of each frame. A token sees all tokens of its own frame and of earlier frames. Positions are
+    relative times, so that a window may begin anywhere in an episode.
     """
+
+    speeds: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -90,65 +110,91 @@ class Context(nn.Module):
         self.register_buffer("speeds", 100.0 ** (-torch.arange(half) / half), persistent=False)
 
     def _angles(self, frames: int, tokens: int) -> Tensor:
+        """Return the rotary angles, (T P, D / heads / 2); all tokens of a frame share theirs."""
         time = torch.arange(frames, device=self.speeds.device).repeat_interleave(tokens)
-        return time[:, None] * self.speeds  # (T P, D / heads / 2)
+        return time[:, None] * self.speeds
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, P, D) -> (B, T, D)."""
         return self.each(tokens)[0]
 
     def each(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The context vector of every frame from those before it, (B, T, D), and what each layer made of the frames' last tokens, a list of (B, T, D)."""
+        """Compute the context of every frame.
+
+        Args:
+            tokens: (B, T, P, D).
+
+        Returns:
+            The context vectors, (B, T, D), and for each layer its output at the last token of
+            each frame, (B, T, D).
+        """
         b, t, p, d = tokens.shape
-        x, angles, outputs = tokens.reshape(b, t * p, d), self._angles(t, p), []
+        x = tokens.reshape(b, t * p, d)
+        angles = self._angles(t, p)
+        outputs = []
         if p == 1:
             for layer in self.layers:
                 x = layer(x, angles, causal=True)
                 outputs.append(x)
             return self.norm(x), outputs
-        mask = _seen(t, p, x.device)
-        newest = torch.arange(p - 1, t * p, p, device=x.device)
+
+        mask = _block_causal(t, p, x.device)
+        last_tokens = torch.arange(p - 1, t * p, p, device=x.device)  # (T,)
         for layer in self.layers[:-1]:
             x = layer(x, angles, mask)
-            outputs.append(x[:, newest])
+            outputs.append(x[:, last_tokens])
+        # Nothing but the last tokens of the frames is read from the last layer.
         outputs.append(
-            self.layers[-1](x, angles, mask[newest], chosen=newest.expand(b, -1))
-        )  # the last layer is only needed where it is read
+            self.layers[-1](x, angles, mask[last_tokens], queries=last_tokens.expand(b, -1))
+        )
         return self.norm(outputs[-1]), outputs
 
     def last(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The context vector of the newest frame of each window, and what each layer made of that frame's last token.
+        """Compute the context of the newest frame of each window.
 
-        tokens: (B, T, P, D), each row's frames from position 0 on. lengths: (B,), how many there are. Returns (B, D) and a list of (B, D).
+        Args:
+            tokens: (B, T, P, D), the frames of each window from position 0 on.
+            lengths: (B,), number of frames in each window.
+
+        Returns:
+            The context vectors, (B, D), and for each layer its output at the last token of the
+            newest frame, (B, D).
         """
         b, t, p, d = tokens.shape
-        x, angles, last, outputs = (
-            tokens.reshape(b, t * p, d),
-            self._angles(t, p),
-            (lengths * p - 1)[:, None],
-            [],
-        )
-        mask = None if p == 1 else _seen(t, p, x.device)
+        x = tokens.reshape(b, t * p, d)
+        angles = self._angles(t, p)
+        newest = (lengths * p - 1)[:, None]  # (B, 1)
+        outputs = []
+
+        mask = None if p == 1 else _block_causal(t, p, x.device)
         for layer in self.layers[:-1]:
             x = layer(x, angles, mask, causal=p == 1)
-            outputs.append(pick(x, last)[:, 0])
-        there = (torch.arange(t * p, device=x.device) <= last)[:, None, None]  # (B, 1, 1, T P)
-        outputs.append(self.layers[-1](x, angles, there, chosen=last)[:, 0])
+            outputs.append(pick(x, newest)[:, 0])
+        # Positions past the newest token hold anything; its query must not see them.
+        visible = torch.arange(t * p, device=x.device) <= newest  # (B, T P)
+        outputs.append(self.layers[-1](x, angles, visible[:, None, None], queries=newest)[:, 0])
         return self.norm(outputs[-1]), outputs
 
 
-def _seen(frames: int, tokens: int, device: torch.device) -> Tensor:
-    """Block-causal mask, (T P, T P) bool."""
+def _block_causal(frames: int, tokens: int, device: torch.device) -> Tensor:
+    """Return the block-causal mask, (T P, T P) bool."""
     frame = torch.arange(frames, device=device).repeat_interleave(tokens)
     return frame[:, None] >= frame
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
-    """(B, T, D), (B, Q) -> (B, Q, D): some positions of each row."""
+    """Select positions of each row: (B, T, D) and (B, Q) -> (B, Q, D)."""
     return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al., 2021). x: (B, T, heads, E). angles: (T, E / 2) or (B, T, E / 2)."""
-    cos, sin = angles.cos().unsqueeze(-2), angles.sin().unsqueeze(-2)
+    """Apply rotary position embedding (Su et al., 2021).
+
+    Args:
+        x: (B, T, heads, E).
+        angles: (T, E / 2) or (B, T, E / 2).
+    """
+    cos = angles.cos().unsqueeze(-2)
+    sin = angles.sin().unsqueeze(-2)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)

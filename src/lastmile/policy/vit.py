@@ -1,29 +1,37 @@
-"""Vision transformers as encoders: from scratch, or DINOv2 with the weights that it was published with."""
+"""Vision transformers as encoders: from scratch, or DINOv2 with its published weights."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lastmile.errors import LastmileError
+from lastmile.errors import LastmileError, MissingExtraError
 from lastmile.policy.context import Layer
-from lastmile.policy.encoder import cut, pixels
+from lastmile.policy.encoder import cut_cells, scale_pixels
 from lastmile.policy.sizes import BACKBONES, PATCH, Size
 
 REGISTERS = 4
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of the channels, on a scale of 0 to 1, that DINOv2 was trained with."""
+"""Register tokens of DINOv2 with registers."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of the channels, on a scale of 0 to 1, with which DINOv2 was
+trained."""
 
 
 class WeightsError(LastmileError):
-    """Pretrained weights that cannot be had; the message says how to get them."""
+    """Pretrained weights that cannot be used; the message says how to get them."""
 
 
 class FrameVector(nn.Module):
-    """(N, rows, columns, C) features -> (N, D): a linear map of all cells, which keeps positions, plus one of their mean and maximum."""
+    """(N, rows, columns, C) features -> (N, D) frame vectors.
+
+    A linear map of all cells, which keeps positions, plus one of their mean and maximum.
+    """
 
     def __init__(self, channels: int, cells: int, size: Size) -> None:
         super().__init__()
@@ -34,23 +42,32 @@ class FrameVector(nn.Module):
         self.anywhere = nn.Linear(2 * channels, size.width)
 
     def forward(self, cells: Tensor) -> Tensor:
-        pooled = torch.cat([cells.mean((1, 2)), cells.amax((1, 2))], 1)
+        """(N, rows, columns, C) -> (N, D)."""
+        pooled = torch.cat([cells.mean((1, 2)), cells.amax((1, 2))], 1)  # (N, 2 C)
         return self.everywhere(
             self.everywhere_norm(self.squeeze(cells).flatten(1))
         ) + self.anywhere(self.anywhere_norm(pooled))
 
 
 class ViTEncoder(nn.Module):
-    """A vision transformer from scratch: patches of 14 x 14 px, learned positions, pre-norm layers (Dosovitskiy et al., 2021).
+    """Encode screens with a vision transformer from scratch (Dosovitskiy et al., 2021).
 
-    screen: (height, width) of the small screen in px. Raises ValueError if it cannot be cut into patches.
+    Patches of 14 x 14 px, learned positions, pre-norm layers.
+
+    Args:
+        size: Widths and depths.
+        screen: (height, width) of the small screen in px.
+
+    Raises:
+        LastmileError: If the screen cannot be cut into patches.
     """
 
     cell = PATCH
 
     def __init__(self, size: Size, screen: tuple[int, int]) -> None:
         super().__init__()
-        self.screen, self.rows, self.columns = (*screen,), *grid(screen)
+        self.rows, self.columns = patch_grid(screen)
+        self.screen = screen
         self.channels = size.vit_width
         self.embed = nn.Linear(PATCH * PATCH * 3, self.channels)
         self.position = nn.Parameter(0.02 * torch.randn(self.rows * self.columns, self.channels))
@@ -61,10 +78,17 @@ class ViTEncoder(nn.Module):
         self.vector = FrameVector(self.channels, self.rows * self.columns, size)
 
     def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, height, width, 3) uint8 -> the pixels of the patches (N, rows, columns, 14 * 14 * 3) uint8, their features (N, rows, columns, C), and
-        frame vectors (N, D)."""
-        patches = cut(screens, self.screen, PATCH)
-        x = self.embed(pixels(patches)).flatten(1, 2) + self.position  # (N, H W, C)
+        """Encode screens.
+
+        Args:
+            screens: (N, height, width, 3) uint8.
+
+        Returns:
+            The pixels of the patches, (N, rows, columns, 14 * 14 * 3) uint8; their features,
+            (N, rows, columns, C); and frame vectors, (N, D).
+        """
+        patches = cut_cells(screens, self.screen, PATCH)
+        x = self.embed(scale_pixels(patches)).flatten(1, 2) + self.position  # (N, H W, C)
         for layer in self.layers:
             x = layer(x)
         cells = self.norm(x).view(len(x), self.rows, self.columns, -1)
@@ -72,25 +96,36 @@ class ViTEncoder(nn.Module):
 
 
 class Dinov2Encoder(nn.Module):
-    """DINOv2 with registers (Oquab et al., 2024; Darcet et al., 2024), all of it trained on, as published: the features of its patches.
+    """Encode screens with DINOv2 with registers (Oquab et al., 2024; Darcet et al., 2024).
 
-    Made with random weights; `load_pretrained` fetches the published ones. Position embeddings are resampled once to the grid of the screen,
-    which is cut into patches of 14 x 14 px without resizing.
+    All of it is trained on, as published. The initial weights are random; `load_pretrained`
+    replaces them by the published ones. The screen is cut into patches of 14 x 14 px without
+    resizing it, and the position embeddings are resampled once to this grid.
 
-    backbone: small, base or large. Raises ValueError if the screen cannot be cut into patches, WeightsError without the package transformers.
+    Args:
+        size: Widths and depths.
+        screen: (height, width) of the small screen in px.
+        backbone: `small`, `base` or `large`.
+
+    Raises:
+        LastmileError: If the screen cannot be cut into patches.
+        MissingExtraError: If the package transformers is not installed.
     """
 
     cell = PATCH
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, size: Size, screen: tuple[int, int], backbone: str) -> None:
         super().__init__()
-        self.screen, self.rows, self.columns = (*screen,), *grid(screen)
+        self.rows, self.columns = patch_grid(screen)
+        self.screen = screen
         self.backbone = backbone
         shape = BACKBONES[backbone]
         self.channels = shape.width
-        config, model = _transformers()
-        self.model = model(
-            config(
+        config_class, model_class = _dinov2_classes()
+        self.model = model_class(
+            config_class(
                 hidden_size=shape.width,
                 num_hidden_layers=shape.layers,
                 num_attention_heads=shape.heads,
@@ -99,91 +134,127 @@ class Dinov2Encoder(nn.Module):
                 image_size=[self.rows * PATCH, self.columns * PATCH],
             )
         )
-        self.model.embeddings.mask_token.requires_grad_(False)  # not used without masked patches
+        # Without masked patches the mask token gets no gradient.
+        self.model.embeddings.mask_token.requires_grad_(False)
         self.vector = FrameVector(self.channels, self.rows * self.columns, size)
-        for name, values in zip(("mean", "deviation"), IMAGENET):
+        for name, values in (("mean", IMAGENET_MEAN), ("deviation", IMAGENET_DEVIATION)):
             self.register_buffer(
                 name, 255 * torch.tensor(values).repeat(PATCH * PATCH), persistent=False
             )
 
     def forward(self, screens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, height, width, 3) uint8 -> the pixels of the patches (N, rows, columns, 14 * 14 * 3) uint8, their features (N, rows, columns, C), and
-        frame vectors (N, D)."""
-        patches = cut(screens, self.screen, PATCH)
-        n, parts = len(patches), self.model.embeddings
-        project = parts.patch_embeddings.projection
+        """Encode screens.
+
+        Args:
+            screens: (N, height, width, 3) uint8.
+
+        Returns:
+            The pixels of the patches, (N, rows, columns, 14 * 14 * 3) uint8; their features,
+            (N, rows, columns, C); and frame vectors, (N, D).
+        """
+        patches = cut_cells(screens, self.screen, PATCH)
+        n = len(patches)
+        embeddings = self.model.embeddings
+        project = embeddings.patch_embeddings.projection
+
         # A convolution whose stride is its size is a matrix product of the patches.
         kernel = project.weight.permute(0, 2, 3, 1).flatten(1)
         x = F.linear(
             (patches.flatten(1, 2).float() - self.mean) / self.deviation, kernel, project.bias
         )  # (N, H W, C)
-        x = torch.cat([parts.cls_token.expand(n, -1, -1), x], 1) + parts.position_embeddings
-        x = torch.cat([x[:, :1], parts.register_tokens.expand(n, -1, -1), x[:, 1:]], 1)
+        x = torch.cat([embeddings.cls_token.expand(n, -1, -1), x], 1)
+        x = x + embeddings.position_embeddings
+        x = torch.cat([x[:, :1], embeddings.register_tokens.expand(n, -1, -1), x[:, 1:]], 1)
+
         x = self.model.layernorm(self.model.encoder(x).last_hidden_state)
         cells = x[:, 1 + REGISTERS :].reshape(n, self.rows, self.columns, -1)
         return patches, cells, self.vector(cells)
 
     def load_pretrained(self, weights: str) -> None:
-        """Take the published weights, or those in a local folder, or of another name on the Hugging Face hub.
+        """Replace the weights by pretrained ones.
 
-        weights: `pretrained`, a folder or a name. Raises WeightsError if they cannot be fetched or are those of another network.
+        Args:
+            weights: `pretrained` for the published weights, a local folder, or a name on the
+                Hugging Face hub.
+
+        Raises:
+            WeightsError: If they cannot be fetched, or belong to another network.
         """
         published = f"facebook/dinov2-with-registers-{self.backbone}"
         source = published if weights == "pretrained" else weights
         try:
-            given = _transformers()[1].from_pretrained(source)
+            pretrained = _dinov2_classes()[1].from_pretrained(source)
         except (OSError, ValueError) as error:
             name = source if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) else published
             raise WeightsError(
-                f"policy.weights: '{source}' cannot be fetched or read ({str(error).splitlines()[0]}). Where there is a network, run\n"
+                f"policy.weights: '{source}' cannot be fetched or read "
+                f"({str(error).splitlines()[0]}). On a machine with a network, run\n"
                 f"  hf download {name} --local-dir FOLDER\n"
-                "and set policy.weights to that folder; policy.weights: random trains from scratch"
+                "and set policy.weights to that folder; or train from scratch with "
+                "policy.weights: random"
             ) from None
-        state, own = given.state_dict(), self.model.state_dict()
+
+        state = pretrained.state_dict()
+        own = self.model.state_dict()
         name = "embeddings.position_embeddings"
         if name in state and state[name].shape[2] == own[name].shape[2]:
-            state[name] = resample(state[name], self.rows, self.columns)
+            state[name] = resample_positions(state[name], self.rows, self.columns)
         for key in sorted(own.keys() | state.keys()):
-            there, wanted = (
-                tuple(part[key].shape) if key in part else "nothing" for part in (state, own)
-            )
-            if there != wanted:
+            shape = tuple(state[key].shape) if key in state else "missing"
+            expected = tuple(own[key].shape) if key in own else "nothing of this name"
+            if shape != expected:
                 raise WeightsError(
-                    f"policy.weights: '{source}' is no DINOv2 with registers of size '{self.backbone}': {key} is {there}, expected {wanted}"
+                    f"policy.weights: '{source}' is not DINOv2 with registers of size "
+                    f"'{self.backbone}': {key} is {shape}, expected {expected}"
                 )
         self.model.load_state_dict(state)
 
 
-def resample(positions: Tensor, rows: int, columns: int) -> Tensor:
-    """Position embeddings of a square grid, (1, 1 + n * n, C), as those of another grid, (1, 1 + rows * columns, C), as DINOv2 itself does it."""
+def resample_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """Resample position embeddings from a square grid to another grid, as DINOv2 itself does.
+
+    Args:
+        positions: (1, 1 + n * n, C); the first is that of the class token and stays.
+        rows: Rows of the new grid.
+        columns: Columns of the new grid.
+
+    Returns:
+        (1, 1 + rows * columns, C).
+    """
     side = round((positions.shape[1] - 1) ** 0.5)
     square = positions[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    square = F.interpolate(
+    resampled = F.interpolate(
         square.float(), size=(rows, columns), mode="bicubic", align_corners=False, antialias=True
     )
     return torch.cat(
-        [positions[:, :1], square.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)], 1
+        [positions[:, :1], resampled.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)], 1
     )
 
 
-def grid(screen: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of patches. Raises ValueError if the screen cannot be cut into them."""
+def patch_grid(screen: tuple[int, int]) -> tuple[int, int]:
+    """Return the rows and columns of patches of a screen.
+
+    Raises:
+        LastmileError: If the screen cannot be cut into patches.
+    """
     height, width = screen
     if height <= 0 or width <= 0 or height % PATCH or width % PATCH:
         raise LastmileError(
-            f"screen: the encoder needs a height and width divisible by {PATCH} px, got {height} x {width}"
+            f"screen: the encoder needs a height and width divisible by {PATCH} px, "
+            f"got {height} x {width}"
         )
     return height // PATCH, width // PATCH
 
 
-def _transformers():
-    """Configuration and model classes of DINOv2 with registers."""
+def _dinov2_classes() -> tuple[Any, Any]:
+    """Return the configuration and model classes of DINOv2 with registers.
+
+    They are imported here, since transformers is optional and slow to import.
+    """
     try:
         from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
         from transformers.utils import logging
     except ImportError as error:
-        raise WeightsError(
-            f"policy.encoder: dinov2 needs the package transformers ({error}); install it with: pip install 'lastmile[dinov2]'"
-        ) from None
+        raise MissingExtraError("policy.encoder: dinov2", "dinov2", error) from None
     logging.disable_progress_bar()
     return Dinov2WithRegistersConfig, Dinov2WithRegistersModel

@@ -1,9 +1,11 @@
-"""Weights in files: sealed safetensors, and whether they fit."""
+"""Weights in files: sealed safetensors, and whether they fit a network."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,54 +17,88 @@ from lastmile.storage import seal
 
 
 class PolicyError(LastmileError):
-    """A policy folder that cannot be used; the message names the file and what was expected."""
+    """Files of a policy that cannot be used; the message names the file and what was expected."""
 
 
 def weights(policy: nn.Module) -> dict[str, Tensor]:
-    """All weights, on the CPU, in a form that safetensors takes."""
+    """Return all weights on the CPU, in a form that safetensors takes."""
     return {name: value.detach().cpu().contiguous() for name, value in policy.state_dict().items()}
 
 
-def restore(policy: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
-    """Fill a policy with weights. Raises PolicyError naming `source` and the first weight that is missing, unknown, or of another shape."""
+def restore(policy: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Copy weights into a policy.
+
+    Raises:
+        PolicyError: As `check_weights` does; the policy is then unchanged.
+    """
     check_weights(policy.state_dict(), state, source)
     policy.load_state_dict(state)
 
 
-def check_weights(wanted: dict[str, Tensor], state: dict[str, Tensor], source: str | Path) -> None:
-    """Raises PolicyError naming `source` and the first weight that is missing, unknown, or of another shape or type than wanted."""
-    for name in sorted(wanted.keys() | state.keys()):
+def check_weights(
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str | Path
+) -> None:
+    """Check that weights have the expected names, shapes and types.
+
+    Args:
+        expected: The weights of the network; only their names, shapes and types are read.
+        state: The weights that were read.
+        source: The file they come from, for messages.
+
+    Raises:
+        PolicyError: Naming `source` and the first weight that differs.
+    """
+    for name in sorted(expected.keys() | state.keys()):
         if name not in state:
             raise PolicyError(
-                f"{source}: weight '{name}' of shape {tuple(wanted[name].shape)} is missing"
+                f"{source}: weight '{name}' of shape {tuple(expected[name].shape)} is missing"
             )
-        if name not in wanted:
+        if name not in expected:
             raise PolicyError(
                 f"{source}: unknown weight '{name}'; does it belong to another config.json?"
             )
-        if wanted[name].shape != state[name].shape:
+        if expected[name].shape != state[name].shape:
             raise PolicyError(
-                f"{source}: weight '{name}': expected shape {tuple(wanted[name].shape)}, got {tuple(state[name].shape)}"
+                f"{source}: weight '{name}': expected shape {tuple(expected[name].shape)}, "
+                f"got {tuple(state[name].shape)}"
             )
-        if wanted[name].dtype != state[name].dtype:
+        if expected[name].dtype != state[name].dtype:
             raise PolicyError(
-                f"{source}: weight '{name}': expected {wanted[name].dtype}, got {state[name].dtype}"
+                f"{source}: weight '{name}': expected {expected[name].dtype}, "
+                f"got {state[name].dtype}"
             )
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
-    """A sealed safetensors file. meta: kept in it as JSON, as one entry: safetensors writes several in random order."""
+def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write a sealed safetensors file.
+
+    Args:
+        path: The file.
+        tensors: What it holds, by name.
+        meta: Kept in it as JSON, as a single entry: safetensors writes several in random order.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     try:
         save_file(tensors, path, metadata={"lastmile": canonical({**meta, "seal": seal.BLANK})})
-    except SafetensorError as error:  # what it makes of a full disk
+    except SafetensorError as error:  # what safetensors raises on a full disk
         raise OSError(f"{path}: cannot be written ({error})") from None
     seal.close(path)
 
 
-def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict]:
-    """Tensors of a sealed safetensors file, and its `meta`. what: what was expected, in words.
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a sealed safetensors file.
 
-    Raises PolicyError naming the file when it is missing, truncated, damaged or foreign.
+    Args:
+        path: The file.
+        what: What it should hold, in words, for messages.
+
+    Returns:
+        Its tensors by name, and its `meta`.
+
+    Raises:
+        PolicyError: If it is missing, truncated, damaged or foreign; the message names it.
     """
     if not path.is_file():
         raise PolicyError(f"{path}: no such file; expected {what}")
@@ -72,7 +108,8 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict]:
             meta = json.loads((handle.metadata() or {})["lastmile"])
             if not isinstance(meta, dict):
                 raise LastmileError("expected an object as metadata")
-            return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118 (no mapping)
+            names = handle.keys()
+            return {name: handle.get_tensor(name) for name in names}, meta
     except KeyError:
         raise PolicyError(f"{path}: expected {what}, got a file without such metadata") from None
     except (SafetensorError, OSError, ValueError, RecursionError, OverflowError) as error:

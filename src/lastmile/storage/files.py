@@ -13,6 +13,17 @@ from pathlib import Path
 HOST = socket.gethostname().replace(".", "-")
 
 
+def _umask() -> int:
+    """Return the umask of this process, which the system only tells when it is set."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+MODE = 0o666 & ~_umask()
+"""Permissions of any new file. Read once, at import, since other threads see the umask change."""
+
+
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there takes its place, synced to disk, when the block ends without an error.
@@ -31,6 +42,7 @@ def writing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
+        os.chmod(temporary, MODE)  # safetensors creates files that only their owner can read
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException:

@@ -1,21 +1,20 @@
-"""What a training keeps: its checkpoint, to go on from; snapshots of the policy along the way; the results at the end."""
+"""What a training run keeps: a checkpoint to resume from, snapshots along the way, the results."""
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import glob
 import io
 import json
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from lastmile.policy.policy import Policy
 from lastmile.policy.weights import (
@@ -27,109 +26,149 @@ from lastmile.policy.weights import (
     write_tensors,
 )
 from lastmile.storage import files, seal
+from lastmile.training.processes import say
 
-if TYPE_CHECKING:
-    from lastmile.training.loop import PolicyModule
+CHECKPOINT = "last.ckpt"
+PROGRESS = "progress.jsonl"
+COLUMNS = ("step", "frames", "loss", "learning_rate", "validation_loss")
+"""Columns of progress.csv: what is the same for each repetition of a run."""
 
 
-def start_from(policy: Policy, folder: str | Path) -> None:
-    """Fine-tuning: give `policy` the weights of the policy in `folder` that have the same name and shape, and say what is copied and what is new.
+class Checkpoint(TypedDict):
+    """What a training run resumes from.
 
-    Raises PolicyError naming the folder and what differs: screen, bins, size, encoder, window.
+    Attributes:
+        spec: What the run is; a checkpoint is only used for an equal one.
+        done: Updates so far.
+        losses: Sum of nats and number of frames since the last line of progress.
+        policy: The weights.
+        optimizer: State of the optimizer.
+        scaling: State of the gradient scaler.
+        progress: The lines of progress so far: after a loss of power the file may lack some.
     """
-    other = Policy.load(folder)
-    mine, theirs = policy.config(), other.config()
-    differ = [
-        f"{key} {theirs[key]}, not {mine[key]}"
-        for key in ("screen", "bins")
-        if mine[key] != theirs[key]
-    ]
-    for key in ("size", "encoder", "window"):
-        wanted, there = getattr(policy.settings, key), getattr(other.settings, key)
-        if wanted != there:
-            differ.append(f"{key} {there}, not {wanted}")
-    if differ:
-        raise PolicyError(
-            f"{folder}: this policy cannot be started from; it has {'; '.join(differ)}"
-        )
-    own, given = policy.state_dict(), other.state_dict()
-    copied = {
-        name: value
-        for name, value in given.items()
-        if name in own and own[name].shape == value.shape
-    }
-    policy.load_state_dict({**own, **copied})
-    new, unused = sorted(own.keys() - copied.keys()), sorted(given.keys() - copied.keys())
-    say(
-        f"starting from {folder}: {len(copied)} of {len(own)} weights copied ({sum(v.numel() for v in copied.values()):,} numbers); "
-        f"new: {', '.join(new) or 'none'}"
-        + (f"; left behind: {', '.join(unused)}" if unused else "")
-    )
+
+    spec: str
+    done: int
+    losses: list[float]
+    policy: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaling: dict[str, Any]
+    progress: str
 
 
 def resume(
-    folder: Path, module: PolicyModule, spec: str, snapshots: list[int], steps: list[int]
-) -> None:
-    """Take up the work in `folder` if there is any for this spec, else clear the folder of it and say why."""
-    path = folder / "last.ckpt"
-    for torn in folder.glob(".*.part"):  # a kill while a file was written
+    folder: Path, policy: Policy, spec: str, snapshots: Mapping[int, int]
+) -> Checkpoint | None:
+    """Resume the run in `folder`, if there is one of this spec and nothing of it is lost.
+
+    Otherwise remove what an earlier run left there, and log why it is not used.
+
+    Args:
+        folder: Folder of the run.
+        policy: Takes the weights of the checkpoint.
+        spec: What the run is.
+        snapshots: Frames seen by each update after which a snapshot is kept; the last update is
+            one of them.
+
+    Returns:
+        The checkpoint, or None if the run starts from the beginning.
+    """
+    path = folder / CHECKPOINT
+    for torn in folder.glob(".*.part"):  # left by a process that was killed while writing
         torn.unlink(missing_ok=True)
-    problem = None
     if path.exists():
         try:
-            state = read_checkpoint(path)
-            if state["spec"] != spec:
+            checkpoint = read_checkpoint(path)
+            done = checkpoint["done"]
+            kept = [frames for update, frames in snapshots.items() if update <= done]
+            if checkpoint["spec"] != spec:
                 problem = "it belongs to other settings, data or code"
-            elif lost := lost_snapshot(
-                folder, [frames for frames, step in zip(snapshots, steps) if step <= state["done"]]
-            ):
+            elif lost := lost_snapshot(folder, kept):
                 problem = lost
             else:
-                restore(module.policy, state["policy"], path)
-                module.scaling = state["scaling"]
-                module.done, module.losses, module.resumed = (
-                    state["done"],
-                    list(state["losses"]),
-                    state["optimizer"],
-                )
-                files.write_text(folder / "progress.jsonl", state["progress"])
-                say(f"going on after step {module.done}/{module.steps}")
-                return
-        except Exception as error:  # torch.load raises whatever the damage makes it stumble over
-            problem = f"it cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        say(f"{path}: {problem}; starting from the beginning")
-    for old in (path, folder / "progress.jsonl", *folder.glob("snapshot-*.safetensors")):
+                files.write_text(folder / PROGRESS, checkpoint["progress"])
+                restore(policy, checkpoint["policy"], path)
+                say(f"resuming after update {done}/{max(snapshots)}")
+                return checkpoint
+        except Exception as error:  # a damaged file can make torch.load raise anything
+            message = str(error).splitlines()[0] if str(error) else ""
+            problem = f"it cannot be read ({type(error).__name__}: {message})"
+        say(f"{path}: not used: {problem}; starting from the beginning")
+    for old in (path, folder / PROGRESS, *folder.glob("snapshot-*.safetensors")):
         old.unlink(missing_ok=True)
+    return None
 
 
-def write_checkpoint(path: Path, state: dict) -> None:
-    """A checkpoint, whole or not at all, sealed by a digest."""
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all, sealed by a digest."""
     with files.writing(path) as temporary:
         try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # what it makes of a full disk
+            torch.save(checkpoint, temporary)
+        except RuntimeError as error:  # what torch raises on a full disk
             raise OSError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
         with open(temporary, "ab") as handle:
             handle.write(seal.BLANK.encode())
         seal.close(temporary)
 
 
-def read_checkpoint(path: Path) -> dict:
-    """What a checkpoint holds. Raises SealError for one of which a byte was changed, and whatever torch stumbles over in another file."""
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        SealError: If a byte of it was changed.
+        Exception: Whatever a foreign file makes torch raise.
+    """
     data = path.read_bytes()
     seal.check(data)
-    return torch.load(io.BytesIO(data[: -len(seal.BLANK)]), map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(data[: -len(seal.BLANK)]), map_location="cpu", weights_only=True)
+    return Checkpoint(
+        spec=state["spec"],
+        done=state["done"],
+        losses=state["losses"],
+        policy=state["policy"],
+        optimizer=state["optimizer"],
+        scaling=state["scaling"],
+        progress=state["progress"],
+    )
 
 
 def read_progress(folder: Path) -> str:
-    """The lines of progress so far. A checkpoint holds them: after a loss of power the file may have lost some."""
-    path = folder / "progress.jsonl"
+    """Return the lines of progress so far."""
+    path = folder / PROGRESS
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def lost_snapshot(folder: Path, wanted: list[int]) -> str:
-    """Which of the snapshots after so many frames cannot be used, in words; empty if all are there."""
-    for frames in wanted:
+def snapshot_updates(seen: np.ndarray, count: int) -> list[int]:
+    """Return the updates, counted from 1, after which a snapshot is kept.
+
+    They are log-spaced in frames, from a hundredth of all (at least 1000) to the last update.
+
+    Args:
+        seen: (updates,), frames seen after each update.
+        count: Number of snapshots; fewer where two fall on one update.
+    """
+    last = int(seen[-1])
+    first = min(max(1000, last // 100), last)
+    wanted = np.geomspace(first, last, count) if count > 1 else np.array([last])
+    return sorted(
+        {min(int(np.searchsorted(seen, frames)) + 1, len(seen)) for frames in wanted} | {len(seen)}
+    )
+
+
+def snapshot_path(folder: Path, frames: int) -> Path:
+    """Return the file of the snapshot after `frames` frames."""
+    return folder / f"snapshot-{frames:012d}.safetensors"
+
+
+def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
+    """Write the snapshot after `frames` frames, whole or not at all."""
+    with files.writing(snapshot_path(folder, frames)) as temporary:
+        write_tensors(temporary, weights(policy), {})
+
+
+def lost_snapshot(folder: Path, counts: list[int]) -> str:
+    """Return which of the snapshots after these numbers of frames cannot be used, or ""."""
+    for frames in counts:
         try:
             read_tensors(snapshot_path(folder, frames), "a snapshot")
         except PolicyError as error:
@@ -137,30 +176,34 @@ def lost_snapshot(folder: Path, wanted: list[int]) -> str:
     return ""
 
 
-def snapshot_path(folder: Path, frames: int) -> Path:
-    return folder / f"snapshot-{frames:012d}.safetensors"
-
-
-def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
-    with files.writing(snapshot_path(folder, frames)) as temporary:
-        write_tensors(temporary, weights(policy), {})
-
-
 def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Policy]]:
-    """Frames seen and the policy then, in order, from a snapshots.safetensors file. every: only each so manieth, the last one included.
+    """Read the policies along a training run, in order.
 
-    Raises PolicyError naming the file when it is missing, truncated or foreign.
+    Args:
+        path: A snapshots.safetensors file.
+        every: Read only every n-th snapshot, counted back from the last one.
+
+    Yields:
+        Frames seen, and the policy then.
+
+    Raises:
+        PolicyError: If the file is missing, truncated or foreign; the message names it.
     """
     tensors, meta = read_tensors(Path(path), "the snapshots of a policy")
     try:
-        config, counts = meta["config"], [int(frames) for frames in meta["frames"]]
+        config = meta["config"]
+        counts = [int(frames) for frames in meta["frames"]]
     except (KeyError, TypeError, ValueError):
         raise PolicyError(f"{path}: not a file of snapshots (no such metadata)") from None
+
     for frames in counts[(len(counts) - 1) % every :: every]:
         prefix = f"{frames}/"
         state = {
-            name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
         }
+        # Nothing of the promised size is allocated before the file is known to hold it.
         with torch.device("meta"):
             check_weights(Policy.from_config(config, path).state_dict(), state, path)
         policy = Policy.from_config(config, path)
@@ -168,67 +211,43 @@ def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Poli
         yield frames, policy.eval()
 
 
-def finish(run_dir: Path, out_dir: Path, policy: Policy, snapshots: list[int]) -> None:
-    """Put the results into out_dir: first all are written beside it, then each is moved into place."""
-    beside = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.part")
-    for torn in out_dir.parent.glob(
-        f".{glob.escape(out_dir.name)}.*.part"
-    ):  # a kill while results were written
+def finish(run_folder: Path, out_folder: Path, policy: Policy, counts: list[int]) -> None:
+    """Write the results of a run: policy, snapshots and progress.
+
+    All files are first written beside the folder and then moved into place, one by one.
+
+    Args:
+        run_folder: Folder of the run.
+        out_folder: Folder of the results.
+        policy: The trained policy.
+        counts: Frames seen at each snapshot.
+    """
+    beside = out_folder.with_name(f".{out_folder.name}.{os.getpid()}.part")
+    # Left by processes that were killed while they wrote results.
+    for torn in out_folder.parent.glob(f".{glob.escape(out_folder.name)}.*.part"):
         shutil.rmtree(torn, ignore_errors=True)
     try:
         policy.save(beside)
+
         merged = {}
-        for frames in snapshots:
-            merged.update(
-                {
-                    f"{frames}/{name}": value
-                    for name, value in read_tensors(snapshot_path(run_dir, frames), "a snapshot")[
-                        0
-                    ].items()
-                }
-            )
+        for frames in counts:
+            tensors, _ = read_tensors(snapshot_path(run_folder, frames), "a snapshot")
+            merged.update({f"{frames}/{name}": value for name, value in tensors.items()})
         with files.writing(beside / "snapshots.safetensors") as temporary:
-            write_tensors(temporary, merged, {"config": policy.config(), "frames": snapshots})
-        rows = [
-            json.loads(line)
-            for line in (run_dir / "progress.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+            write_tensors(temporary, merged, {"config": policy.config(), "frames": counts})
+
+        lines = (run_folder / PROGRESS).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
         with (
             files.writing(beside / "progress.csv") as temporary,
             open(temporary, "w", encoding="utf-8", newline="") as handle,
         ):
-            columns = ["step", "frames", "loss", "learning_rate", "validation_loss"]
-            table = csv.DictWriter(handle, columns, extrasaction="ignore", lineterminator="\n")
+            table = csv.DictWriter(handle, COLUMNS, extrasaction="ignore", lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
-        out_dir.mkdir(parents=True, exist_ok=True)
+
+        out_folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(beside.iterdir()):
-            os.replace(path, out_dir / path.name)
+            os.replace(path, out_folder / path.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def rank() -> int:
-    """Number of this process among those of one training: Lightning starts one for each further device, and tells it so."""
-    return int(os.environ.get("LOCAL_RANK", 0))
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Work in the folder of a run that no other training works in at the same time; waits for one that does. A lock ends with its process."""
-    if rank():
-        yield  # the first process of this training holds the lock
-        return
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say(f"{folder}: another training works here; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def say(line: str) -> None:
-    """A line of the log, said once by each training."""
-    if rank() == 0:
-        print(line, file=sys.stderr, flush=True)

@@ -1,142 +1,87 @@
-"""Which windows each step of a training sees, and reading them."""
+"""Which windows each update of a training run sees, and reading them ahead of time."""
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lastmile.errors import LastmileError
-from lastmile.policy.policy import NOWHERE
+from lastmile.policy.policy import NO_CLICK
+from lastmile.simulation.tokens import Store
 
 PREFETCH = 4
-"""Batches that wait for the model."""
+"""Batches that are read ahead of the model."""
 
-
-class Store(Protocol):
-    """What training needs of a TokenStore."""
-
-    starts: np.ndarray  # (episodes + 1,)
-    clicks: np.ndarray  # (frames, 2), what was done
-    targets: np.ndarray  # (frames, 2), what is to be predicted
-
-    def screens(self, start: int, stop: int) -> np.ndarray: ...  # (stop - start, 126, 168, 3) uint8
+VALIDATION_WINDOWS = 48
+"""Windows on which the validation loss is measured, at least one per store."""
 
 
 class Window(NamedTuple):
-    """Consecutive frames of one episode."""
+    """Consecutive frames of one episode.
+
+    Attributes:
+        store: Number of the store.
+        start: First frame.
+        length: Number of frames.
+    """
 
     store: int
     start: int
     length: int
 
 
-class FirstEpisodes:
-    """The first `count` episodes of a store, as a store. Raises ValueError if there are fewer."""
-
-    def __init__(self, store: Store, count: int) -> None:
-        there = len(store.starts) - 1
-        if not 1 <= count <= there:
-            raise LastmileError(
-                f"episodes: expected 1 to {there}, as many as {getattr(store, 'path', 'the store')} has, got {count}"
-            )
-        self.store, self.starts = store, store.starts[: count + 1]
-        self.path = getattr(store, "path", None)
-        self.clicks, self.targets = (
-            each[: int(self.starts[-1])] for each in (store.clicks, store.targets)
-        )
-
-    def screens(self, start: int, stop: int) -> np.ndarray:
-        return self.store.screens(start, stop)
-
-
-def mixture_weights(tasks: Sequence[str], mixture: Mapping[str, float]) -> list[Fraction]:
-    """The weight of each store, whose tasks are given: its task's, divided among the stores of that task.
-
-    Raises ValueError, naming the task, for an empty mixture, a task without a store or without a weight, and a weight that is no number above 0.
-    """
-    if not mixture:
-        raise LastmileError("mixture: expected a weight for each task, got none")
-    for task, weight in mixture.items():
-        if task not in tasks:
-            raise LastmileError(
-                f"mixture: no tokens of task '{task}' were given (tasks: {', '.join(sorted(set(tasks)))})"
-            )
-        if (
-            isinstance(weight, bool)
-            or not isinstance(weight, (int, float))
-            or not 0 < weight < math.inf
-        ):
-            raise LastmileError(
-                f"mixture: the weight of '{task}' must be a number above 0, got {weight!r}"
-            )
-    for task in tasks:
-        if task not in mixture:
-            raise LastmileError(f"mixture: task '{task}' has tokens but no weight")
-    return [Fraction(str(mixture[task])) / tasks.count(task) for task in tasks]
-
-
 class WindowSampler:
-    """Which windows each step sees: a pure function of (seed, step).
+    """The windows of each update: a pure function of the seed and the number of the update.
 
-    Each epoch of a store cuts every episode at a random offset into consecutive windows of at most `window` frames and shuffles them, so every
-    frame, the first and the last of an episode included, is seen exactly once in an epoch. Stores take turns, window by window: evenly, or so that
-    each keeps as close to its share as whole windows allow. Frames are counted as they are: padding of short windows does not count.
+    In each epoch of a store every episode is cut, at a random offset, into consecutive windows of
+    at most `window` frames, and the windows are shuffled. So each frame, the first and last of an
+    episode included, is seen exactly once per epoch. Stores take turns, window by window. Frames
+    are counted without the padding of short windows.
 
-    starts: one array (episodes + 1,) for each store. batch: windows a step. weights: one for each store, above 0; without them all are equal.
-    Raises ValueError for stores without frames, weights that are not above 0, or another number of them than stores.
+    Args:
+        starts: For each store, (episodes + 1,), the first frame of each episode and the number of
+            frames.
+        window: Most frames of a window.
+        batch: Windows per update.
+        seed: Seed of the offsets and of the order.
+
+    Raises:
+        LastmileError: Without stores, or for a store without episodes or with an empty one.
     """
 
-    def __init__(
-        self,
-        starts: Sequence[np.ndarray],
-        window: int,
-        batch: int,
-        seed: int,
-        weights: Sequence[float | Fraction] | None = None,
-    ) -> None:
-        for number, each in enumerate(starts):
-            if len(each) < 2 or np.any(np.diff(each) < 1):
+    def __init__(self, starts: Sequence[np.ndarray], window: int, batch: int, seed: int) -> None:
+        for number, edges in enumerate(starts):
+            if len(edges) < 2 or np.any(np.diff(edges) < 1):
                 raise LastmileError(
                     f"store {number}: expected at least one episode, none of them empty"
                 )
         if not starts:
             raise LastmileError("expected at least one store of tokens")
-        if weights is not None and (
-            len(weights) != len(starts) or not all(0 < w < math.inf for w in weights)
-        ):
-            raise LastmileError(
-                f"weights: expected {len(starts)} numbers above 0, got {list(weights)}"
-            )
-        self.starts = [np.asarray(each, np.int64) for each in starts]
-        self.window, self.batch, self.seed = window, batch, seed
-        self.weights = (
-            None
-            if weights is None or len(set(weights)) == 1
-            else [Fraction(str(w)) for w in weights]
-        )
-        self._turns: list[
-            tuple[int, int]
-        ] = []  # with weights: store and position of each window so far
-        self._ends: list[list[int]] = [[0] for _ in starts]  # windows of a store before each epoch
-        self._epoch = lru_cache(maxsize=2 * len(starts))(self._cut)
+        self.starts = [np.asarray(edges, np.int64) for edges in starts]
+        self.window = window
+        self.batch = batch
+        self.seed = seed
+        # For each store, the number of windows before each epoch, as far as it is known.
+        self._epoch_ends: list[list[int]] = [[0] for _ in starts]
+        self._epoch = lru_cache(maxsize=2 * len(starts))(self._cut_epoch)
 
-    def _cut(self, store: int, epoch: int) -> np.ndarray:
-        """All windows of an epoch in their order, (windows, 2): start and length."""
+    def _cut_epoch(self, store: int, epoch: int) -> np.ndarray:
+        """Return the windows of an epoch in their order, (windows, 2): start and length."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, store, epoch]))
-        first, last = self.starts[store][:-1], self.starts[store][1:]
-        offset = rng.integers(1, self.window + 1, len(first))  # length of an episode's first window
+        first = self.starts[store][:-1]
+        last = self.starts[store][1:]
+        offset = rng.integers(1, self.window + 1, len(first))  # length of the first window
         counts = 1 + np.maximum(0, -(-(last - first - offset) // self.window))
-        episode = np.repeat(np.arange(len(first)), counts)
+
+        episode = np.repeat(np.arange(len(first)), counts)  # (windows,)
         piece = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
         begin = np.maximum(
             first[episode], first[episode] + offset[episode] + (piece - 1) * self.window
@@ -145,48 +90,25 @@ class WindowSampler:
         return np.stack([begin, end - begin], 1)[rng.permutation(len(episode))]
 
     def _at(self, store: int, position: int) -> Window:
-        """A store's window by its position in the row of all epochs."""
-        ends = self._ends[store]
+        """Return a window of a store by its position in the sequence of all epochs."""
+        ends = self._epoch_ends[store]
         while position >= ends[-1]:
             ends.append(ends[-1] + len(self._epoch(store, len(ends) - 1)))
         epoch = int(np.searchsorted(ends, position, side="right")) - 1
         start, length = self._epoch(store, epoch)[position - ends[epoch]].tolist()
         return Window(store, start, length)
 
-    def _turn(self, number: int) -> tuple[int, int]:
-        """Which store a window comes from, and its position among the windows of that store.
-
-        With weights it is the store that lags most behind its share, the first one of those: after n windows each has had its share of n up to a
-        few windows, whatever n. Exact fractions, so that no rounding decides.
-        """
-        if self.weights is None:
+    def windows(self, update: int) -> list[Window]:
+        """Return the windows of an update, counted from 0."""
+        windows = []
+        for number in range(update * self.batch, (update + 1) * self.batch):
             position, store = divmod(number, len(self.starts))
-            return store, position
-        if number >= len(self._turns):
-            common = math.lcm(*(w.denominator for w in self.weights))
-            shares = [int(w * common) for w in self.weights]
-            taken = [0] * len(shares)
-            for store, _ in self._turns:
-                taken[store] += 1
-            total = sum(shares)
-            for n in range(len(self._turns), 2 * number + 64):
-                store = max(
-                    range(len(shares)), key=lambda k: (n + 1) * shares[k] - taken[k] * total
-                )
-                self._turns.append((store, taken[store]))
-                taken[store] += 1
-        return self._turns[number]
-
-    def windows(self, step: int) -> list[Window]:
-        """The windows of a step, counted from 0."""
-        return [
-            self._at(*self._turn(number))
-            for number in range(step * self.batch, (step + 1) * self.batch)
-        ]
+            windows.append(self._at(store, position))
+        return windows
 
     def schedule(self, frames: int) -> np.ndarray:
-        """Frames seen after each step, (steps,), up to the first step that reaches `frames`."""
-        seen = []
+        """Return the frames seen after each update, (updates,), until they reach `frames`."""
+        seen: list[int] = []
         while not seen or seen[-1] < frames:
             seen.append(
                 (seen[-1] if seen else 0) + sum(window.length for window in self.windows(len(seen)))
@@ -194,48 +116,82 @@ class WindowSampler:
         return np.array(seen)
 
 
-def read_batch(stores: Sequence[Store], chosen: Sequence[Window], length: int) -> dict[str, Tensor]:
-    """Windows as the policy takes them: screens (B, T, 126, 168, 3) uint8, targets and previous (B, T, 2) int64, mask (B, T); T = length."""
-    shape = (len(chosen), length)
-    screens = None
-    targets, previous = np.zeros((*shape, 2), np.int64), np.full((*shape, 2), NOWHERE, np.int64)
-    mask = np.arange(length) < np.array([window.length for window in chosen])[:, None]
-    for row, (number, start, n) in enumerate(chosen):
+def read_batch(
+    stores: Sequence[Store], windows: Sequence[Window], length: int
+) -> dict[str, Tensor]:
+    """Read windows in the form that `Policy.loss` takes.
+
+    Args:
+        stores: The stores, by number.
+        windows: B windows.
+        length: Frames T to which each window is padded.
+
+    Returns:
+        `screens` (B, T, 126, 168, 3) uint8; `targets` and `previous` (B, T, 2) int64; `mask`
+        (B, T) bool.
+    """
+    shape = (len(windows), length)
+    screens: np.ndarray | None = None
+    targets = np.zeros((*shape, 2), np.int64)
+    previous = np.full((*shape, 2), NO_CLICK, np.int64)
+    mask = np.arange(length) < np.array([window.length for window in windows])[:, None]
+    for row, (number, start, n) in enumerate(windows):
         store = stores[number]
-        read = store.screens(start, start + n)
+        frames = store.screens(start, start + n)
         if screens is None:
-            screens = np.zeros((*shape, *read.shape[1:]), np.uint8)
-        screens[row, :n] = read
+            screens = np.zeros((*shape, *frames.shape[1:]), np.uint8)
+        screens[row, :n] = frames
         targets[row, :n] = store.targets[start : start + n]
         previous[row, 1:n] = store.clicks[start : start + n - 1]
-        if not _begins(store, start):
+        if not _begins_episode(store, start):
             previous[row, 0] = store.clicks[start - 1]
-    return {
-        name: torch.from_numpy(value)
-        for name, value in zip(
-            ("screens", "targets", "previous", "mask"), (screens, targets, previous, mask)
-        )
-    }
+    arrays = {"screens": screens, "targets": targets, "previous": previous, "mask": mask}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _begins(store: Store, frame: int) -> bool:
-    """Whether an episode begins at this frame."""
-    return store.starts[np.searchsorted(store.starts, frame)] == frame
+def _begins_episode(store: Store, frame: int) -> bool:
+    return bool(store.starts[np.searchsorted(store.starts, frame)] == frame)
 
 
-def next_ready(ready: queue.Queue, seconds: float = 1.0) -> Any:
-    """What comes next, or None if nothing has come for a while."""
-    try:
-        return ready.get(timeout=seconds)
-    except queue.Empty:
-        return None
+def held_out_batches(stores: Sequence[Store], window: int, batch: int) -> list[dict[str, Tensor]]:
+    """Read a small fixed set of windows for the validation loss, the same for every training run.
+
+    Args:
+        stores: Stores of the validation split; without any, there are no batches.
+        window: Most frames of a window.
+        batch: Most windows of a batch.
+    """
+    if not stores:
+        return []
+    starts = [store.starts for store in stores]
+    count = max(VALIDATION_WINDOWS, len(stores))
+    windows = WindowSampler(starts, window, count, 0).windows(0)
+    return [
+        read_batch(stores, windows[i : i + batch], window) for i in range(0, len(windows), batch)
+    ]
 
 
 class Batches:
-    """The batches of steps `first` to `last` - 1, read ahead by a thread. `waited` counts the seconds in which the model waited for them.
+    """The batches of updates `first` to `last` - 1, read ahead of the model by a thread.
 
-    The windows of a step are divided among `devices`, of which this is number `rank`, and on each into `parts`, given one after the other. To what
-    `read_batch` gives is added `frames`, those of the whole step. Raises ValueError if a step has fewer windows than parts on all devices.
+    The windows of an update are divided among `devices`, of which this is number `rank`, and on
+    each of them into `parts`, which come one after the other. To what `read_batch` returns,
+    `frames` is added: the number of frames of the whole update.
+
+    Args:
+        stores: The stores, by number.
+        sampler: Says which windows each update sees.
+        first: First update.
+        last: Update to stop before.
+        rank: Number of this device.
+        devices: Number of devices.
+        parts: Parts of an update on each device.
+
+    Attributes:
+        waited: Seconds in which the model has waited for batches.
+
+    Raises:
+        LastmileError: If an update has fewer windows than parts on all devices.
     """
 
     def __init__(
@@ -250,43 +206,55 @@ class Batches:
     ) -> None:
         if sampler.batch < devices * parts:
             raise LastmileError(
-                f"training.batch: {sampler.batch} windows a step cannot be divided among {devices} devices (training.devices) with {parts} parts each "
+                f"training.batch: {sampler.batch} windows per update cannot be divided among "
+                f"{devices} devices (training.devices) with {parts} parts each "
                 "(training.accumulate)"
             )
-        self.stores, self.sampler, self.first, self.last = stores, sampler, first, last
-        self.rank, self.devices, self.parts = rank, devices, parts
+        self.stores = stores
+        self.sampler = sampler
+        self.first = first
+        self.last = last
+        self.rank = rank
+        self.devices = devices
+        self.parts = parts
         self.waited = 0.0
 
-    def part(self, step: int, part: int) -> list[Window]:
-        """The windows of one part of a step on this device."""
-        windows, number, of = (
-            self.sampler.windows(step),
-            self.rank * self.parts + part,
-            self.devices * self.parts,
-        )
-        return windows[number * len(windows) // of : (number + 1) * len(windows) // of]
+    def part(self, update: int, part: int) -> list[Window]:
+        """Return the windows of one part of an update on this device."""
+        windows = self.sampler.windows(update)
+        number = self.rank * self.parts + part
+        total = self.devices * self.parts
+        return windows[number * len(windows) // total : (number + 1) * len(windows) // total]
 
     def describe(
-        self, step: int, part: int | None = None, rows: Sequence[int] | None = None
+        self, update: int, part: int | None = None, rows: Sequence[int] | None = None
     ) -> str:
-        """The windows of a step, or some rows of a part of it, in words: which frames of which episode of which file."""
-        windows = self.sampler.windows(step) if part is None else self.part(step, part)
-        said = []
+        """Return in words which frames of which episode of which file an update sees.
+
+        Args:
+            update: The update, counted from 0.
+            part: One part of it on this device; without it all windows.
+            rows: Some rows of these windows; without it all rows.
+        """
+        windows = self.sampler.windows(update) if part is None else self.part(update, part)
+        descriptions = []
         for row in range(len(windows)) if rows is None else rows:
             number, start, length = windows[row]
             store = self.stores[number]
             episode = int(np.searchsorted(store.starts, start, "right")) - 1
-            begin = start - int(store.starts[episode])
-            said.append(
-                f"{getattr(store, 'path', None) or f'store {number}'}, episode {episode}, frames {begin} to {begin + length - 1}"
+            first = start - int(store.starts[episode])
+            name = getattr(store, "path", None) or f"store {number}"
+            descriptions.append(
+                f"{name}, episode {episode}, frames {first} to {first + length - 1}"
             )
-        return "; ".join(said)
+        return "; ".join(descriptions)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        ready: queue.Queue = queue.Queue(PREFETCH)
+        ready: queue.Queue[Any] = queue.Queue(PREFETCH)
         stop = threading.Event()
 
         def put(item: Any) -> bool:
+            """Hand over a batch or an error; return False if nobody wants it any more."""
             while not stop.is_set():
                 try:
                     ready.put(item, timeout=0.2)
@@ -297,35 +265,39 @@ class Batches:
 
         def read() -> None:
             try:
-                for step in range(self.first, self.last):
-                    frames = sum(window.length for window in self.sampler.windows(step))
+                for update in range(self.first, self.last):
+                    frames = sum(window.length for window in self.sampler.windows(update))
                     for part in range(self.parts):
-                        if not put(
-                            {
-                                **read_batch(
-                                    self.stores, self.part(step, part), self.sampler.window
-                                ),
-                                "frames": frames,
-                            }
-                        ):
+                        windows = self.part(update, part)
+                        batch = read_batch(self.stores, windows, self.sampler.window)
+                        if not put({**batch, "frames": frames}):
                             return
-            except BaseException as error:  # handed to the training, which fails with it
+            except BaseException as error:  # handed to the training loop, which raises it
                 put(error)
 
         thread = threading.Thread(target=read, name="batches", daemon=True)
         thread.start()
         try:
             for _ in range((self.last - self.first) * self.parts):
-                asked = time.perf_counter()
-                while (item := next_ready(ready)) is None:
+                begin = time.perf_counter()
+                while (item := _next_item(ready)) is None:
                     if not thread.is_alive() and ready.empty():
                         raise OSError(
-                            "the thread that reads batches has died without a word; give the same command again"
+                            "the thread that reads batches has died without an error; run the "
+                            "same command again to resume"
                         )
-                self.waited += time.perf_counter() - asked
+                self.waited += time.perf_counter() - begin
                 if isinstance(item, BaseException):
                     raise item
                 yield item
         finally:
             stop.set()
             thread.join()
+
+
+def _next_item(ready: queue.Queue[Any], seconds: float = 1.0) -> Any:
+    """Return what comes next, or None if nothing comes for a while."""
+    try:
+        return ready.get(timeout=seconds)
+    except queue.Empty:
+        return None

@@ -1,0 +1,43 @@
+"""The processes of a training run: which one this is, and which one may work in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def rank() -> int:
+    """Return the number of this process within its training run.
+
+    Lightning starts one process per device and numbers them in an environment variable. Number 0
+    keeps and writes everything.
+    """
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def say(line: str) -> None:
+    """Write a line to the log, once per training run."""
+    if rank() == 0:
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, so that no other training works in it at the same time.
+
+    Waits for a training that does. The lock ends with its process, however that ends.
+    """
+    if rank():
+        yield  # process 0 of this training run holds the lock
+        return
+    with open(folder / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(f"{folder}: another process is training here; waiting for it to finish")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
