@@ -139,7 +139,7 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
         reward = float(self.score.score - previous_score.score)
         return self._observe(), reward, self.session.done, False, self._info(step.hit)
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]  # one of Gymnasium's types
+    def render(self) -> np.ndarray | None:
         """Draw the full screen, (336, 448, 3) uint8; None without a render mode."""
         return draw(self.session.screen()) if self.render_mode == "rgb_array" else None
 

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zstandard
@@ -242,6 +242,17 @@ _PARTS = {
     "blobs": ("U8", 1),
 }
 """Parts of a token file: type, as safetensors names it, and number of axes."""
+
+
+class FrameStore(Protocol):
+    """What training and evaluation need of a token file; attributes as in `TokenStore`."""
+
+    starts: np.ndarray  # (episodes + 1,)
+    clicks: np.ndarray  # (frames, 2)
+    targets: np.ndarray  # (frames, 2)
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        """Read frames `start` to `stop` - 1, (stop - start, 126, 168, 3) uint8."""
 
 
 class TokenStore:
