@@ -24,7 +24,7 @@ import pandas as pd
 
 from lastmile.errors import LastmileError
 from lastmile.policy.policy import Policy
-from lastmile.simulation.tokens import FrameStore
+from lastmile.simulation.tokens import Store
 from lastmile.simulation.trajectory import Trajectories
 
 RADII = (2, 5, 10)
@@ -42,7 +42,7 @@ SKILLS = (
 )
 
 
-def predictions(policy: Policy, tokens: FrameStore) -> tuple[np.ndarray, np.ndarray]:
+def predictions(policy: Policy, tokens: Store) -> tuple[np.ndarray, np.ndarray]:
     """Predict every click of a token file, teacher-forced.
 
     Returns:

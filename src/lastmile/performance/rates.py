@@ -161,10 +161,9 @@ def _measure_policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
     """Measure the rates of a policy on a token file of colored dots."""
     from lastmile.evaluation.skills import predictions
     from lastmile.performance.speed import rollout_rate, training_rate
+    from lastmile.policy import flops_per_frame, parameter_count
     from lastmile.policy.policy import initial
-    from lastmile.policy.sizes import flops_per_frame, parameter_count
-    from lastmile.simulation.tokens import TokenStore
-    from lastmile.training.windows import FirstEpisodes
+    from lastmile.simulation.tokens import FirstEpisodes, TokenStore
 
     store = TokenStore(path)
     training_rate(store, settings, 1)  # warms up
@@ -203,7 +202,7 @@ def _frames_of(store: TokenStore, settings: PolicySettings, steps: int) -> int:
 
 def _extrapolated(settings: PolicySettings, measured: dict[str, Any]) -> dict[str, Any]:
     """Compute the rates of a policy from those of a measured one, by the ratio of their FLOPs."""
-    from lastmile.policy.sizes import flops_per_frame, parameter_count
+    from lastmile.policy import flops_per_frame, parameter_count
 
     operations = flops_per_frame(settings)
     rates = {

@@ -39,7 +39,7 @@ def _register() -> None:
     import gymnasium
 
     # The same folders as `lastmile.tasks.task_names`, which would import numpy.
-    for path in sorted(_TASKS.glob("*/world.py")):
+    for path in sorted(_TASKS.glob("[!_]*/world.py")):
         task = path.parent.name
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(

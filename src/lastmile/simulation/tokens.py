@@ -244,17 +244,6 @@ _PARTS = {
 """Parts of a token file: type, as safetensors names it, and number of axes."""
 
 
-class FrameStore(Protocol):
-    """What training and evaluation need of a token file; attributes as in `TokenStore`."""
-
-    starts: np.ndarray  # (episodes + 1,)
-    clicks: np.ndarray  # (frames, 2)
-    targets: np.ndarray  # (frames, 2)
-
-    def screens(self, start: int, stop: int) -> np.ndarray:
-        """Read frames `start` to `stop` - 1, (stop - start, 126, 168, 3) uint8."""
-
-
 class TokenStore:
     """A token file, open for reading.
 
@@ -466,3 +455,50 @@ class TokenStore:
             start = end
             chunk += 1
         return pieces_of_range[0] if len(pieces_of_range) == 1 else np.concatenate(pieces_of_range)
+
+
+class Store(Protocol):
+    """What training and evaluation need of a token store.
+
+    Attributes:
+        starts: (episodes + 1,), first frame of each episode, and the number of frames.
+        clicks: (frames, 2), what the annotator did, in logical px.
+        targets: (frames, 2), what is to be predicted, in logical px.
+    """
+
+    starts: np.ndarray
+    clicks: np.ndarray
+    targets: np.ndarray
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        """Return frames start to stop, (stop - start, 126, 168, 3) uint8."""
+
+
+class FirstEpisodes:
+    """The first episodes of a store, as a store of its own.
+
+    Args:
+        store: The store, which stays open and is read from.
+        count: Number of episodes.
+
+    Raises:
+        LastmileError: If the store has fewer episodes.
+    """
+
+    def __init__(self, store: Store, count: int) -> None:
+        episodes = len(store.starts) - 1
+        self.path: Path | None = getattr(store, "path", None)
+        if not 1 <= count <= episodes:
+            raise LastmileError(
+                f"episodes: expected 1 to {episodes}, as many as {self.path or 'the store'} has, "
+                f"got {count}"
+            )
+        self.store = store
+        self.starts = store.starts[: count + 1]
+        frames = int(self.starts[-1])
+        self.clicks = store.clicks[:frames]
+        self.targets = store.targets[:frames]
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        """Return frames start to stop, (stop - start, 126, 168, 3) uint8."""
+        return self.store.screens(start, stop)

@@ -14,6 +14,17 @@ HOST = socket.gethostname().replace(".", "-")
 """Name of this machine, without dots."""
 
 
+def _umask() -> int:
+    """Return the umask of this process, which the system only tells when it is set."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+MODE = 0o666 & ~_umask()
+"""Permissions of any new file. Read once, at import, since other threads see the umask change."""
+
+
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
     """Replace a file atomically by what the block writes.
@@ -45,6 +56,7 @@ def writing(path: str | Path) -> Iterator[Path]:
         # Without this, a loss of power could leave the new name with none of the content.
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
+        os.chmod(temporary, MODE)  # safetensors creates files that only their owner can read
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException:  # an interrupt leaves nothing behind either
