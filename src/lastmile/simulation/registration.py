@@ -5,17 +5,21 @@ users of lastmile never need it. So if Gymnasium is not imported yet, the regist
 a finder on `sys.meta_path` notices the import and registers the tasks at its end. Gymnasium has no
 other way: since version 1.0 it no longer looks for entry points of installed packages.
 
-Only the standard library is imported here.
+Only small modules of the standard library are imported here: `importlib.abc` alone would take longer
+than all the rest, so finder and loader do without its base classes.
 """
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 MAX_EPISODE_STEPS = 500
 """Steps after which an episode is truncated; `gymnasium.make(..., max_episode_steps=N)` changes it."""
@@ -50,31 +54,32 @@ def _register() -> None:
             )
 
 
-class _GymnasiumFinder(importlib.abc.MetaPathFinder):
+class _GymnasiumFinder:
     """Let the other finders find Gymnasium, and register the tasks once it is imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if name != "gymnasium":
             return None
         for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _RegisteringLoader(spec.loader, self)
+                    loader = _RegisteringLoader(spec.loader, self)
+                    spec.loader = loader  # type: ignore[assignment]  # no base class, see above
                 return spec
         return None
 
 
-class _RegisteringLoader(importlib.abc.Loader):
+class _RegisteringLoader:
     """Import Gymnasium with its own loader, then register the tasks and step aside."""
 
-    def __init__(self, loader: importlib.abc.Loader, finder: _GymnasiumFinder) -> None:
+    def __init__(self, loader: Loader, finder: _GymnasiumFinder) -> None:
         self.loader = loader
         self.finder = finder
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
