@@ -1,8 +1,13 @@
-"""Measuring policies with stand-ins whose results are known: the annotator itself, and players that do one thing only."""
+"""Evaluation with stand-ins whose results are known: the annotator itself, and policies that always
+click one point."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,28 +15,29 @@ import pytest
 import torch
 
 from lastmile.config import PolicySettings
-from lastmile.evaluation import closed_loop as rollout
-from lastmile.evaluation import recovery, skills
-from lastmile.performance import speed
+from lastmile.evaluation import closed_loop, recovery, skills
+from lastmile.evaluation.annotators import check
+from lastmile.performance import bench, rates, speed
 from lastmile.policy import parameter_count
 from lastmile.policy.head import bin_of, click_of
-from lastmile.policy.policy import initial
-from lastmile.probing import generalization as transfer
+from lastmile.policy.policy import Policy, initial
+from lastmile.probing import generalization
 from lastmile.probing.activations import sample
 from lastmile.probing.generalization import Sample
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
 from lastmile.simulation import tokens
 from lastmile.simulation.pool import Rollout
+from lastmile.simulation.session import Session
 from lastmile.simulation.tokens import TokenStore
-from lastmile.simulation.trajectory import Source, read, write
-from lastmile.tasks import get_task
+from lastmile.simulation.trajectory import Source, Trajectories, read, write
+from lastmile.tasks import get_task, task_names
 from lastmile.tasks.annotator import click, make_annotator
 from lastmile.tasks.task import RIGHT
 
 
 @pytest.fixture(scope="module")
-def measured(recorded):
+def measured(recorded: Trajectories) -> pd.DataFrame:
     clicks = {
         "itself": recorded.steps[["x", "y"]].to_numpy(),
         "ceiling": skills.ceiling(recorded),
@@ -41,7 +47,7 @@ def measured(recorded):
     return skills.measure(recorded, clicks)
 
 
-def share(table, predictor: str, skill: str) -> float:
+def share(table: pd.DataFrame, predictor: str, skill: str) -> float:
     part = table[(table["predictor"] == predictor) & (table["skill"] == skill)]
     return part["hits"].sum() / part["total"].sum()
 
@@ -49,12 +55,12 @@ def share(table, predictor: str, skill: str) -> float:
 @pytest.mark.parametrize(
     "skill", ["valid", "action", "button", "placement@10", "decision", "undo", "done", "look"]
 )
-def test_the_annotator_agrees_with_itself(measured, skill):
+def test_the_annotator_agrees_with_itself(measured: pd.DataFrame, skill: str) -> None:
     assert share(measured, "itself", skill) == 1
     assert share(measured, "ceiling", skill) <= 1
 
 
-def test_skills_are_ordered_as_they_must_be(measured):
+def test_skills_are_ordered_as_they_must_be(measured: pd.DataFrame) -> None:
     for predictor in ("itself", "ceiling", "floor"):
         within = [share(measured, predictor, f"placement@{k}") for k in skills.RADII]
         assert within == sorted(within)
@@ -66,18 +72,20 @@ def test_skills_are_ordered_as_they_must_be(measured):
     assert share(measured, "ceiling", "button") > share(measured, "floor", "button")
 
 
-def test_the_floor_is_one_click_that_is_often_valid(measured, recorded):
+def test_the_floor_is_one_click_that_is_often_valid(
+    measured: pd.DataFrame, recorded: Trajectories
+) -> None:
     assert len(np.unique(skills.floor(recorded), axis=0)) == 1
     assert 0 < share(measured, "floor", "valid") <= 1
     assert share(measured, "floor", "done") == 0
 
 
-def test_a_click_on_nothing_is_right_in_nothing(measured):
+def test_a_click_on_nothing_is_right_in_nothing(measured: pd.DataFrame) -> None:
     nowhere = measured[(measured["predictor"] == "nowhere")]
     assert nowhere["hits"].sum() == 0 and nowhere["total"].sum() > 0
 
 
-def test_steps_are_counted_by_episode(measured, recorded):
+def test_steps_are_counted_by_episode(measured: pd.DataFrame, recorded: Trajectories) -> None:
     part = measured[measured["predictor"] == "itself"].pivot(
         index="skill", columns="episode", values="total"
     )
@@ -87,18 +95,18 @@ def test_steps_are_counted_by_episode(measured, recorded):
     assert part.loc["placement@5"].sum() == len(placed)
 
 
-def test_the_wrong_number_of_clicks_is_refused(recorded):
+def test_the_wrong_number_of_clicks_is_refused(recorded: Trajectories) -> None:
     with pytest.raises(ValueError, match="predictor 'short' has 3 clicks"):
         skills.measure(recorded, {"short": np.zeros((3, 2), int)})
 
 
-def test_the_training_split_has_no_ceiling(tmp_path):
+def test_the_training_split_has_no_ceiling(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", Source("colored_dots", "train", 0), 1)
     with pytest.raises(ValueError, match="was not asked again"):
         skills.ceiling(read(tmp_path / "train.parquet"))
 
 
-def test_predictions_are_teacher_forced(policy, token_file):
+def test_predictions_are_teacher_forced(policy: Policy, token_file: Path) -> None:
     store = TokenStore(token_file)
     clicks, nats = skills.predictions(policy, store)
     assert clicks.shape == (store.frames, 2) and nats.shape == (store.frames,) and (nats > 0).all()
@@ -108,8 +116,8 @@ def test_predictions_are_teacher_forced(policy, token_file):
     assert np.array_equal(clicks[a:b], alone[0]) and np.allclose(nats[a:b], alone[1], atol=1e-5)
 
 
-def test_the_annotators_table_is_what_was_recorded(recorded):
-    table = rollout.annotator_table(recorded)
+def test_the_annotators_table_is_what_was_recorded(recorded: Trajectories) -> None:
+    table = closed_loop.annotator_table(recorded)
     assert (
         np.allclose(table["score"], recorded.episodes["score"])
         and table["success"].tolist() == recorded.episodes["success"].tolist()
@@ -128,15 +136,18 @@ def test_the_annotators_table_is_what_was_recorded(recorded):
     assert (table["left"] == 0)[table["success"]].all()
 
 
+Cases = tuple[Trajectories, list[recovery.Injection]]
+
+
 @pytest.fixture(scope="module", params=["colored_dots", "object_exploration"])
-def cases(request, tmp_path_factory):
+def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cases:
     path = tmp_path_factory.mktemp("cases") / "test.parquet"
     write(path, Source(request.param, "test", 0), 3)
     trajectories = read(path)
     return trajectories, recovery.injections(trajectories, 12, (0, 2), 4)
 
 
-def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
+def test_an_injection_is_one_mistake_and_a_control_is_none(cases: Cases) -> None:
     trajectories, found = cases
     task = get_task(trajectories.source.task)
     assert len(found) >= 6 and len({(c.episode, c.kind, c.delay) for c in found}) == len(found)
@@ -144,23 +155,27 @@ def test_an_injection_is_one_mistake_and_a_control_is_none(cases):
         {0} if task.name == "object_exploration" else {0, 2}
     )  # there the wrong choice is the last step but one
     for case in found:
-        standing = task.mistakes(case.world, case.wrong.state)
-        assert case.index in [m.index for m in standing] and not task.mistakes(
-            case.world, case.right.state
+        standing = task.mistakes(case.world, case.mistaken.state)
+        assert case.edit_index in [m.edit for m in standing] and not task.mistakes(
+            case.world, case.control.state
         )
-        assert recovery.stands(task, case.world, case.wrong.state, case.index, case.edit)
-        assert not recovery.stands(task, case.world, case.right.state, case.index, case.edit)
-        assert not case.wrong.state.done and not case.right.state.done
-        for line in (case.wrong, case.right):
+        assert recovery.is_mistake(
+            task, case.world, case.mistaken.state, case.edit_index, case.edit
+        )
+        assert not recovery.is_mistake(
+            task, case.world, case.control.state, case.edit_index, case.edit
+        )
+        assert not case.mistaken.state.done and not case.control.state.done
+        for line in (case.mistaken, case.control):
             assert len(line.screens) == len(line.clicks) == min(4, case.step + 1 + case.delay)
         if case.delay == 0:
-            assert np.array_equal(case.wrong.clicks[:-1], case.right.clicks[:-1])
+            assert np.array_equal(case.mistaken.clicks[:-1], case.control.clicks[:-1])
             assert np.array_equal(
-                case.right.clicks[-1], trajectories.clicks(case.episode)[case.step]
+                case.control.clicks[-1], trajectories.clicks(case.episode)[case.step]
             )
 
 
-def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
+def test_with_a_delay_the_annotator_goes_on_without_noticing(cases: Cases) -> None:
     trajectories, found = cases
     later = [case for case in found if case.delay == 2 and case.step >= 4]
     assert later or trajectories.source.task == "object_exploration"
@@ -168,49 +183,46 @@ def test_with_a_delay_the_annotator_goes_on_without_noticing(cases):
         replay = trajectories.open(case.episode)
         states = [step.before for step in replay.replay()]
         assert np.array_equal(
-            case.right.screens[0],
+            case.control.screens[0],
             draw_small(replay.interface.screen(states[case.step - 1], replay.look)),
         )
-        interface, state = replay.interface, states[case.step]
-        for x, y in case.wrong.clicks[-3:].tolist():
-            hit = interface.hit(state, x, y, replay.look)
-            assert hit.kind not in ("undo", "done")
-            state = interface.apply(state, hit)
-        assert state == case.wrong.state
+        session = Session(replay.task, replay.world, replay.look, states[case.step])
+        for step in session.play(case.mistaken.clicks[-3:].tolist()):
+            assert step.hit.kind not in ("undo", "done")
+        assert session.state == case.mistaken.state
 
 
-def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases):
+def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases: Cases) -> None:
     trajectories, found = cases
     replay = trajectories.open(found[0].episode)
     states = [step.before for step in replay.replay()]
     assert found[0].delay == 0
     assert np.array_equal(
-        found[0].wrong.screens[-1],
+        found[0].mistaken.screens[-1],
         draw_small(replay.interface.screen(states[found[0].step], replay.look)),
     )
 
 
-def test_the_oracle_repairs_every_injection(cases):
+def test_the_oracle_repairs_every_injection(cases: Cases) -> None:
     trajectories, found = cases
     task = get_task(trajectories.source.task)
     for case in found:
-        rng, interface, state = (
-            np.random.default_rng(0),
-            task.interface(case.world),
-            case.wrong.state,
-        )
-        annotator = make_annotator(task, case.world, interface, "oracle", rng)
-        steps, repaired = 0, -1
-        while not state.done and steps < 500:
-            x, y = click(annotator.next(state), interface.screen(state, case.look), rng)
-            state, steps = interface.apply(state, interface.hit(state, x, y, case.look)), steps + 1
-            if repaired < 0 and not recovery.stands(task, case.world, state, case.index, case.edit):
-                repaired = steps
-        assert repaired > 0 and task.score(case.world, state).success
+        rng = np.random.default_rng(0)
+        session = Session(task, case.world, case.look, case.mistaken.state)
+        annotator = make_annotator(task, case.world, session.interface, "oracle", rng)
+        repaired = -1
+        while not session.done and len(session.steps) < 500:
+            session.click(*click(annotator.next(session.state), session.screen(), rng))
+            remains = recovery.is_mistake(
+                task, case.world, session.state, case.edit_index, case.edit
+            )
+            if repaired < 0 and not remains:
+                repaired = len(session.steps)
+        assert repaired > 0 and session.score.success
 
 
-def player(x: int, y: int):
-    """A policy that always clicks one point."""
+def player(x: int, y: int) -> Any:
+    """Make a policy that always clicks one point."""
     return SimpleNamespace(
         settings=SimpleNamespace(window=4),
         begin=lambda rows: SimpleNamespace(reset=lambda rows: None),
@@ -219,13 +231,20 @@ def player(x: int, y: int):
     )
 
 
-def button(cases, name: str) -> tuple[int, int]:
+def button(cases: Cases, name: str) -> tuple[int, int]:
     replay = cases[0].open(0)
     rect = replay.interface.screen(replay.interface.start(), replay.look).widget(name).rect
     return rect.x + 2, rect.y + 2
 
 
-def test_who_undoes_repairs_at_once(cases):
+def test_a_check_names_the_worlds_that_failed() -> None:
+    oracle = check("colored_dots", 3, "oracle", difficulty="short")
+    assert oracle["success"] == 1 and oracle["failed"] == []
+    clicks = check("colored_dots", 3, "random", difficulty="short")
+    assert clicks["success"] == 0 and clicks["failed"] == [0, 1, 2]
+
+
+def test_who_undoes_repairs_at_once(cases: Cases) -> None:
     table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, 0.4, 0, delays=(0,))
     wrong, control = table[table["condition"] == "mistake"], table[table["condition"] == "control"]
     assert len(wrong) == len(control) == 6
@@ -234,7 +253,7 @@ def test_who_undoes_repairs_at_once(cases):
 
 
 @pytest.mark.parametrize("where", ["nothing", "done"])
-def test_who_does_nothing_repairs_nothing(cases, where):
+def test_who_does_nothing_repairs_nothing(cases: Cases, where: str) -> None:
     table = recovery.measure(
         player(*((0, 0) if where == "nothing" else button(cases, "done"))),
         cases[0],
@@ -249,8 +268,8 @@ def test_who_does_nothing_repairs_nothing(cases, where):
     )
 
 
-def test_closed_loop_is_cut_off_and_counts(recorded):
-    table = rollout.closed_loop(player(0, 0), recorded, 0.4, 2, 0)
+def test_closed_loop_is_cut_off_and_counts(recorded: Trajectories) -> None:
+    table = closed_loop.closed_loop(player(0, 0), recorded, 0.4, 2, 0)
     limit = int(2 * np.median(recorded.episodes["steps"]))
     assert table["episode"].tolist() == [0, 1, 2, 3]
     assert (table["steps"] == limit).all() and (table["invalid"] == limit).all()
@@ -259,7 +278,9 @@ def test_closed_loop_is_cut_off_and_counts(recorded):
     )
 
 
-def test_probed_frames_are_whole_episodes_with_their_labels(policy, token_file, recorded):
+def test_probed_frames_are_whole_episodes_with_their_labels(
+    policy: Policy, token_file: Path, recorded: Trajectories
+) -> None:
     store, ends = TokenStore(token_file), recorded.starts
     inputs = sample(policy, store, recorded, int(ends[1]) + 1)
     assert len(inputs.episode) == ends[2] and all(
@@ -281,8 +302,8 @@ def test_probed_frames_are_whole_episodes_with_their_labels(policy, token_file, 
 
 
 @pytest.fixture
-def one_thread():
-    """Threads divide a product by its rows, and so round by where a row stands."""
+def one_thread() -> Iterator[None]:
+    """Use one thread: several would divide a product by its rows, and round by a row's position."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -293,18 +314,20 @@ def one_thread():
 @pytest.mark.parametrize(
     "kind", [{}, {"context": "patch"}, {"encoder": "vit", "context": "patch", "head": "bins"}]
 )
-def test_a_rollout_does_not_depend_on_the_batch(recorded, kind):
-    """Neither on its size nor on which episodes are played in which process."""
+def test_a_rollout_does_not_depend_on_the_batch(
+    recorded: Trajectories, kind: dict[str, str]
+) -> None:
+    """A rollout depends neither on the batch size nor on which others are played with it."""
     policy = initial(PolicySettings(size="xs", window=3, **kind), 0)
 
-    def play(chosen: list[int], rows: int) -> dict[int, list]:
-        made = [
-            Rollout(i, "colored_dots", recorded.source.world(i), recorded.source.look(i), 6 + i)
-            for i in chosen
+    def play(chosen: list[int], rows: int) -> dict[int, list[tuple[int, int]]]:
+        source = recorded.source
+        rollouts = [
+            Rollout(i, "colored_dots", source.world(i), source.look(i), 6 + i) for i in chosen
         ]
         return {
-            job.number: [s.click for s in job.steps]
-            for job in rollout.roll_out(policy, made, 1.0, rows=rows)
+            rollout.number: [step.click for step in rollout.steps]
+            for rollout in closed_loop.play_rollouts(policy, rollouts, 1.0, rows=rows)
         }
 
     everything = play(list(range(5)), 32)
@@ -324,10 +347,10 @@ def test_a_rollout_does_not_depend_on_the_batch(recorded, kind):
         {"encoder": "vit", "context": "patch", "head": "bins"},
     ],
 )
-def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
-    """What the policy computes for a rollout, not only the click: rounding cannot tell where in a group it stands, nor beside whom."""
+def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind: dict[str, str]) -> None:
+    """What the policy computes for a row depends neither on its position nor on its neighbors."""
     policy, rng = initial(PolicySettings(size="xs", window=3, **kind), 0), np.random.default_rng(0)
-    count = 2 * rollout.GROUP
+    count = 2 * closed_loop.GROUP
     screens = torch.from_numpy(rng.integers(0, 256, (4, count, 126, 168, 3), np.uint8))
     previous = torch.from_numpy(rng.integers(0, 336, (4, count, 2)))
 
@@ -335,7 +358,7 @@ def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
         memory, found = policy.begin(count), torch.zeros(4, count, policy.size.width)
         with torch.inference_mode():
             for t in range(4):
-                for rows in torch.from_numpy(order).split(rollout.GROUP):
+                for rows in torch.from_numpy(order).split(closed_loop.GROUP):
                     tokens = policy.encode(screens[t, rows], previous[t, rows]).tokens
                     found[t, rows] = policy.context.last(*memory.append(rows, tokens))[0]
         return found
@@ -344,7 +367,7 @@ def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind):
 
 
 @pytest.mark.parametrize("head", ["pointer", "bins"])
-def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head):
+def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head: str) -> None:
     policy = initial(PolicySettings(size="xs", window=2, head=head), 0)
     screens = torch.from_numpy(
         np.random.default_rng(0).integers(0, 255, (3, 126, 168, 3), dtype=np.uint8)
@@ -380,7 +403,7 @@ def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head):
 
 
 def planted(task: str, direction: np.ndarray, seed: int) -> Sample:
-    """Matched steps whose activations move along a direction when there is a mistake."""
+    """Make matched steps whose activations move along a direction when there is a mistake."""
     rng = np.random.default_rng(seed)
     wrong = np.tile([True, False], 60)
     raw = (rng.normal(size=(120, len(direction))) + np.outer(wrong, direction)).astype(np.float32)
@@ -390,12 +413,12 @@ def planted(task: str, direction: np.ndarray, seed: int) -> Sample:
     return Sample(task, raw, scaled, wrong, training, episode, np.zeros(120, int), np.arange(120))
 
 
-def test_a_shared_direction_is_found_and_a_foreign_one_is_not():
+def test_a_shared_direction_is_found_and_a_foreign_one_is_not() -> None:
     one, other = np.zeros(8), np.zeros(8)
     one[:2], other[6] = 2.0, 3.0
     samples = [planted("a", one, 0), planted("b", one, 1), planted("c", other, 2)]
     found = (
-        pd.DataFrame(transfer._accuracies(samples))
+        pd.DataFrame(generalization._accuracies(samples))
         .groupby(["source", "target"])[["score", "total"]]
         .sum()
     )
@@ -406,25 +429,26 @@ def test_a_shared_direction_is_found_and_a_foreign_one_is_not():
         and share["c", "c"] > 0.8
         and 0.3 < share["a", "c"] < 0.7
     )
-    cosines = pd.DataFrame(transfer._cosines(samples, 0)).set_index(["source", "target"])
+    cosines = pd.DataFrame(generalization._cosines(samples, 0)).set_index(["source", "target"])
     near, far = cosines.loc[("a", "b")], cosines.loc[("a", "c")]
     assert (
         near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
     )
-    assert transfer.shared_direction(samples[0], samples) @ one > 0
-    assert np.linalg.norm(transfer.shared_direction(samples[0], samples)) == pytest.approx(
+    assert generalization.shared_direction(samples[0], samples) @ one > 0
+    assert np.linalg.norm(generalization.shared_direction(samples[0], samples)) == pytest.approx(
         np.linalg.norm(samples[0].direction), rel=1e-5
     )
 
 
-def test_mistakes_across_tasks_are_measured_in_one_table(policy, tmp_path):
-    stores, recordings = [], []
+def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_path: Path) -> None:
+    stores: list[TokenStore] = []
+    recordings: list[Trajectories] = []
     for task in ("cell_lineage", "limb_tracking"):
         write(tmp_path / f"{task}.parquet", Source(task, "test", 0, style="hasty"), 8)
         recordings.append(read(tmp_path / f"{task}.parquet"))
         tokens.write(tmp_path / f"{task}.tokens", recordings[-1])
         stores.append(TokenStore(tmp_path / f"{task}.tokens"))
-    table = transfer.measure(policy, stores, recordings, 10**6)
+    table = generalization.measure(policy, stores, recordings, 10**6)
     assert set(table["measure"]) == {"accuracy", "cosine", "undo:shared", "undo:random"}
     moved = table[table["measure"].str.startswith("undo")].pivot_table(
         index=["target", "episode"], columns=["measure", "strength"], values="score"
@@ -440,10 +464,34 @@ def test_mistakes_across_tasks_are_measured_in_one_table(policy, tmp_path):
         and (tested["score"] <= tested["total"]).all()
     )
     with pytest.raises(ValueError, match="fewer than two tasks"):
-        transfer.measure(policy, stores[:1], recordings[:1], 10**6)
+        generalization.measure(policy, stores[:1], recordings[:1], 10**6)
 
 
-def test_the_table_of_sizes():
+def test_a_benchmark_is_a_table_with_units() -> None:
+    figures = {"annotator_steps_per_s": 1234.5, "env_steps_per_s": 99.95, "world_ms": 1.234}
+    result = {"task": "colored_dots", "size": "s", "cores": 2, "tasks": {"colored_dots": figures}}
+    text = bench.table({**result, "screens_per_s": 1600.2, "chromium_screens_per_s": None})
+    assert "annotator, steps/s" in text and "1,234" in text and "1.23" in text
+    assert "1,600 screens/s" in text and "Chromium" not in text
+    policy = {"threads": 2, "arithmetic": "bfloat16", "train_flops_share_of_gemm": 0.5}
+    text = bench.table({**result, **policy})
+    assert "on 2 threads" in text
+    line = next(line for line in text.splitlines() if line.startswith("training in bfloat16"))
+    assert line.split()[-2:] == ["50", "%"]
+
+
+def test_a_task_that_was_not_measured_has_the_median_rates() -> None:
+    table = json.loads(rates.RATES.read_text())
+    assert set(table["tasks"]) == set(task_names())
+    known = table["tasks"].values()
+    new = rates.task_rates(table, "tenth_task")
+    assert rates.task_rates(table, "colored_dots") is table["tasks"]["colored_dots"]
+    assert new.keys() == table["tasks"]["colored_dots"].keys()
+    assert sum(one["record"] <= new["record"] for one in known) == 5
+    assert sum(one["steps"]["full"] <= new["steps"]["full"] for one in known) == 5
+
+
+def test_the_table_of_sizes() -> None:
     variants = [
         {"size": "xs"},
         {"size": "xs", "encoder": "vit", "context": "patch", "head": "bins"},

@@ -49,12 +49,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def explain_errors(model: type[BaseModel], error: ValidationError, source: str) -> str:
+def explain_errors(
+    model: type[BaseModel], error: ValidationError, source: str, noun: str = "setting"
+) -> str:
     """Return one line for each bad key of a model: its name, what was expected, and what came."""
-    return "\n".join(f"{source}: {_explain(model, item)}" for item in error.errors())
+    return "\n".join(f"{source}: {_explain(model, item, noun)}" for item in error.errors())
 
 
-def _explain(root: type[BaseModel], item: Any) -> str:
+def _explain(root: type[BaseModel], item: Any, noun: str) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         *parents, key = item["loc"]
@@ -64,8 +66,8 @@ def _explain(root: type[BaseModel], item: Any) -> str:
         known = list(model.model_fields)
         close = difflib.get_close_matches(str(key), known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"unknown setting '{where}'{hint} (known: {', '.join(known)})"
+        return f"unknown {noun} '{where}'{hint} (known: {', '.join(known)})"
     if item["type"] == "missing":
         return f"'{where}' is missing"
     message = item["msg"][0].lower() + item["msg"][1:]
-    return f"setting '{where}': {message}, got {reprlib.repr(item['input'])}"
+    return f"{noun} '{where}': {message}, got {reprlib.repr(item['input'])}"

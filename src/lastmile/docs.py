@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from lastmile.screen import HEIGHT, WIDTH, Look, draw, text
-from lastmile.simulation.env import env_id
+from lastmile.simulation.registration import env_id
 from lastmile.simulation.trajectory import Source
 from lastmile.storage import files
 from lastmile.studies.tasks.study import story

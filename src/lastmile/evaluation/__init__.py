@@ -1,1 +1,2 @@
-"""How good a policy is: teacher-forced skills, closed loop, recovery after injected mistakes, and the statistics of all three."""
+"""Evaluate policies: teacher-forced skills, closed loop, recovery from injected mistakes, and the
+statistics of all three. Also checks of the virtual annotators, and videos of episodes."""

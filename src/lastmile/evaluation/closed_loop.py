@@ -1,15 +1,19 @@
-"""Closed loop: the policy works on new worlds with its own clicks.
+"""Closed loop: the policy annotates new worlds with its own clicks.
 
-Screens of many episodes are encoded together; each keeps the tokens of its last screens. The random numbers of an episode come from its own
-seed, so that its result depends on neither the size of the batch nor its neighbors. Nor does rounding: matrix products add up in another order
-when their shapes change, and a probability that differs in the last digit can turn a sample. So the policy always works on groups of the same number
-of screens, filled up with empty ones; within one shape and on one thread, what becomes of a row does not depend on where it stands (a test holds this bit by bit).
+Screens of many rollouts are encoded together; each rollout remembers the tokens of its last screens.
+Random numbers are seeded per rollout, so the result of a rollout does not depend on the batch size or
+on its neighbors.
+
+Rounding must not couple them either: a matrix product adds up in another order when its shape
+changes, and a probability that differs in the last digit can flip a sample. So the policy always
+acts on groups of the same number of screens, padded with empty ones. Within one shape and on one
+thread, a row's result does not depend on its position (a test holds this bit by bit).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,82 +24,98 @@ from lastmile.errors import LastmileError
 from lastmile.policy.policy import NOWHERE, Memory, Policy
 from lastmile.screen.widgets import KINDS
 from lastmile.simulation.pool import Pool, Rollout
-from lastmile.simulation.trajectory import Source, Trajectories
+from lastmile.simulation.trajectory import Trajectories
 from lastmile.tasks.task import RIGHT
 
 ROWS = 32
-"""Episodes played at a time."""
+"""Rollouts played at a time."""
 GROUP = 8
-"""Screens that the policy works on together."""
+"""Screens in a group that the policy acts on."""
 
 
-def roll_out(
+def play_rollouts(
     policy: Policy,
     rollouts: Iterable[Rollout],
     temperature: float,
     seed: int = 0,
     rows: int = ROWS,
-    history: dict[int, tuple[np.ndarray, np.ndarray]] | None = None,
+    history: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Rollout]:
-    """Play all jobs to their ends and return them in the order of their numbers.
+    """Let a policy play rollouts to their ends.
 
-    seed: with a job's number the seed of its random numbers. history: by job number, the screens (n, 126, 168, 3) and clicks (n, 2) that the
-    policy remembers from before the job's first state. progress: called with the number of clicks after each round.
-    Raises ValueError for a temperature that is not above 0.
+    Args:
+        policy: The policy.
+        rollouts: The rollouts; no number occurs twice.
+        temperature: Temperature of the sampled clicks, above 0.
+        seed: Seeds the random numbers of a rollout, together with its number.
+        rows: Rollouts played at a time.
+        history: For rollouts that start in the middle of an episode, by their numbers: the screens
+            (n, 126, 168, 3) uint8 and clicks (n, 2) that the policy remembers.
+        progress: Called with the number of clicks after each round.
+
+    Returns:
+        The rollouts, in the order of their numbers.
+
+    Raises:
+        LastmileError: The temperature is not above 0.
     """
     if temperature <= 0:
         raise LastmileError(f"temperature: expected more than 0, got {temperature}")
-    pool, memory = (
-        Pool(rollouts, rows),
-        policy.begin(rows + GROUP - 1),
-    )  # the last ones are for the empty screens
-    generators: dict[int, np.random.Generator] = {}
-    last = np.full((rows, 2), NOWHERE, np.int64)
+    pool = Pool(rollouts, rows)
+    memory = policy.begin(rows + GROUP - 1)  # the last rows are for the empty screens
+    generators: dict[int, np.random.Generator] = {}  # by row
+    previous = np.full((rows, 2), NOWHERE, np.int64)  # the last click of each row
     finished: list[Rollout] = []
+
     while True:
         for row in pool.refill():
-            rollout = pool.rows[row]
+            rollout = pool[row]
             generators[row] = np.random.default_rng(np.random.SeedSequence([seed, rollout.number]))
             memory.reset([row])
-            last[row] = NOWHERE
+            previous[row] = NOWHERE
             if history and rollout.number in history:
-                seen, clicks = history[rollout.number]
-                before = np.concatenate([[NOWHERE], clicks[:-1]])
-                window = policy.settings.window
-                policy.remember(
-                    memory,
-                    row,
-                    torch.from_numpy(seen[-window:]),
-                    torch.from_numpy(before[-window:]),
-                )
-                last[row] = clicks[-1]
+                screens_before, clicks_before = history[rollout.number]
+                _remember(policy, memory, row, screens_before, clicks_before)
+                previous[row] = clicks_before[-1]
+
         active = pool.active()
         if not active:
             return sorted(finished, key=lambda rollout: rollout.number)
-        screens = torch.from_numpy(np.stack([pool.rows[row].observe() for row in active]))
-        uniforms = torch.from_numpy(
-            np.stack([generators[row].random(2) for row in active]).astype(np.float32)
-        )
-        clicks = act(
+
+        screens = np.stack([pool[row].observe() for row in active])  # (B, 126, 168, 3)
+        uniforms = np.stack([generators[row].random(2) for row in active]).astype(np.float32)
+        clicks = _act(
             policy,
             memory,
             rows,
             active,
-            screens,
-            torch.from_numpy(last[active]),
+            torch.from_numpy(screens),
+            torch.from_numpy(previous[active]),
             temperature,
-            uniforms,
+            torch.from_numpy(uniforms),
         )
         for row, (x, y) in zip(active, clicks.tolist()):
-            pool.rows[row].click(x, y)
-            last[row] = x, y
+            pool[row].click(x, y)
+            previous[row] = x, y
+
         finished += pool.collect()
         if progress:
             progress(len(active))
 
 
-def act(
+def _remember(
+    policy: Policy, memory: Memory, row: int, screens: np.ndarray, clicks: np.ndarray
+) -> None:
+    """Put the last screens of a history, with the click before each, into a row of the memory."""
+    window = policy.settings.window
+    before = np.concatenate([[NOWHERE], clicks[:-1]])
+    policy.remember(
+        memory, row, torch.from_numpy(screens[-window:]), torch.from_numpy(before[-window:])
+    )
+
+
+def _act(
     policy: Policy,
     memory: Memory,
     spare: int,
@@ -105,35 +125,51 @@ def act(
     temperature: float,
     uniforms: Tensor,
 ) -> np.ndarray:
-    """One step of some rollouts, (B, 2) clicks, in groups of one size. What is not named is as in `Policy.act`.
+    """Make one step of B rollouts in groups of one size; further arguments as in `Policy.act`.
 
-    spare: the first of GROUP - 1 rows of the memory that belong to no rollout.
+    Args:
+        spare: First of the GROUP - 1 rows of the memory that belong to no rollout.
+
+    Returns:
+        The clicks, (B, 2) int64.
     """
     missing = -len(rows) % GROUP
-    index = torch.tensor([*rows, *range(spare, spare + missing)])
+    index = torch.tensor([*rows, *range(spare, spare + missing)])  # (B + missing,)
     screens, previous, uniforms = (
         torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) for x in (screens, previous, uniforms)
     )
-    parts = zip(*(x.split(GROUP) for x in (index, screens, previous, uniforms)))
-    clicks = [policy.act(memory, i, s, p, temperature, u) for i, s, p, u in parts]
+    groups = zip(*(x.split(GROUP) for x in (index, screens, previous, uniforms)))
+    clicks = [policy.act(memory, i, s, p, temperature, u) for i, s, p, u in groups]
     return torch.cat(clicks)[: len(rows)].cpu().numpy()
 
 
-def rollouts(source: Source, trajectories: Trajectories, max_factor: int) -> list[Rollout]:
-    """One job for each recorded episode: the same worlds for all policies. Cut off after `max_factor` times the annotator's median length."""
+def make_rollouts(trajectories: Trajectories, max_factor: int) -> list[Rollout]:
+    """Make a rollout on the world of each recorded episode, the same for all policies.
+
+    Args:
+        trajectories: The recording.
+        max_factor: Rollouts are truncated after this many times the annotator's median length.
+    """
     limit = int(max_factor * np.median(trajectories.episodes["steps"]))
-    made = []
+    rollouts = []
     for number in range(len(trajectories.episodes)):
         replay = trajectories.open(number)
-        made.append(Rollout(number, source.task, replay.world, replay.look, limit))
-    return made
+        task = trajectories.source.task
+        rollouts.append(Rollout(number, task, replay.world, replay.look, limit))
+    return rollouts
 
 
 def describe(rollout: Rollout) -> dict[str, float]:
-    """An episode in numbers: score, success, finished, steps, coverage, clicks by kind, placements, those that are mistakes, mistakes left."""
+    """Summarize a rollout in numbers.
+
+    Returns:
+        `episode` (its number), `score`, `success`, `finished`, `steps`, `coverage`, the number of
+        clicks of each kind, `placements`, how many of them are `mistakes`, and how many mistakes
+        are `left` at the end.
+    """
     score = rollout.score
     counts = Counter(step.hit.kind for step in rollout.steps)
-    verdicts = [v for v in map(rollout.verdict, rollout.steps) if v]
+    verdicts = [verdict for verdict in map(rollout.verdict, rollout.steps) if verdict]
     return {
         "episode": rollout.number,
         "score": score.score,
@@ -143,13 +179,13 @@ def describe(rollout: Rollout) -> dict[str, float]:
         "coverage": score.details.get("coverage", score.score),
         **{kind: counts[kind] for kind in KINDS},
         "placements": len(verdicts),
-        "mistakes": sum(v != RIGHT for v in verdicts),
+        "mistakes": sum(verdict != RIGHT for verdict in verdicts),
         "left": len(rollout.mistakes),
     }
 
 
 def annotator_table(trajectories: Trajectories) -> pd.DataFrame:
-    """The recorded episodes of the annotator in the columns of `describe`."""
+    """Return the annotator's recorded episodes in the columns of `describe`, one row each."""
     rows = []
     for number in range(len(trajectories.episodes)):
         replay = trajectories.open(number)
@@ -166,13 +202,21 @@ def closed_loop(
     temperature: float,
     max_factor: int,
     seed: int,
-    progress=None,
+    progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """The policy on the worlds of recorded episodes, one row an episode (columns of `describe`)."""
-    made = rollouts(trajectories.source, trajectories, max_factor)
-    return pd.DataFrame(
-        [
-            describe(rollout)
-            for rollout in roll_out(policy, made, temperature, seed, progress=progress)
-        ]
-    )
+    """Play a policy on the worlds of recorded episodes.
+
+    Args:
+        policy: The policy.
+        trajectories: The recording.
+        temperature: Temperature of the sampled clicks.
+        max_factor: Rollouts are truncated after this many times the annotator's median length.
+        seed: Seed of the sampled clicks.
+        progress: Called with the number of clicks after each round.
+
+    Returns:
+        One row per episode, with the columns of `describe`.
+    """
+    rollouts = make_rollouts(trajectories, max_factor)
+    played = play_rollouts(policy, rollouts, temperature, seed, progress=progress)
+    return pd.DataFrame([describe(rollout) for rollout in played])

@@ -1,15 +1,18 @@
-"""Skills, teacher-forced: at every step of held-out episodes the policy sees what the annotator saw, and its most likely click is judged.
+"""Skills: teacher-forced accuracies of a policy on held-out episodes.
+
+At every step the policy sees what the annotator saw, and its most likely click is judged.
 
 | skill | counted on | right when |
 | --- | --- | --- |
 | valid | all steps | the click hits an enabled widget or a live canvas |
 | action | all steps | it is the right kind of action (place, navigate, undo, ...) |
-| button | steps whose click is a button | it is the right button |
-| placement@k | placements without mistake | it lies within k logical px of the target |
+| button | steps whose click is on a button | it is on the right button |
+| placement@k | placements without mistake | it is within k logical px of the target |
 | decision | critical steps | it is the right button, or a placement where one was due |
 | undo, done, look, decide | steps of that kind | it is that kind of action |
 
-Ceiling and floor are measured by the same code: the clicks of the annotator asked again with fresh randomness, and the commonest click.
+Two baselines are measured by the same code: the ceiling is annotator self-agreement (the same
+annotator asked again with fresh randomness), the floor always makes the most common click.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ import pandas as pd
 
 from lastmile.errors import LastmileError
 from lastmile.policy.policy import Policy
-from lastmile.simulation.tokens import TokenStore
+from lastmile.simulation.tokens import Store
 from lastmile.simulation.trajectory import Trajectories
 
 RADII = (2, 5, 10)
+"""Distances within which a placement counts as right, logical px."""
 SKILLS = (
     "valid",
     "action",
@@ -38,102 +42,132 @@ SKILLS = (
 )
 
 
-def predictions(policy: Policy, tokens: TokenStore) -> tuple[np.ndarray, np.ndarray]:
-    """The policy's most likely clicks on all frames of a token file, (frames, 2), and the nats of what was to be predicted, (frames,)."""
-    modes, nlls = [], []
+def predictions(policy: Policy, tokens: Store) -> tuple[np.ndarray, np.ndarray]:
+    """Predict every click of a token file, teacher-forced.
+
+    Returns:
+        The most likely clicks, (frames, 2), and the negative log-likelihoods of the targets,
+        (frames,), in nats.
+    """
+    modes = []
+    losses = []
     for start, stop in zip(tokens.starts[:-1].tolist(), tokens.starts[1:].tolist()):
         clicks, nats = policy.predict_episode(
             tokens.screens(start, stop), tokens.clicks[start:stop], tokens.targets[start:stop]
         )
         modes.append(clicks)
-        nlls.append(nats)
-    return np.concatenate(modes), np.concatenate(nlls)
+        losses.append(nats)
+    return np.concatenate(modes), np.concatenate(losses)
 
 
 def ceiling(trajectories: Trajectories) -> np.ndarray:
-    """Clicks of the annotator asked again, (frames, 2).
+    """Return the clicks of the annotator asked again, (frames, 2).
 
-    Raises ValueError if it was not asked (in the training split).
+    Raises:
+        LastmileError: The annotator was not asked again (in the training split).
     """
     clicks = trajectories.steps[["again_x", "again_y"]].to_numpy()
     if (clicks < 0).any():
         raise LastmileError(
-            f"{trajectories.path}: the annotator was not asked again; use the split 'test' or 'validation'"
+            f"{trajectories.path}: the annotator was not asked again; "
+            "use the split 'test' or 'validation'"
         )
     return clicks
 
 
 def floor(trajectories: Trajectories) -> np.ndarray:
-    """The commonest click at every step, (frames, 2): the middle of the commonest widget's clicks."""
+    """Return the most common click at every step, (frames, 2).
+
+    It is the median of the clicks on the widget that is clicked most often.
+    """
     steps = trajectories.steps
-    commonest = Counter(steps["widget"]).most_common(1)[0][0]
-    middle = steps.loc[steps["widget"] == commonest, ["x", "y"]].median().round().to_numpy()
-    return np.tile(middle.astype(np.int64), (len(steps), 1))
+    widget = Counter(steps["widget"]).most_common(1)[0][0]
+    median = steps.loc[steps["widget"] == widget, ["x", "y"]].median().round().to_numpy()
+    return np.tile(median.astype(np.int64), (len(steps), 1))
 
 
 def measure(trajectories: Trajectories, clicks: dict[str, np.ndarray]) -> pd.DataFrame:
     """Judge predicted clicks on every step.
 
-    clicks: by predictor, (frames, 2) each. Returns one row for each predictor, skill and episode with columns predictor, skill, episode, hits, total.
-    Raises ValueError if a predictor has another number of clicks than there are frames.
+    Args:
+        trajectories: The recording.
+        clicks: Predicted clicks by predictor, (frames, 2) each.
+
+    Returns:
+        One row per predictor, skill and episode, with the columns `predictor`, `skill`, `episode`,
+        `hits` (right steps) and `total` (counted steps).
+
+    Raises:
+        LastmileError: A predictor has another number of clicks than there are frames.
     """
     steps, starts = trajectories.steps, trajectories.starts
     for name, values in clicks.items():
         if len(values) != len(steps):
             raise LastmileError(
-                f"predictor '{name}' has {len(values)} clicks, but {trajectories.path} has {len(steps)} steps"
+                f"predictor '{name}' has {len(values)} clicks, "
+                f"but {trajectories.path} has {len(steps)} steps"
             )
-    right = {name: np.zeros((len(steps), 2), bool) for name in clicks}  # (same widget, same kind)
-    valid = {name: np.zeros(len(steps), bool) for name in clicks}
-    listed = {name: np.asarray(values).tolist() for name, values in clicks.items()}
-    for number in range(len(starts) - 1):
-        replay = trajectories.open(number)
-        row = int(starts[number])
-        for state, _, hit, _ in replay.replay():
-            screen = replay.interface.screen(state, replay.look)
-            for name, values in listed.items():
-                found = screen.hit(*values[row])
-                kind = (
-                    replay.interface.place_kind(state, found.u, found.v)
-                    if found.widget == "canvas"
-                    else found.kind
-                )
-                valid[name][row] = kind != "invalid"
-                right[name][row] = found.widget == hit.widget, kind == hit.kind
-            row += 1
+    same_widget, same_kind, valid = _compare(trajectories, clicks)
+
+    # What is counted on which steps depends on the annotator alone.
     kind = steps["kind"].to_numpy(str)
     target = steps[["target_x", "target_y"]].to_numpy(float)
     placing = (kind == "place") & (steps["mistake"].to_numpy(str) == "") & (target[:, 0] >= 0)
     on_button = steps["widget"].to_numpy(str) != "canvas"
     critical = steps["critical"].to_numpy(bool)
     everything = np.ones(len(steps), bool)
+
     tables = []
     for name, values in clicks.items():
-        same_widget, same_kind = right[name].T
-        far = np.hypot(*(np.asarray(values, float) - target).T)
-        counted = {
+        distance = np.hypot(*(np.asarray(values, float) - target).T)
+        counted = {  # by skill, (frames,) each: whether the step is right, whether it counts
             "valid": (valid[name], everything),
-            "action": (same_kind, everything),
-            "button": (same_widget, on_button),
-            "decision": (np.where(on_button, same_widget, same_kind), critical),
-            **{f"placement@{k}": (far <= k, placing) for k in RADII},
-            **{skill: (same_kind, kind == skill) for skill in ("undo", "done", "look", "decide")},
+            "action": (same_kind[name], everything),
+            "button": (same_widget[name], on_button),
+            "decision": (np.where(on_button, same_widget[name], same_kind[name]), critical),
+            **{f"placement@{k}": (distance <= k, placing) for k in RADII},
+            **{
+                skill: (same_kind[name], kind == skill)
+                for skill in ("undo", "done", "look", "decide")
+            },
         }
         for skill in SKILLS:
-            hits, total = counted[skill]
-            sums = (
-                np.add.reduceat((hits & total).astype(np.int64), starts[:-1]),
-                np.add.reduceat(total.astype(np.int64), starts[:-1]),
-            )
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "predictor": name,
-                        "skill": skill,
-                        "episode": np.arange(len(starts) - 1),
-                        "hits": sums[0],
-                        "total": sums[1],
-                    }
-                )
-            )
+            right, counts = counted[skill]
+            columns = {
+                "predictor": name,
+                "skill": skill,
+                "episode": np.arange(len(starts) - 1),
+                "hits": np.add.reduceat((right & counts).astype(np.int64), starts[:-1]),
+                "total": np.add.reduceat(counts.astype(np.int64), starts[:-1]),
+            }
+            tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def _compare(
+    trajectories: Trajectories, clicks: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Make the predicted clicks on the annotator's screens and compare what they hit.
+
+    Returns:
+        By predictor, (frames,) bool each: whether the same widget is hit, whether it is the same
+        kind of action, and whether the click is valid.
+    """
+    frames = len(trajectories.steps)
+    same_widget = {name: np.zeros(frames, bool) for name in clicks}
+    same_kind = {name: np.zeros(frames, bool) for name in clicks}
+    valid = {name: np.zeros(frames, bool) for name in clicks}
+    points = {name: np.asarray(values).tolist() for name, values in clicks.items()}
+
+    row = 0
+    for number in range(len(trajectories.episodes)):
+        replay = trajectories.open(number)
+        for step in replay.replay():
+            for name in clicks:
+                x, y = points[name][row]
+                hit = replay.interface.hit(step.before, x, y, replay.look)
+                same_widget[name][row] = hit.widget == step.hit.widget
+                same_kind[name][row] = hit.kind == step.hit.kind
+                valid[name][row] = hit.kind != "invalid"
+            row += 1
+    return same_widget, same_kind, valid

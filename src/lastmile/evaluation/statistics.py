@@ -1,11 +1,14 @@
-"""Intervals. The unit of inference is the episode: steps of one episode are not independent.
+"""Estimates with intervals. The unit of inference is the episode: steps of one episode are not
+independent.
 
-Several seeds of a training are summed up by their interquartile mean (Agarwal et al., 2021), which is the plain mean for fewer than four.
+Several seeds of a training run are summarized by their interquartile mean (Agarwal et al., 2021),
+which is the plain mean for fewer than four seeds.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,18 @@ from scipy.stats import norm, trim_mean
 
 from lastmile.errors import LastmileError
 
+Values: TypeAlias = np.ndarray | Sequence[float]
+"""One number per episode."""
+
 
 class Estimate(NamedTuple):
-    """A value with its interval, by default 95 %."""
+    """A value with its interval, by default 95 %.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     value: float
     low: float
@@ -26,7 +38,7 @@ class Estimate(NamedTuple):
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> Estimate:
-    """A share with the Wilson score interval (Wilson, 1927). Without trials: nan."""
+    """Estimate a proportion with the Wilson score interval (Wilson, 1927); nan without trials."""
     if trials == 0:
         return Estimate(np.nan, np.nan, np.nan)
     z = float(norm.ppf(0.5 + level / 2))
@@ -41,39 +53,49 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> Estimate:
 
 
 def resamples(units: int, count: int, seed: int = 0) -> np.ndarray:
-    """(count, units) bootstrap weights: how often each unit is drawn."""
+    """Draw bootstrap weights, (count, units): how often each unit is in each resample."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, units, count]))
     return rng.multinomial(units, np.full(units, 1 / units), size=count)
 
 
 def ratio(
-    hits: np.ndarray, totals: np.ndarray, count: int = 2000, level: float = 0.95, seed: int = 0
+    hits: Values, totals: Values, count: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """sum(hits) / sum(totals) over episodes, (n,) each, with a percentile bootstrap interval over episodes. Without totals: nan."""
-    hits, totals = np.asarray(hits, float), np.asarray(totals, float)
+    """Estimate sum(hits) / sum(totals) with a percentile bootstrap interval over episodes.
+
+    Args:
+        hits: (episodes,) numerators.
+        totals: (episodes,) denominators; if they sum to 0 the estimate is nan.
+        count: Number of resamples.
+        level: Coverage of the interval.
+        seed: Seed of the resamples.
+    """
+    hits = np.asarray(hits, float)
+    totals = np.asarray(totals, float)
     if totals.sum() == 0:
         return Estimate(np.nan, np.nan, np.nan)
     return interval(hits.sum() / totals.sum(), ratio_samples(hits, totals, count, seed), level)
 
 
-def ratio_samples(
-    hits: np.ndarray, totals: np.ndarray, count: int = 2000, seed: int = 0
-) -> np.ndarray:
-    """(count,) bootstrap values of sum(hits) / sum(totals). Equal `seed` and number of episodes draw the same episodes, so differences of two
-    such arrays are paired."""
-    weights = resamples(len(hits), count, seed)
+def ratio_samples(hits: Values, totals: Values, count: int = 2000, seed: int = 0) -> np.ndarray:
+    """Return bootstrap values of sum(hits) / sum(totals), (count,).
+
+    Equal seeds and numbers of episodes draw the same episodes, so the difference of two such arrays
+    is paired. Arguments as in `ratio`.
+    """
+    weights = resamples(len(hits), count, seed)  # (count, episodes)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weights @ np.asarray(hits, float)) / (weights @ np.asarray(totals, float))
 
 
-def mean(values: np.ndarray, count: int = 2000, level: float = 0.95, seed: int = 0) -> Estimate:
-    """Mean over episodes with a percentile bootstrap interval."""
+def mean(values: Values, count: int = 2000, level: float = 0.95, seed: int = 0) -> Estimate:
+    """Estimate the mean over episodes with a percentile bootstrap interval."""
     values = np.asarray(values, float)
     return ratio(values, np.ones(len(values)), count, level, seed)
 
 
 def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate:
-    """A value with the percentile interval of its bootstrap samples (nan samples are left out)."""
+    """Return a value with the percentile interval of its bootstrap samples, nan left out."""
     samples = samples[np.isfinite(samples)]
     if not len(samples):
         return Estimate(float(value), np.nan, np.nan)
@@ -84,16 +106,31 @@ def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate
 def curve(
     rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """sum(hits) / sum(totals) along a training, the interquartile mean of its seeds.
+    """Estimate sum(hits) / sum(totals) along a training run, as the interquartile mean of its seeds.
 
-    rows: with the columns seed, episode and frames. Returns frames (points,), and (1 + count, points): the estimate itself, then bootstrap values.
-    Episodes are drawn, the same ones for all seeds; several seeds are drawn as well, crossed with the episodes. Snapshots of several seeds, whose
-    frames differ a little, are matched in their order. Equal numbers of seeds and episodes draw the same ones in the same `stratum`, so
-    differences of two such arrays are paired. Raises ValueError if the seeds have different numbers of snapshots.
+    Episodes are resampled, the same ones for all seeds; several seeds are resampled as well, crossed
+    with the episodes. Snapshots of different seeds, whose frames differ a little, are matched by
+    their order. Within a `stratum`, equal numbers of seeds and episodes draw the same ones, so the
+    difference of two such arrays is paired.
+
+    Args:
+        rows: Measurements, with the columns `seed`, `episode` and `frames`.
+        hits: Column of the numerators.
+        totals: Column of the denominators.
+        count: Number of resamples.
+        stratum: Seed of the resamples.
+
+    Returns:
+        The frames of the snapshots, (points,), and the values, (1 + count, points): the estimate
+        in the first row, bootstrap values in the others.
+
+    Raises:
+        LastmileError: The seeds have different numbers of snapshots.
     """
     order = rows.groupby("seed")["frames"].rank("dense").astype(int)
     if rows.assign(order=order).groupby("seed")["order"].max().nunique() > 1:
-        raise LastmileError("the seeds of a training have different numbers of snapshots")
+        raise LastmileError("the seeds of a training run have different numbers of snapshots")
+
     index = pd.MultiIndex.from_product(
         [np.sort(rows["seed"].unique()), np.sort(rows["episode"].unique())],
         names=["seed", "episode"],
@@ -106,14 +143,18 @@ def curve(
         .fillna(0.0)
     )
     seeds, episodes = (len(level) for level in index.levels)
+
+    # The first row of weights is the sample itself.
     weights = np.ones((1 + count, episodes))
     weights[1:] = resamples(episodes, count, stratum)
-    hit, total = (
+    hit, total = (  # (seeds, episodes, points)
         sums[name].to_numpy(float).reshape(seeds, episodes, -1) for name in (hits, totals)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         values = (weights @ hit) / (weights @ total)  # (seeds, 1 + count, points)
+
     if seeds > 1:
+        # 1000 keeps this generator apart from the one that draws episodes.
         drawn = np.random.default_rng(
             np.random.SeedSequence([1000 + stratum, seeds, count])
         ).integers(seeds, size=(count, seeds))
@@ -124,39 +165,49 @@ def curve(
 def curve_over_tasks(
     rows: pd.DataFrame, hits: str, totals: str, count: int = 2000
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over tasks of `curve`, tasks being strata: episodes are drawn within each. A task without totals is left out."""
-    parts = [
-        curve(part, hits, totals, count, stratum)
-        for stratum, (_, part) in enumerate(rows.groupby("task", sort=True))
+    """Estimate the mean of `curve` over tasks; arguments and results as there.
+
+    Tasks are strata: episodes are resampled within each. Tasks without totals are left out.
+
+    Raises:
+        LastmileError: The seeds or tasks have different numbers of snapshots.
+    """
+    curves = [
+        curve(task_rows, hits, totals, count, stratum)
+        for stratum, (_, task_rows) in enumerate(rows.groupby("task", sort=True))
     ]
-    if len({len(frames) for frames, _ in parts}) > 1:
+    if len({len(frames) for frames, _ in curves}) > 1:
         raise LastmileError("the tasks have different numbers of snapshots")
-    stacked = np.stack([values for _, values in parts])
-    there = np.isfinite(stacked)
+
+    stacked = np.stack([values for _, values in curves])  # (tasks, 1 + count, points)
+    finite = np.isfinite(stacked)
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.where(there, stacked, 0.0).sum(axis=0) / there.sum(axis=0)
-    return np.mean([frames for frames, _ in parts], axis=0), values
+        values = np.where(finite, stacked, 0.0).sum(axis=0) / finite.sum(axis=0)
+    return np.mean([frames for frames, _ in curves], axis=0), values
 
 
 def rate(
     rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0
 ) -> np.ndarray:
-    """(1 + count,) as a point of `curve`, of rows that are not along a training."""
+    """Return the values of `curve` at a single point, (1 + count,), of rows without `frames`."""
     return curve(rows.assign(frames=0), hits, totals, count, stratum)[1][:, 0]
 
 
 def rate_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 2000) -> np.ndarray:
-    """(1 + count,) as a point of `curve_over_tasks`."""
+    """Return the values of `curve_over_tasks` at a single point, (1 + count,)."""
     return curve_over_tasks(rows.assign(frames=0), hits, totals, count)[1][:, 0]
 
 
 def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
-    """Share of the episodes with a true `column`: with Wilson's interval for one training, by the bootstrap over episodes and seeds for several."""
+    """Estimate the share of episodes in which `column` is true.
+
+    Wilson's interval is used for one training run, the bootstrap over episodes and seeds for several.
+    """
     if rows["seed"].nunique() < 2:
         return wilson(int(rows[column].sum()), len(rows))
     return estimate(rate_over_tasks(rows.assign(one=1), column, "one", count))
 
 
 def estimate(samples: np.ndarray, level: float = 0.95) -> Estimate:
-    """The first of the samples with the percentile interval of the others: (1 + count,) as `curve` gives them for a point."""
+    """Turn a column of `curve`, (1 + count,), into its estimate and percentile interval."""
     return interval(samples[0], samples[1:], level)

@@ -1,4 +1,4 @@
-"""Watching an episode: screens with the click on them, and beside them the state and the labels, as GIF or MP4."""
+"""Watch an episode: a video of its screens with the clicks on them, and the state and labels beside."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import numpy as np
 from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, Look, draw, text
 from lastmile.simulation.pool import Rollout
-from lastmile.simulation.session import Session
+from lastmile.simulation.session import DEFAULT_LOOK, Session
 from lastmile.simulation.trajectory import Source, record
 from lastmile.storage import files
 from lastmile.tasks import get_task
 
-_SIDE = 176
-DEFAULT_LOOK = Look()
 FORMATS = (".gif", ".mp4")
+_SIDE = 176  # width of the panel beside the screen, px
+_MARK = (255, 59, 107)
+_WHITE = (255, 255, 255)
+_NAME, _VALUE, _ALARM = (122, 128, 140), (34, 38, 46), (200, 30, 60)
 
 
 def watch(
@@ -35,9 +37,27 @@ def watch(
     fps: float = 3.0,
     max_steps: int = 300,
 ) -> int:
-    """Write an episode of the virtual annotator, or of the policy in a folder, and return its number of steps.
+    """Write a video of an episode of the test split.
 
-    Raises ValueError for an unknown task, style, difficulty, look or file format, PolicyError for a folder without a policy.
+    Args:
+        task: Name of the task.
+        out: File to write, .gif or .mp4.
+        policy: Folder of the policy that plays; without one, the virtual annotator plays.
+        style: Style of the annotator.
+        difficulty: Name of one of the task's difficulties.
+        episode: Number of the episode.
+        seed: Seed of the split and of the policy's clicks.
+        temperature: Temperature of the policy's clicks.
+        look: Layout and theme of the interface.
+        fps: Frames per second.
+        max_steps: Steps after which a policy's episode is truncated.
+
+    Returns:
+        The number of steps.
+
+    Raises:
+        LastmileError: The task, style, difficulty, look or file format is unknown, the frame rate
+            is not above 0, or the folder holds no policy.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
@@ -46,43 +66,43 @@ def watch(
         raise LastmileError(f"fps: expected more than 0, got {fps}")
     look.check()
     get_task(task).difficulty(difficulty)
+
     source = Source(task, "test", seed, difficulty, style, (look.layout,), (look.theme,))
-    labels: list[dict[str, str]] = []
+    labels: list[dict[str, str]]
     if policy is None:
-        recorded = record(source, episode)
-        columns = recorded.columns
+        columns = record(source, episode).columns
         session = Rollout(episode, task, source.world(episode), look, len(columns["x"]))
         for _ in session.play(zip(columns["x"], columns["y"])):
             pass
-        for i in range(len(columns["x"])):
-            labels.append(
-                {
-                    "phase": columns["phase"][i],
-                    "mistake": columns["mistake"][i],
-                    "critical": "yes" if columns["critical"][i] else "",
-                }
+        labels = [
+            {"phase": phase, "mistake": mistake, "critical": "yes" if critical else ""}
+            for phase, mistake, critical in zip(
+                columns["phase"], columns["mistake"], columns["critical"]
             )
-        who = f"annotator, {style}"
+        ]
+        player = f"annotator, {style}"
     else:
-        from lastmile.evaluation.closed_loop import roll_out
+        # Torch is imported only where a policy plays.
+        from lastmile.evaluation.closed_loop import play_rollouts
         from lastmile.policy.policy import Policy
 
         session = Rollout(episode, task, source.world(episode), look, max_steps)
-        roll_out(Policy.load(policy), [session], temperature, seed)
+        play_rollouts(Policy.load(policy), [session], temperature, seed)
         labels = [{} for _ in session.steps]
-        who = f"policy, T = {temperature:g}"
-    frames = [_frame(session, i, labels[i], who) for i in range(len(session.steps))]
-    frames.append(_frame(session, len(session.steps), {}, who))
-    frames += [frames[-1]] * 3
+        player = f"policy, T = {temperature:g}"
+
+    pictures = [_picture(session, i, labels[i], player) for i in range(len(session.steps))]
+    pictures.append(_picture(session, len(session.steps), {}, player))
+    pictures += [pictures[-1]] * 3  # time to read the result
     with files.writing(out) as temporary:
         if out.suffix.lower() == ".gif":
             imageio.imwrite(
-                temporary, np.stack(frames), extension=".gif", duration=1000 / fps, loop=0
+                temporary, np.stack(pictures), extension=".gif", duration=1000 / fps, loop=0
             )
         else:
             imageio.imwrite(
                 temporary,
-                np.stack(frames),
+                np.stack(pictures),
                 extension=".mp4",
                 fps=fps,
                 codec="libx264",
@@ -92,26 +112,48 @@ def watch(
     return len(session.steps)
 
 
-def _frame(session: Session[Any, Any], step: int, labels: dict[str, str], who: str) -> np.ndarray:
-    """One picture, (336, 624, 3): the screen with the click that follows, and what is known of the moment."""
-    state, task = session.states[step], session.task
+def _picture(
+    session: Session[Any, Any], step: int, labels: dict[str, str], player: str
+) -> np.ndarray:
+    """Draw one picture, (336, 624, 3) uint8: a screen with the click on it, and a panel beside."""
+    state = session.states[step]
     image = draw(session.interface.screen(state, session.look))
     if step < len(session.steps):
-        at = tuple(int(c) * 16 for c in session.steps[step].click)
-        cv2.circle(image, at, 9 * 16, (255, 255, 255), 3, cv2.LINE_AA, 4)
-        cv2.circle(image, at, 9 * 16, (255, 59, 107), 2, cv2.LINE_AA, 4)
-    side = np.full((HEIGHT, _SIDE, 3), 250, np.uint8)
+        # OpenCV draws at sixteenths of a pixel here (four fractional bits).
+        center = tuple(int(c) * 16 for c in session.steps[step].click)
+        cv2.circle(image, center, 9 * 16, _WHITE, 3, cv2.LINE_AA, 4)
+        cv2.circle(image, center, 9 * 16, _MARK, 2, cv2.LINE_AA, 4)
+
+    panel = np.full((HEIGHT, _SIDE, 3), 250, np.uint8)
+    y = 12
+    for name, value in _lines(session, step, labels, player):
+        text.put(panel, name, 12, y, _NAME, 9)
+        color = _ALARM if name == "mistake" else _VALUE
+        text.put(panel, text.fit(value, _SIDE - 20, 12), 12, y + 12, color, 12)
+        y += 34
+    return np.hstack([image, panel])
+
+
+def _lines(
+    session: Session[Any, Any], step: int, labels: dict[str, str], player: str
+) -> list[tuple[str, str]]:
+    """List what the panel says about the moment before a step: names and values."""
+    state, task = session.states[step], session.task
     score = task.score(session.world, state)
+    ended = step == len(session.steps)
+
     lines = [
-        ("who", who),
-        ("step", f"{step + 1} of {len(session.steps)}" if step < len(session.steps) else "end"),
+        ("who", player),
+        ("step", "end" if ended else f"{step + 1} of {len(session.steps)}"),
     ]
-    if step < len(session.steps):
+    if not ended:
         hit = session.steps[step].hit
-        lines += [("action", f"{hit.kind} {hit.widget if hit.widget != 'canvas' else ''}".strip())]
+        lines.append(
+            ("action", f"{hit.kind} {hit.widget if hit.widget != 'canvas' else ''}".strip())
+        )
         lines += [(name, value) for name, value in labels.items() if value]
-        judged = session.verdict(session.steps[step])
-        lines += [("verdict", judged)] if judged else []
+        if verdict := session.verdict(session.steps[step]):
+            lines.append(("verdict", verdict))
     lines += [
         ("position", f"{session.interface.position(state):.2f}"),
         ("open mistakes", str(len(task.mistakes(session.world, state)))),
@@ -119,16 +161,4 @@ def _frame(session: Session[Any, Any], step: int, labels: dict[str, str], who: s
     ]
     if state.done:
         lines.append(("result", "success" if score.success else "not a success"))
-    y = 12
-    for name, value in lines:
-        text.put(side, name, 12, y, (122, 128, 140), 9)
-        text.put(
-            side,
-            text.fit(value, _SIDE - 20, 12),
-            12,
-            y + 12,
-            (200, 30, 60) if name in ("mistake",) else (34, 38, 46),
-            12,
-        )
-        y += 34
-    return np.hstack([image, side])
+    return lines

@@ -1,0 +1,1 @@
+"""Measure speed: of everything (`bench`), of policies of each size, and the rates for `plan`."""

@@ -1,127 +1,198 @@
-"""How fast one core does each step of the workflow, measured on this machine: what `python -m lastmile plan` reckons with.
+"""Rates: how fast one core does each stage of the workflow. `lastmile plan` computes with them.
 
-Seconds are those that the process itself spent on processors, so that other work on the machine does not count. The table in `rates.json` was made by
-`python -m lastmile rates --out src/lastmile/rates.json`.
+The table in `rates.json` was measured by `lastmile rates --out src/lastmile/performance/rates.json`.
+Seconds are processor time of the process itself, so that other work on the machine does not count.
+
+Reading the table imports neither torch nor the simulation: those are imported by what measures.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lastmile.config import PolicySettings
-from lastmile.pipeline.plan import shape
-from lastmile.simulation import tokens, trajectory
-from lastmile.tasks import task_names
 
+if TYPE_CHECKING:
+    from lastmile.simulation.tokens import TokenStore
+
+RATES = Path(__file__).with_name("rates.json")
+"""The table that comes with the package."""
 EPISODES = 4
+"""Episodes that are measured of each task."""
 SHAPES = (
     *({"size": size} for size in ("xs", "s", "m", "l")),
     {"size": "xs", "context": "patch", "head": "bins"},
 )
-"""Policies that are measured."""
-RECKONED = (
+"""Settings of the policies that are measured."""
+EXTRAPOLATED = (
     *({"size": size, "context": "patch", "head": "bins"} for size in ("s", "m", "l")),
     {"size": "paper", "encoder": "dinov2", "context": "patch", "head": "bins"},
 )
-"""Policies whose speed is reckoned from that of the last one measured, by their operations."""
+"""Settings of policies whose speed follows, by their FLOPs, from the last one measured."""
+
+T = TypeVar("T")
+
+
+def shape(policy: PolicySettings) -> str:
+    """Return the name of a policy's shape in the table: its size, and what is not the default."""
+    default = PolicySettings()
+    parts = [
+        getattr(policy, key)
+        for key in ("encoder", "context", "head")
+        if getattr(policy, key) != getattr(default, key)
+    ]
+    return ".".join([policy.size, *parts])
+
+
+def task_rates(table: dict[str, Any], task: str) -> dict[str, Any]:
+    """Return the rates of a task; of a task that was not measured, the median of the others.
+
+    Args:
+        table: The table of rates.
+        task: Name of the task.
+
+    Returns:
+        `record`, `record_again` and `tokenize` in seconds per step, `bytes` per frame of a token
+        file, and `steps` per episode by difficulty.
+    """
+    known: dict[str, dict[str, Any]] = table["tasks"]
+    if task in known:
+        return known[task]
+    tasks = list(known.values())
+    medians: dict[str, Any] = {
+        key: statistics.median(rates[key] for rates in tasks)
+        for key in ("record", "record_again", "tokenize", "bytes")
+    }
+    medians["steps"] = {
+        difficulty: statistics.median(rates["steps"][difficulty] for rates in tasks)
+        for difficulty in tasks[0]["steps"]
+    }
+    return medians
 
 
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
-    """All rates.
+    """Measure all rates, which takes some minutes.
 
-    tasks: by task, seconds to record a step (with and without asking again) and to draw its tokens, bytes of a frame in the token file, steps of an
-    episode by difficulty. policies: by shape, parameters, operations a frame, frames a second in training and in teacher-forced prediction, steps a second
-    in closed loop. start: seconds that a job takes before it begins.
+    Args:
+        say: Called with a line about each result.
+
+    Returns:
+        - `start`: seconds that a job takes before it begins.
+        - `tasks`: by task, as `task_rates` returns them.
+        - `policies`: by shape, the number of `parameters`, forward `operations` (FLOPs) per frame,
+          frames per second in training (`train`) and in teacher-forced prediction (`predict`), and
+          steps per second in closed loop (`rollout`).
     """
     import torch
+
+    from lastmile.tasks import task_names
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tasks = {}
         for name in task_names():
-            tasks[name] = _task(name, Path(folder))
+            tasks[name] = _measure_task(name, Path(folder))
             say(f"{name}: {tasks[name]}")
+
         policies = {}
-        for settings in SHAPES:
-            policies[shape(PolicySettings(**settings))] = found = _policy(
-                PolicySettings(**settings), Path(folder) / "colored_dots.tokens"
-            )
-            say(f"{settings}: {found}")
-    for settings in RECKONED:
-        policies[shape(PolicySettings(**settings))] = _reckoned(
-            PolicySettings(**settings), policies[shape(PolicySettings(**SHAPES[-1]))]
-        )
-    return {"start": _start(), "tasks": tasks, "policies": policies}
+        for chosen in SHAPES:
+            settings = PolicySettings.model_validate(chosen)
+            rates = _measure_policy(settings, Path(folder) / "colored_dots.tokens")
+            policies[shape(settings)] = rates
+            say(f"{shape(settings)}: {rates}")
+
+    for chosen in EXTRAPOLATED:
+        settings = PolicySettings.model_validate(chosen)
+        policies[shape(settings)] = _extrapolated(settings, rates)
+    return {"start": _start_seconds(), "tasks": tasks, "policies": policies}
 
 
-def _spent(work: Callable[[], Any]) -> tuple[float, Any]:
-    begin = time.process_time()
-    made = work()
-    return time.process_time() - begin, made
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the processor seconds that `work` takes, and its result."""
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
 
 
-def _task(name: str, folder: Path) -> dict[str, Any]:
-    steps, seconds = {}, {}
-    trajectory.record(trajectory.Source(name, "train", 0), 0)  # warm
+def _rounded(rates: dict[str, float]) -> dict[str, float]:
+    return {key: float(f"{value:.3g}") for key, value in rates.items()}
+
+
+def _measure_task(name: str, folder: Path) -> dict[str, Any]:
+    """Measure the rates of a task, and leave its recording and tokens in `folder`."""
+    from lastmile.simulation import tokens, trajectory
+
+    trajectory.record(trajectory.Source(name, "train", 0), 0)  # fills the caches
+
+    steps: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for difficulty in ("short", "full"):
         source = trajectory.Source(name, "test", 0, difficulty)
-        spent, made = _spent(
-            lambda source=source: [trajectory.record(source, number) for number in range(EPISODES)]
-        )
-        steps[difficulty] = sum(len(one.columns["x"]) for one in made) / EPISODES
+
+        def record_all(source: trajectory.Source = source) -> list[trajectory.Episode]:
+            return [trajectory.record(source, number) for number in range(EPISODES)]
+
+        spent, episodes = _timed(record_all)
+        steps[difficulty] = sum(len(episode.columns["x"]) for episode in episodes) / EPISODES
         seconds[difficulty] = spent / (EPISODES * steps[difficulty])
+
     path = folder / f"{name}.parquet"
-    asked, _ = _spent(lambda: trajectory.write(path, trajectory.Source(name, "test", 0), EPISODES))
-    drawn, _ = _spent(lambda: tokens.write(path.with_suffix(".tokens"), trajectory.read(path)))
+    token_path = path.with_suffix(".tokens")
+    source = trajectory.Source(name, "test", 0)
+    recording, _ = _timed(lambda: trajectory.write(path, source, EPISODES))
+    drawing, _ = _timed(lambda: tokens.write(token_path, trajectory.read(path)))
     frames = EPISODES * steps["short"]
-    size = path.with_suffix(".tokens").stat().st_size
-    found = {
+    rates = {
         "record": seconds["short"],
-        "record_again": asked / frames,
-        "tokenize": drawn / frames,
-        "bytes": size / frames,
+        "record_again": recording / frames,
+        "tokenize": drawing / frames,
+        "bytes": token_path.stat().st_size / frames,
     }
-    return {
-        **{key: float(f"{value:.3g}") for key, value in found.items()},
-        "steps": {key: round(value, 1) for key, value in steps.items()},
-    }
+    lengths = {difficulty: round(length, 1) for difficulty, length in steps.items()}
+    return {**_rounded(rates), "steps": lengths}
 
 
-def _policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
+def _measure_policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
+    """Measure the rates of a policy on a token file of colored dots."""
     from lastmile.evaluation.skills import predictions
     from lastmile.performance.speed import rollout_rate, training_rate
-    from lastmile.policy import flops_per_frame, parameter_count
+    from lastmile.policy.policy import parameter_count
+    from lastmile.policy.sizes import flops_per_frame
     from lastmile.policy.policy import initial
-    from lastmile.simulation.tokens import FirstEpisodes
+    from lastmile.simulation.tokens import FirstEpisodes, TokenStore
 
-    store = tokens.TokenStore(path)
-    training_rate(store, settings, 1)  # warm
-    spent, _ = _spent(lambda: training_rate(store, settings, 4))
-    seen = _frames_of(store, settings, 4)
+    store = TokenStore(path)
+    training_rate(store, settings, 1)  # warms up
+    training, _ = _timed(lambda: training_rate(store, settings, 4))
+
     policy = initial(settings, 0)
-    some = FirstEpisodes(store, 2)
-    predicted, _ = _spent(lambda: predictions(policy, some))
-    begin, wall = time.process_time(), time.perf_counter()
-    played = rollout_rate(policy, "colored_dots", 1)
-    share = (time.process_time() - begin) / (time.perf_counter() - wall)
-    found = {
-        "train": seen / spent,
-        "predict": len(some.clicks) / predicted,
-        "rollout": played / min(1.0, share),
+    episodes = FirstEpisodes(store, 2)
+    predicting, _ = _timed(lambda: predictions(policy, episodes))
+
+    # Rollouts are timed by the clock on the wall: count only the share of it that we had.
+    processor, wall = time.process_time(), time.perf_counter()
+    rollouts = rollout_rate(policy, "colored_dots", 1)
+    share = (time.process_time() - processor) / (time.perf_counter() - wall)
+
+    rates = {
+        "train": _frames_of(store, settings, 4) / training,
+        "predict": len(episodes.clicks) / predicting,
+        "rollout": rollouts / min(1.0, share),
     }
     return {
         "parameters": parameter_count(settings),
         "operations": flops_per_frame(settings),
-        **{key: float(f"{value:.3g}") for key, value in found.items()},
+        **_rounded(rates),
     }
 
 
-def _frames_of(store: tokens.TokenStore, settings: PolicySettings, steps: int) -> int:
-    """Frames of the steps that `training_rate` takes, those to warm up included."""
+def _frames_of(store: TokenStore, settings: PolicySettings, steps: int) -> int:
+    """Count the frames of the updates that `training_rate` makes, warm-up included."""
     from lastmile.config import Training
     from lastmile.performance.speed import WARM
     from lastmile.training.windows import WindowSampler
@@ -130,37 +201,34 @@ def _frames_of(store: tokens.TokenStore, settings: PolicySettings, steps: int) -
     return sum(window.length for step in range(WARM + steps) for window in sampler.windows(step))
 
 
-def _reckoned(settings: PolicySettings, known: dict[str, Any]) -> dict[str, Any]:
-    from lastmile.policy import flops_per_frame, parameter_count
+def _extrapolated(settings: PolicySettings, measured: dict[str, Any]) -> dict[str, Any]:
+    """Compute the rates of a policy from those of a measured one, by the ratio of their FLOPs."""
+    from lastmile.policy.policy import parameter_count
+    from lastmile.policy.sizes import flops_per_frame
 
     operations = flops_per_frame(settings)
     rates = {
-        key: known[key] * known["operations"] / operations
+        key: measured[key] * measured["operations"] / operations
         for key in ("train", "predict", "rollout")
     }
     return {
         "parameters": parameter_count(settings),
         "operations": operations,
-        **{key: float(f"{value:.3g}") for key, value in rates.items()},
+        **_rounded(rates),
     }
 
 
-def _start() -> float:
+def _start_seconds() -> float:
+    """Measure the processor seconds that a job takes to import what it needs."""
     import resource
     import subprocess
     import sys
 
-    def spent() -> float:
+    def children_seconds() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
-    begin = spent()
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import lastmile.evaluation.skills, lastmile.simulation.tokens, pandas",
-        ],
-        check=True,
-    )
-    return round(spent() - begin, 2)
+    before = children_seconds()
+    imports = "import lastmile.evaluation.skills, lastmile.simulation.tokens, pandas"
+    subprocess.run([sys.executable, "-c", imports], check=True)
+    return round(children_seconds() - before, 2)

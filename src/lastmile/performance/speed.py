@@ -1,4 +1,4 @@
-"""Speed of training and of rollouts, against what the machine's matrix product gives."""
+"""Speed of training and of rollouts, compared with the machine's matrix product."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import MissingExtraError
-from lastmile.evaluation.closed_loop import roll_out
-from lastmile.policy.policy import Policy, initial, parameter_count
+from lastmile.evaluation.closed_loop import play_rollouts
 from lastmile.policy.sizes import flops_per_frame
+from lastmile.policy.policy import Policy, initial, parameter_count
+from lastmile.policy.vit import WeightsError
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
@@ -22,32 +23,54 @@ from lastmile.training.devices import precision
 from lastmile.training.loop import PolicyModule
 from lastmile.training.windows import Batches, WindowSampler
 
-WARM, STEPS = 4, 24
+WARM = 4
+"""Updates before the clock starts."""
+UPDATES = 24
+"""Updates that are timed."""
 
 
-def gemm_flops(size: int = 1536, rounds: int = 7) -> float:
-    """Float32 multiply-adds times two per second of a square matrix product, median of several rounds, on the threads that torch uses."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def gemm_flops(size: int = 1536, rounds: int = 7, dtype: torch.dtype = torch.float32) -> float:
+    """Measure the FLOP/s of a square matrix product on the threads that torch uses.
+
+    Args:
+        size: Rows and columns of the matrices.
+        rounds: Products that are timed, after one to warm up; the median counts.
+        dtype: Type of the matrices.
+    """
+    a = torch.randn(size, size).to(dtype)
+    b = torch.randn(size, size).to(dtype)
     a @ b
-    found = []
+    speeds = []
     for _ in range(rounds):
         start = time.perf_counter()
         a @ b
-        found.append(2 * size**3 / (time.perf_counter() - start))
-    return statistics.median(found)
+        speeds.append(2 * size**3 / (time.perf_counter() - start))
+    return statistics.median(speeds)
 
 
 class Rate(NamedTuple):
-    """Of a training: median frames per second, and the share of the time in which the model waits for data."""
+    """Speed of a training run.
+
+    Attributes:
+        frames_per_s: Frames per second, the median over updates.
+        wait_share: Share of the time in which the model waits for data.
+    """
 
     frames_per_s: float
     wait_share: float
 
 
 def training_rate(
-    store: TokenStore, settings: PolicySettings, steps: int = STEPS, numbers: str = "auto"
+    store: TokenStore, settings: PolicySettings, steps: int = UPDATES, numbers: str = "auto"
 ) -> Rate:
-    """Take some training steps of a policy of this shape on the CPU, after a few to warm up, reading included. numbers: as `training.precision`."""
+    """Measure the training speed of a policy on the CPU, reading included.
+
+    Args:
+        store: Screens to train on.
+        settings: Shape of the policy.
+        steps: Updates that are timed, after `WARM` to warm up.
+        numbers: Arithmetic, as in `lastmile.training.loop.precision`.
+    """
     training = Training()
     half = precision(numbers, "cpu") == "bf16-mixed"
     torch.manual_seed(0)
@@ -56,7 +79,9 @@ def training_rate(
     optimizer = module.configure_optimizers()
     sampler = WindowSampler([store.starts], settings.window, training.batch, 0)
     batches = Batches([store], sampler, 0, WARM + steps)
-    rates, times = [], []
+
+    rates: list[float] = []
+    times: list[float] = []
     for number, batch in enumerate(batches):
         if number == WARM:
             batches.waited = 0.0
@@ -75,28 +100,45 @@ def training_rate(
 
 
 def rollout_rate(policy: Policy, task: str, rounds: int = 3) -> float:
-    """Steps per second in closed loop on 32 worlds at a time, median of several rounds."""
-    source, speeds = Source(task, "test", 0), []
+    """Measure steps per second in closed loop, on 32 worlds at a time; median of the rounds."""
+    source = Source(task, "test", 0)
+    speeds = []
     for _ in range(rounds):
         rollouts = [Rollout(i, task, source.world(i), source.look(i), 20) for i in range(32)]
         start = time.perf_counter()
-        played = roll_out(policy, rollouts, 1.0)
+        played = play_rollouts(policy, rollouts, 1.0)
         speeds.append(sum(len(rollout.steps) for rollout in played) / (time.perf_counter() - start))
     return statistics.median(speeds)
 
 
-def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float]:
-    """Training frames per second (reading included) with their share of the matrix-product rate, and rollout steps per second."""
-    settings, gemm = PolicySettings(size=size), [gemm_flops()]
-    rate = training_rate(store, settings, numbers="32")
-    gemm.append(gemm_flops())
+def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float | str]:
+    """Measure a policy of a size: training, compared with the matrix product, and rollouts.
+
+    Training and matrix product use the same arithmetic, the one that a training run uses on this
+    CPU; only then is the first a share of the second.
+
+    Returns:
+        `parameters`, `flops_per_frame` (forward), `arithmetic`, `gemm_gflops`,
+        `train_frames_per_s` (reading included), `train_flops_share_of_gemm` (counting three forward
+        passes per update), `train_wait_share` and `rollout_steps_per_s`.
+    """
+    settings = PolicySettings(size=size)
+    half = precision("auto", "cpu") == "bf16-mixed"
+    dtype = torch.bfloat16 if half else torch.float32
+
+    # The product is measured before and after; the faster one is what the machine can give.
+    before = gemm_flops(dtype=dtype)
+    rate = training_rate(store, settings)
+    gemm = max(before, gemm_flops(dtype=dtype))
+
     flops = flops_per_frame(settings)
     return {
         "parameters": parameter_count(settings),
         "flops_per_frame": flops,
-        "gemm_gflops": statistics.median(gemm) / 1e9,
+        "arithmetic": "bfloat16" if half else "float32",
+        "gemm_gflops": gemm / 1e9,
         "train_frames_per_s": rate.frames_per_s,
-        "train_flops_share_of_gemm": 3 * flops * rate.frames_per_s / statistics.median(gemm),
+        "train_flops_share_of_gemm": 3 * flops * rate.frames_per_s / gemm,
         "train_wait_share": rate.wait_share,
         "rollout_steps_per_s": rollout_rate(initial(settings, 0), task),
     }
@@ -113,30 +155,39 @@ VARIANTS = (
     {"size": "paper", "encoder": "dinov2", "backbone": "small", "context": "patch", "head": "bins"},
     {"size": "paper", "encoder": "dinov2", "context": "patch", "head": "bins"},
 )
-"""What the table of sizes tells of; what is not named is as in the default settings."""
+"""Rows of the table of sizes; settings that are not named have their defaults."""
 
 
 def size_table(
     seconds: float = 4.0, variants: Sequence[dict[str, str]] = VARIANTS
 ) -> dict[str, Any]:
-    """Parameters, FLOPs and training speed of each variant, measured here, with what it was measured on.
+    """Measure parameters, FLOPs and training speed of policies of several shapes.
 
-    Frames a second: forward, backward, clipping and AdamW on made-up full windows in memory, in the precision that a training uses here; median of
-    the steps that fit into `seconds`, after one to warm up.
+    A frame counts forward, backward, clipping and AdamW, on made-up full windows in memory, in the
+    arithmetic that a training run uses here. Variants whose packages are missing are left out.
+
+    Args:
+        seconds: Time to spend on each variant; the median over updates counts.
+        variants: Settings of the policies.
+
+    Returns:
+        `device`, `precision` and `window` of the measurement, and `rows`, one per variant.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = precision("auto", device.type) == "bf16-mixed"
+    threads = torch.get_num_threads()
     name = (
         torch.cuda.get_device_name()
         if device.type == "cuda"
-        else f"a CPU, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+        else f"a CPU, {threads} thread{'s' if threads > 1 else ''}"
     )
+
     rows = []
     for variant in variants:
-        settings = PolicySettings(**variant, weights="random")
+        settings = PolicySettings.model_validate({**variant, "weights": "random"})
         try:
             speed = _training_rate(settings, device, half, seconds)
-        except MissingExtraError:  # without transformers there is no dinov2
+        except (MissingExtraError, WeightsError):  # dinov2 needs the package transformers
             continue
         rows.append(
             {
@@ -157,11 +208,13 @@ def size_table(
 def _training_rate(
     settings: PolicySettings, device: torch.device, half: bool, seconds: float
 ) -> float:
+    """Measure training frames per second on random full windows."""
     torch.manual_seed(0)
     windows = Training().batch if settings.context == "frame" else 1
     module = PolicyModule(Policy(settings).to(device), Training(), 10_000)
     optimizer = module.configure_optimizers()
-    shape = (windows, settings.window)
+
+    shape = (windows, settings.window)  # (B, T)
     batch = {
         "screens": torch.randint(0, 256, (*shape, SMALL_HEIGHT, SMALL_WIDTH, 3), dtype=torch.uint8),
         "targets": torch.stack(
@@ -173,7 +226,9 @@ def _training_rate(
         "mask": torch.ones(shape, dtype=torch.bool),
     }
     batch = {name: value.to(device) for name, value in batch.items()}
-    times, began = [], time.perf_counter()
+
+    times: list[float] = []
+    began = time.perf_counter()
     while len(times) < 2 or time.perf_counter() - began < seconds:
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
@@ -183,33 +238,43 @@ def _training_rate(
         torch.nn.utils.clip_grad_norm_(module.policy.parameters(), 1.0)
         optimizer.step()
         if device.type == "cuda":
+            # Kernels run in the background: wait for them before reading the clock.
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return windows * settings.window / statistics.median(times[1:])
+    return windows * settings.window / statistics.median(times[1:])  # the first one warms up
 
 
 def sizes_page(table: dict[str, Any]) -> str:
-    """The table as a page of the documentation."""
+    """Format the table of sizes as a page of the documentation."""
     lines = [
         "# Sizes",
         "",
-        "Written by `python -m lastmile sizes --out docs/sizes.md`; run it again on the machine that you want to know about.",
+        "Written by `python -m lastmile sizes --out docs/sizes.md`; run it again on your own machine.",
         "",
-        f"FLOPs are those of matrix products and convolutions of one forward pass (two for a multiply-add), for each frame of a full window of {table['window']}; a",
-        "training step costs about three times as much. Frames a second are those of training (forward, backward, clipping, AdamW), measured on",
-        f"{table['device']}, {table['precision']}. `frame`: one token a frame; `patch`: 109 tokens a frame, as published. The last line is the published model.",
+        "FLOPs count the matrix products and convolutions of one forward pass (two per multiply-add), "
+        f"per frame of a full window of {table['window']}; an",
+        "update costs about three times as much. Frames/s are measured in training (forward, "
+        "backward, clipping, AdamW) on",
+        f"{table['device']}, {table['precision']}. `frame`: one token per frame; `patch`: 109 tokens "
+        "per frame, as published. The last line is the published model.",
         "",
-        "| size | encoder | context | head | million parameters | million FLOPs a frame | frames/s |",
+        "| size | encoder | context | head | million parameters | million FLOPs per frame | frames/s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in table["rows"]:
-        settings = PolicySettings(**row["variant"])
+        settings = PolicySettings.model_validate(row["variant"])
         encoder = (
             f"dinov2 {settings.backbone}" if settings.encoder == "dinov2" else settings.encoder
         )
         speed = row["train_frames_per_s"]
-        lines.append(
-            f"| {settings.size} | {encoder} | {settings.context} | {settings.head} | {row['parameters'] / 1e6:.1f} | "
-            f"{row['flops_per_frame'] / 1e6:,.0f} | {f'{speed:,.0f}' if speed >= 10 else f'{speed:.2g}'} |"
+        cells = (
+            settings.size,
+            encoder,
+            settings.context,
+            settings.head,
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['flops_per_frame'] / 1e6:,.0f}",
+            f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}",
         )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

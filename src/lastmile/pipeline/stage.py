@@ -159,7 +159,7 @@ def parse_spec(model: type[Model], text: str, source: str = "--spec") -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise LastmileError(explain_errors(model, error, source)) from None
+        raise LastmileError(explain_errors(model, error, source, "key")) from None
 
 
 def files_of(named: Any) -> list[Path]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lastmile.config import PolicySettings, explain_errors
+from lastmile.closed import explain_errors
+from lastmile.config import PolicySettings
 from lastmile.policy.head import BinsHead
 from lastmile.policy.weights import PolicyError
 from lastmile.screen import HEIGHT, WIDTH

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lastmile.config import PolicySettings, canonical
+from lastmile.closed import canonical
+from lastmile.config import PolicySettings
 from lastmile.errors import LastmileError
 from lastmile.policy.folder import CONFIG, WEIGHTS, make_config, parse_config, read_config
 from lastmile.policy.memory import Memory

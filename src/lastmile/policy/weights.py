@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lastmile.config import canonical
+from lastmile.closed import canonical
 from lastmile.errors import LastmileError
 from lastmile.storage import seal
 

@@ -1,1 +1,1 @@
-"""What a policy knows inside: linear probes on its activations, with baselines and controls."""
+"""Probe what activations of a policy encode: linear probes, and their generalization across tasks."""

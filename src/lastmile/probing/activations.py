@@ -1,4 +1,4 @@
-"""Activations and what they are compared with, for a sample of held-out episodes."""
+"""Collect activations and baseline features for a sample of held-out episodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from lastmile.simulation.trajectory import Trajectories
 
 @dataclass(frozen=True)
 class Inputs:
-    """Features by name, (frames, d) float32 each, and the labels of the same frames."""
+    """What probes are fitted on: features and labels of the same frames.
+
+    Attributes:
+        features: By name, (frames, d) float32 each.
+        episode: (frames,) number of the episode.
+        step: (frames,) number of the step in its episode.
+        last_action: (frames,) index of the previous click's kind in KINDS; len(KINDS) at the start.
+        phase: (frames,) index into `lastmile.tasks.annotator.PHASES`.
+        position: (frames,) where in the data the view is, 0 to 1.
+        open_mistakes: (frames,) number of mistakes in the annotation.
+    """
 
     features: dict[str, np.ndarray]
     episode: np.ndarray
@@ -29,47 +39,59 @@ class Inputs:
 def sample(
     policy: Policy, tokens: TokenStore, trajectories: Trajectories, frames: int, seed: int = 0
 ) -> Inputs:
-    """Whole episodes, from the first one on, until `frames` frames are reached.
+    """Collect the features of whole episodes, from the first on, until `frames` frames are reached.
 
-    Features: every layer of the policy by its name; `random:NAME`, the same layer of a network of the same shape with random weights; `screen`, the
-    raw screen shrunk to 21 x 28 pixels; `metadata`, step number and last action.
+    Args:
+        policy: The policy.
+        tokens: Screens of the episodes.
+        trajectories: The same episodes as recorded.
+        frames: Least number of frames, if the file holds as many.
+        seed: Seed of the random network.
+
+    Returns:
+        The features are every layer of the policy by its name; `random:NAME`, the same layer of a
+        network of the same shape with random weights; `screen`, the screen shrunk to 21 x 28
+        pixels; and `metadata`, step number and last action.
     """
     torch.manual_seed(seed)
     untrained = Policy(policy.settings).eval()
-    features: dict[str, list[np.ndarray]] = {}
+
+    parts: dict[str, list[np.ndarray]] = {}
     episodes = 0
     starts = tokens.starts
     while episodes < len(tokens) and starts[episodes] < frames:
-        a, b = int(starts[episodes]), int(starts[episodes + 1])
-        screens, clicks = tokens.screens(a, b), tokens.clicks[a:b]
+        start, stop = int(starts[episodes]), int(starts[episodes + 1])
+        screens = tokens.screens(start, stop)
+        clicks = tokens.clicks[start:stop]
         for prefix, network in (("", policy), ("random:", untrained)):
             for name, values in network.activations(screens, clicks).items():
-                features.setdefault(prefix + name, []).append(values)
-        small = screens.reshape(b - a, 21, 6, 28, 6, 3).mean(axis=(2, 4), dtype=np.float32)
-        features.setdefault("screen", []).append(small.reshape(b - a, -1))
+                parts.setdefault(prefix + name, []).append(values)
+        # (n, 126, 168, 3) -> (n, 21, 28, 3), the mean of 6 x 6 pixels.
+        blocks = screens.reshape(stop - start, 21, 6, 28, 6, 3)
+        small = blocks.mean(axis=(2, 4), dtype=np.float32)
+        parts.setdefault("screen", []).append(small.reshape(stop - start, -1))
         episodes += 1
-    table = {name: np.concatenate(parts) for name, parts in features.items()}
+
+    features = {name: np.concatenate(values) for name, values in parts.items()}
     labels = step_labels(tokens, trajectories, int(starts[episodes]))
     one_hot = np.eye(len(KINDS) + 1, dtype=np.float32)[labels.last_action]
     step = labels.step
-    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot]).astype(
-        np.float32
-    )
-    return replace(labels, features={**table, "metadata": metadata})
+    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot])
+    return replace(labels, features={**features, "metadata": metadata.astype(np.float32)})
 
 
 def step_labels(tokens: TokenStore, trajectories: Trajectories, end: int) -> Inputs:
-    """The labels of the first `end` frames, without any features."""
+    """Return the labels of the first `end` frames, without features."""
     steps = trajectories.steps.iloc[:end]
     step = steps["step"].to_numpy()
-    kinds = np.array([KINDS.index(k) for k in steps["kind"]])
+    kinds = np.array([KINDS.index(kind) for kind in steps["kind"]])
     last = np.where(step > 0, np.concatenate([[0], kinds[:-1]]), len(KINDS))
     return Inputs(
-        {},
-        steps["episode"].to_numpy(),
-        step,
-        last,
-        tokens.phase[:end],
-        tokens.position[:end],
-        tokens.open_mistakes[:end],
+        features={},
+        episode=steps["episode"].to_numpy(),
+        step=step,
+        last_action=last,
+        phase=tokens.phase[:end],
+        position=tokens.position[:end],
+        open_mistakes=tokens.open_mistakes[:end],
     )

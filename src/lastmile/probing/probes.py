@@ -1,9 +1,12 @@
-"""Linear probes: what can be read from an activation by a linear map.
+"""Linear probes: what a linear map can read from an activation.
 
-Every probe is fitted on some episodes and tested on others. Beside the layers of the policy stand a network with random weights, the raw
-screen and metadata (step number, last action). For mistakes, each step with an open mistake is matched with one without, equal in last action
-and near in step number, else the probe would read the undo click. The control task of Hewitt and Liang (2019), a random label for each
-(episode, third of its steps), tells how much a probe learns by heart: selectivity is accuracy minus accuracy on the control task.
+Every probe is fitted on some episodes and tested on others. Its baselines are a network with random
+weights, the raw screen and metadata (step number and last action). For mistakes, each step with an
+open mistake is matched with one without, equal in last action and near in step number; otherwise the
+probe could simply read the undo click.
+
+The control task of Hewitt and Liang (2019), a random label for each (episode, third of its steps),
+tells how much a probe memorizes: selectivity is accuracy minus accuracy on the control task.
 """
 
 from __future__ import annotations
@@ -20,52 +23,63 @@ from lastmile.probing.activations import Inputs
 
 TARGETS = ("phase", "position", "mistake")
 TRAIN_SHARE = 0.6
-"""Of the episodes, to fit on; the others are tested."""
+"""Share of the episodes that probes are fitted on; the others are for testing."""
 WIDEST = 128
-"""Features with more dimensions are reduced to this many principal components of the training episodes first."""
+"""Wider features are first reduced to this many principal components of the fitting steps."""
 
 
 def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
     """Fit and test every probe.
 
-    Returns one row for each test episode, target, feature and task (real or control) with columns target, feature, labels, episode, score, total, steps:
-    for phase and mistake `score` is the number of correct steps of `total`; for position it is the sum of squared errors, with the squared
-    deviations from the training mean in `total`, so that R2 is 1 - sum(score) / sum(total). Targets with a single class are left out.
+    Targets with a single class, or with too few steps, are left out.
+
+    Args:
+        inputs: Features and labels.
+        seed: Seed of the split into episodes to fit and to test on, and of the control labels.
+
+    Returns:
+        One row per test episode, target, feature and kind of labels, with the columns `target`,
+        `feature`, `labels` ("real" or "control"), `episode`, `score`, `total` and `steps`. For
+        phase and mistake, `score` counts the correct steps of `total`. For position, `score` is
+        the sum of squared errors and `total` the sum of squared deviations from the fitted mean,
+        so that R2 = 1 - sum(score) / sum(total).
+
+    Raises:
+        LastmileError: No probe can be fitted.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
     episodes = np.unique(inputs.episode)
-    training = np.isin(inputs.episode, fitting_episodes(episodes, rng))
-    mistakes = np.sort(
-        np.concatenate([matched_mistakes(inputs, rng, part) for part in (training, ~training)])
+    training = np.isin(inputs.episode, fitting_episodes(episodes, rng))  # (steps,) bool
+    matched = np.sort(
+        np.concatenate([matched_mistakes(inputs, rng, among) for among in (training, ~training)])
     )
+
     tables = []
     for feature, values in inputs.features.items():
         for target in TARGETS:
-            chosen = mistakes if target == "mistake" else np.arange(len(training))
-            train, test = chosen[training[chosen]], chosen[~training[chosen]]
+            chosen = matched if target == "mistake" else np.arange(len(training))
+            train = chosen[training[chosen]]
+            test = chosen[~training[chosen]]
             if len(train) < 20 or len(test) < 5:
                 continue
             for labels in ("real", "control"):
+                # The order of the control labels' random draws is part of the results.
                 if target == "position":
-                    if labels == "real":
-                        tables.append(
-                            _position(inputs, values, train, test).assign(
-                                target=target, feature=feature, labels=labels
-                            )
-                        )
-                    continue
-                y = {"phase": inputs.phase, "mistake": (inputs.open_mistakes > 0).astype(int)}[
-                    target
-                ]
-                if labels == "control":
-                    y = control_labels(inputs, y[chosen], rng)
-                if len(np.unique(y[train])) < 2:
-                    continue
-                tables.append(
-                    _classify(inputs, values, y, train, test).assign(
-                        target=target, feature=feature, labels=labels
+                    if labels == "control":
+                        continue
+                    scores = _regress(inputs, values, train, test)
+                else:
+                    classes = (
+                        inputs.phase
+                        if target == "phase"
+                        else (inputs.open_mistakes > 0).astype(int)
                     )
-                )
+                    if labels == "control":
+                        classes = control_labels(inputs, classes[chosen], rng)
+                    if len(np.unique(classes[train])) < 2:
+                        continue
+                    scores = _classify(inputs, values, classes, train, test)
+                tables.append(scores.assign(target=target, feature=feature, labels=labels))
     if not tables:
         raise LastmileError(
             f"too little to probe: {len(training)} frames of {len(episodes)} episodes"
@@ -76,21 +90,31 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
 
 
 def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The episodes to fit on, at random: TRAIN_SHARE of them, at least one, and not all."""
+    """Draw the episodes to fit on: TRAIN_SHARE of them, at least one, and not all."""
     order = rng.permutation(episodes)
     return order[: min(len(order) - 1, max(1, round(TRAIN_SHARE * len(order))))]
 
 
 def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
-    """Indices of steps with an open mistake and, for each, of one without: the same last action, the nearest step number that is free.
+    """Match each step with an open mistake with a step without one.
 
-    among: (steps,) bool, the steps that are matched with each other: those to fit on, or those to test.
+    The partner has the same last action, and the nearest step number that is still free. Steps
+    without a partner are left out.
+
+    Args:
+        inputs: Labels.
+        rng: Random generator: for the order of matching, and among equally near partners.
+        among: (steps,) bool, the steps to match with each other.
+
+    Returns:
+        Indices of the matched steps of both kinds, sorted.
     """
     chosen: list[int] = []
     wrong = inputs.open_mistakes > 0
     for action in np.unique(inputs.last_action):
-        here = among & (inputs.last_action == action)
-        positive, negative = np.flatnonzero(wrong & here), np.flatnonzero(~wrong & here)
+        with_action = among & (inputs.last_action == action)
+        positive = np.flatnonzero(wrong & with_action)
+        negative = np.flatnonzero(~wrong & with_action)
         free = np.ones(len(negative), bool)
         for index in rng.permutation(positive).tolist():
             if not free.any():
@@ -105,59 +129,57 @@ def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray
 
 
 def control_labels(inputs: Inputs, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random label, with the frequencies of the real ones, for each (episode, third of its steps)."""
+    """Draw a random label for each (episode, third of its steps).
+
+    Args:
+        inputs: Labels of all steps.
+        labels: The real labels; the random ones have their frequencies.
+        rng: Random generator.
+
+    Returns:
+        (steps,) random labels.
+    """
     classes, counts = np.unique(labels, return_counts=True)
-    longest = {
+    lengths = {
         int(e): int(inputs.step[inputs.episode == e].max()) + 1 for e in np.unique(inputs.episode)
     }
-    third = (3 * inputs.step) // np.array([longest[int(e)] for e in inputs.episode])
+    third = (3 * inputs.step) // np.array([lengths[int(e)] for e in inputs.episode])
     _, group = np.unique(np.column_stack([inputs.episode, third]), axis=0, return_inverse=True)
     drawn = rng.choice(classes, size=group.max() + 1, p=counts / counts.sum())
     return drawn[group.reshape(-1)]
 
 
 def _reduce(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Reduce wide features, (steps, d), to principal components of the fitting steps."""
     if values.shape[1] <= WIDEST:
         return values
-    kept = min(WIDEST, len(train) - 1)
-    return (
-        PCA(kept, svd_solver="randomized", random_state=0)
-        .fit(values[train])
-        .transform(values)
-        .astype(np.float32)
-    )
+    components = min(WIDEST, len(train) - 1)
+    pca = PCA(components, svd_solver="randomized", random_state=0).fit(values[train])
+    return pca.transform(values).astype(np.float32)
 
 
 def _classify(
-    inputs: Inputs, values: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray
+    inputs: Inputs, values: np.ndarray, classes: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> pd.DataFrame:
+    """Fit a logistic regression and count its correct steps by test episode."""
     values = _reduce(values, train)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
-    right = probe.fit(values[train], y[train]).predict(values[test]) == y[test]
-    return (
-        pd.DataFrame(
-            {
-                "episode": inputs.episode[test],
-                "score": right.astype(float),
-                "total": 1.0,
-                "steps": 1,
-            }
-        )
-        .groupby("episode", as_index=False)
-        .sum()
-    )
+    right = probe.fit(values[train], classes[train]).predict(values[test]) == classes[test]
+    return _by_episode(inputs.episode[test], right.astype(float), 1.0)
 
 
-def _position(
+def _regress(
     inputs: Inputs, values: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> pd.DataFrame:
+    """Fit a ridge regression of the position and sum its squared errors by test episode."""
     values = _reduce(values, train)
     probe = make_pipeline(StandardScaler(), Ridge(alpha=10.0))
     y = inputs.position
     error = (probe.fit(values[train], y[train]).predict(values[test]) - y[test]) ** 2
     spread = (y[test] - y[train].mean()) ** 2
-    return (
-        pd.DataFrame({"episode": inputs.episode[test], "score": error, "total": spread, "steps": 1})
-        .groupby("episode", as_index=False)
-        .sum()
-    )
+    return _by_episode(inputs.episode[test], error, spread)
+
+
+def _by_episode(episode: np.ndarray, score: np.ndarray, total: np.ndarray | float) -> pd.DataFrame:
+    rows = pd.DataFrame({"episode": episode, "score": score, "total": total, "steps": 1})
+    return rows.groupby("episode", as_index=False).sum()

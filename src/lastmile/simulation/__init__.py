@@ -1,1 +1,1 @@
-"""Working on a task: sessions, trajectories, tokens, and environments."""
+"""Play the tasks: sessions, recorded trajectories, tokens, rollouts and Gymnasium environments."""

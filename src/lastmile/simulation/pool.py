@@ -1,4 +1,4 @@
-"""Episodes played side by side, for the evaluation of policies."""
+"""Rollouts: episodes played by a policy, many side by side."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lastmile.tasks.task import State
 
 
 class Rollout(Session[Any, Any]):
-    """A session with its place in a queue and a limit.
+    """A session with a number and a limit on its clicks.
 
     Attributes:
-        number: Place in the queue.
-        max_steps: Clicks after which the episode is cut off.
+        number: Number of the rollout; its random numbers are seeded by it.
+        max_steps: Clicks after which the episode is truncated.
     """
 
     def __init__(
@@ -31,46 +31,67 @@ class Rollout(Session[Any, Any]):
         max_steps: int,
         state: State | None = None,
     ) -> None:
+        """Start at the beginning, or in a given state."""
         super().__init__(get_task(task), world, look, state)
         self.number = number
         self.max_steps = max_steps
 
     @property
     def over(self) -> bool:
-        """Whether the episode is finished or cut off."""
+        """Whether the episode is finished or truncated."""
         return self.done or len(self.steps) >= self.max_steps
 
     def observe(self) -> np.ndarray:
-        """The small screen, (126, 168, 3) uint8."""
+        """Draw the small screen, (126, 168, 3) uint8."""
         return draw_small(self.screen())
 
 
 class Pool:
-    """Up to `size` episodes at a time, refilled from a queue. What becomes of an episode depends on neither the size nor its neighbors."""
+    """Hold up to `size` rollouts at a time, and refill free rows from a queue.
+
+    Attributes:
+        rows: The rollout in each row, or None in a free row.
+    """
 
     def __init__(self, rollouts: Iterable[Rollout], size: int) -> None:
+        """Queue the rollouts.
+
+        Raises:
+            LastmileError: `size` is below 1.
+        """
         if size < 1:
             raise LastmileError(f"size: expected at least 1, got {size}")
         self._queue = iter(rollouts)
         self.rows: list[Rollout | None] = [None] * size
 
+    def __getitem__(self, row: int) -> Rollout:
+        """Return the rollout in a row.
+
+        Raises:
+            LookupError: The row is free.
+        """
+        rollout = self.rows[row]
+        if rollout is None:
+            raise LookupError(f"row {row} holds no rollout")
+        return rollout
+
     def refill(self) -> list[int]:
-        """Put waiting episodes into the free rows; the rows that hold a new episode now."""
-        new = []
+        """Move rollouts from the queue into the free rows, and return the rows that changed."""
+        changed = []
         for row, rollout in enumerate(self.rows):
             if rollout is None:
                 following = next(self._queue, None)
                 if following is not None:
                     self.rows[row] = following
-                    new.append(row)
-        return new
+                    changed.append(row)
+        return changed
 
     def active(self) -> list[int]:
-        """Rows that hold an episode."""
+        """Return the rows that hold a rollout."""
         return [row for row, rollout in enumerate(self.rows) if rollout is not None]
 
     def collect(self) -> list[Rollout]:
-        """Take out the episodes that are over."""
+        """Take out and return the rollouts that are over."""
         finished = []
         for row, rollout in enumerate(self.rows):
             if rollout is not None and rollout.over:

@@ -12,7 +12,14 @@ DEFAULT_LOOK = Look()
 
 
 class Step(NamedTuple):
-    """One click of a session: the state before it, the click in logical px, what it hit, the state after it."""
+    """One click of a session.
+
+    Attributes:
+        before: The state before the click.
+        click: Where it was, (x, y) in logical px.
+        hit: What it hit.
+        after: The state after it.
+    """
 
     before: State
     click: tuple[int, int]
@@ -24,10 +31,12 @@ class Session(Generic[W, S]):
     """Work on one world of one task, click by click.
 
     Attributes:
-        task, world, look: What is worked on, and how the interface looks.
+        task: The task.
+        world: The world to annotate.
+        look: Layout and theme of the interface.
         interface: The task's interface to the world.
-        state: The present state.
-        steps: What was done so far.
+        state: The current state.
+        steps: The steps so far.
     """
 
     def __init__(
@@ -48,22 +57,22 @@ class Session(Generic[W, S]):
 
     @property
     def score(self) -> Score:
-        """The score of the present state."""
+        """The score of the current state."""
         return self.task.score(self.world, self.state)
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """The mistakes in the present state."""
+        """The mistakes in the current state."""
         return self.task.mistakes(self.world, self.state)
 
     @property
     def states(self) -> list[State]:
-        """All states so far: that before the first step, then those after each."""
+        """All states so far: the one before the first step, then the one after each step."""
         first = self.steps[0].before if self.steps else self.state
         return [first, *(step.after for step in self.steps)]
 
     def screen(self) -> Screen:
-        """What is seen now. Cheap: pixels are drawn only by `lastmile.screen.draw`."""
+        """Return the current screen. Cheap: only `lastmile.screen.draw` makes pixels of it."""
         return self.interface.screen(self.state, self.look)
 
     def click(self, x: float, y: float) -> Step:
@@ -85,12 +94,12 @@ class Session(Generic[W, S]):
             yield self.click(x, y)
 
     def verdict(self, step: Step) -> str:
-        """What `Task.judge` says of the annotation that a step made; empty if it made none."""
+        """Return the verdict on the annotation that a step made; empty if it made none."""
         return verdict(self.task, self.world, step.before, step.after)
 
 
 def verdict(task: Task[W, Any, Any], world: W, before: State, after: State) -> str:
-    """What `Task.judge` says of the annotation that led from one state to the next; empty if there was none."""
+    """Return what `Task.judge` says of the annotation between two states; empty without one."""
     if len(after.edits) <= len(before.edits):
         return ""
     return task.judge(world, before.edits, after.edits[-1])

@@ -1,23 +1,27 @@
-"""Tokens: what a policy reads. Small screens, clicks and latent labels of one task and split, in one compressed file.
+"""Tokens: what a policy reads. Small screens, clicks and latent labels of one task and split, in one
+compressed file.
 
-Screens repeat themselves: from one to the next most pixels stay. Each chunk (up to 64 consecutive frames of one episode) therefore keeps every
-distinct piece of a pixel row once, and each frame as indices of its pieces; both are compressed with Zstandard. Reading a window means
-inflating one or two chunks and gathering rows: no frame is decoded that is not near the window. The file is a safetensors file; all but the
-screens is sealed by a digest, each chunk of screens by its own checksum.
+From one screen to the next most pixels stay the same. So each chunk (up to 64 consecutive frames of
+one episode) holds every distinct piece of a pixel row once, and each frame as indices of its pieces;
+both are compressed with Zstandard. Reading a window means decompressing one or two chunks and
+gathering pieces; frames far from the window are not decoded.
+
+The file is a safetensors file. Everything but the screens is sealed by a digest; each chunk of
+screens carries its own checksum.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import zstandard
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lastmile.config import SPLITS
@@ -33,8 +37,8 @@ CHUNK = 64
 """Most frames in a chunk."""
 PIECES = 4
 """Pieces that a row of pixels is cut into."""
-_BYTES = SMALL_WIDTH * 3 // PIECES
-_PER_FRAME = SMALL_HEIGHT * PIECES
+_BYTES = SMALL_WIDTH * 3 // PIECES  # in a piece
+_PER_FRAME = SMALL_HEIGHT * PIECES  # pieces in a frame
 
 
 class TokenError(LastmileError):
@@ -42,18 +46,31 @@ class TokenError(LastmileError):
 
 
 def pack(frames: np.ndarray, level: int = 3) -> bytes:
-    """Compress up to 64 frames, (n, 126, 168, 3) uint8."""
+    """Compress a chunk.
+
+    Args:
+        frames: (n, 126, 168, 3) uint8, 1 <= n <= CHUNK.
+        level: Compression level of Zstandard.
+
+    Raises:
+        LastmileError: There are too few or too many frames.
+    """
     if not 1 <= len(frames) <= CHUNK:
         raise LastmileError(f"a chunk holds 1 to {CHUNK} frames, got {len(frames)}")
     rows = np.ascontiguousarray(frames).reshape(len(frames), _PER_FRAME, _BYTES)
     pieces, index = _distinct(rows)
-    # Green keeps its value, red and blue become differences to it: gray noise then costs one channel and not three.
+
+    # Green keeps its value, red and blue become differences to it: gray noise then costs one
+    # channel instead of three.
     pixels = pieces.reshape(-1, _BYTES // 3, 3)
     planes = np.stack(
         [pixels[..., 1], pixels[..., 0] - pixels[..., 1], pixels[..., 2] - pixels[..., 1]]
-    )
+    )  # (3, pieces, pixels in a piece), uint8: differences wrap around
+
+    # Indices as differences to the frame before: zero wherever nothing changed.
     moves = index.copy()
     moves[1:] -= index[:-1]
+
     head = np.array([len(frames), len(pieces)], np.uint32).tobytes()
     return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(
         head + moves.tobytes() + planes.tobytes()
@@ -61,7 +78,17 @@ def pack(frames: np.ndarray, level: int = 3) -> bytes:
 
 
 def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces (k, bytes) uint8 and indices (n, pieces a frame) uint16 of a chunk; `gather` makes frames of them."""
+    """Decompress a chunk; `gather` makes frames of the result.
+
+    Returns:
+        The distinct pieces, (k, bytes in a piece) uint8, and which piece is where,
+        (n, pieces in a frame) uint16.
+
+    Raises:
+        LastmileError: The content contradicts itself.
+        zstandard.ZstdError: The bytes are damaged.
+    """
+    # The stated length is checked first: a few damaged bytes must not ask for gigabytes.
     stated = zstandard.frame_content_size(blob)
     if not 8 <= stated <= 8 + CHUNK * _PER_FRAME * (2 + _BYTES):
         raise LastmileError("chunk of unexpected length")
@@ -72,11 +99,12 @@ def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
     size = frames * _PER_FRAME
     if len(raw) != 8 + 2 * size + count * _BYTES:
         raise LastmileError("chunk of unexpected length")
-    index = np.cumsum(
-        np.frombuffer(raw, np.uint16, size, 8).reshape(frames, _PER_FRAME), axis=0, dtype=np.uint16
-    )
+
+    moves = np.frombuffer(raw, np.uint16, size, 8).reshape(frames, _PER_FRAME)
+    index = np.cumsum(moves, axis=0, dtype=np.uint16)
     if size and int(index.max()) >= count:
         raise LastmileError("chunk refers to pieces that it does not hold")
+
     planes = np.frombuffer(raw, np.uint8, count * _BYTES, 8 + 2 * size).reshape(3, count, -1)
     pixels = np.empty((count, _BYTES // 3, 3), np.uint8)
     pixels[..., 1] = planes[0]
@@ -86,12 +114,13 @@ def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gather(pieces: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Frames (n, 126, 168, 3) uint8 from pieces and indices."""
+    """Return the frames, (n, 126, 168, 3) uint8, of pieces and indices as `unpack` gives them."""
     return pieces.take(index.reshape(-1), axis=0).reshape(len(index), SMALL_HEIGHT, SMALL_WIDTH, 3)
 
 
 @lru_cache(maxsize=1)
 def _weights() -> np.ndarray:
+    """Return odd random weights for the hash of a piece, one per 8 bytes, uint64."""
     words = (
         np.random.default_rng(1).integers(1, 2**63, -(-_BYTES // 8), dtype=np.int64).view(np.uint64)
     )
@@ -99,69 +128,90 @@ def _weights() -> np.ndarray:
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct pieces, and for each piece of each frame which one it is, (n, pieces a frame) uint16.
+    """Find the distinct pieces.
 
-    rows: (n, pieces a frame, bytes). Only pieces that are not what they were in the frame before are looked at; they are told apart by a 64-bit
-    hash, then compared.
+    Only pieces that differ from the frame before are looked at; they are told apart by a 64-bit
+    hash, and then compared.
+
+    Args:
+        rows: (n, pieces in a frame, bytes in a piece) uint8.
+
+    Returns:
+        The distinct pieces, (k, bytes in a piece), and which one is where, (n, pieces in a frame)
+        uint16.
     """
-    fresh = np.ones(rows.shape[:2], bool)
+    changed = np.ones(rows.shape[:2], bool)  # (n, pieces in a frame)
     words = rows.view(np.uint16)
-    np.any(words[1:] != words[:-1], axis=2, out=fresh[1:])
-    new = rows[fresh]
-    padded = np.zeros((len(new), len(_weights()) * 8), np.uint8)
-    padded[:, :_BYTES] = new
+    np.any(words[1:] != words[:-1], axis=2, out=changed[1:])
+    candidates = rows[changed]
+
+    padded = np.zeros((len(candidates), len(_weights()) * 8), np.uint8)
+    padded[:, :_BYTES] = candidates
     mixed = padded.view(np.uint64) * _weights()
-    code = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
-    _, first, which = np.unique(code, return_index=True, return_inverse=True)
-    pieces = new[first]
-    if not np.array_equal(
-        pieces[which], new
-    ):  # two pieces with one hash: hardly ever, but then exactly
-        pieces, which = np.unique(new, axis=0, return_inverse=True)
-    index = np.zeros(fresh.shape, np.uint16)
-    index[fresh] = which.reshape(-1)
-    since = np.maximum.accumulate(np.where(fresh, np.arange(len(rows))[:, None], 0), axis=0)
-    return pieces, np.take_along_axis(index, since, axis=0)
+    hashes = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    pieces = candidates[first]
+    if not np.array_equal(pieces[which], candidates):
+        # Two different pieces share a hash, which hardly ever happens: compare them all.
+        pieces, which = np.unique(candidates, axis=0, return_inverse=True)
+
+    index = np.zeros(changed.shape, np.uint16)
+    index[changed] = which.reshape(-1)
+    # An unchanged piece takes the index of the last frame in which it changed.
+    last_change = np.maximum.accumulate(np.where(changed, np.arange(len(rows))[:, None], 0), axis=0)
+    return pieces, np.take_along_axis(index, last_change, axis=0)
 
 
-def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
-    """Draw every screen of recorded episodes and write the token file, whole or not at all.
+def write(
+    path: str | Path,
+    trajectories: Trajectories,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Draw every screen of recorded episodes and write the token file atomically.
 
-    progress: called with the number of frames after each episode. Raises TrajectoryError if a world no longer fits.
+    Args:
+        path: File to write.
+        trajectories: The recording.
+        progress: Called with the number of frames after each episode.
+
+    Raises:
+        TrajectoryError: A world is no longer the one that was annotated.
     """
     starts = trajectories.starts
-    blobs, first_frames, targets = [], [], []
+    blobs: list[bytes] = []
+    first_frames: list[int] = []  # of each chunk
+    targets: list[Any] = []
     for number in range(len(starts) - 1):
         replay = trajectories.open(number)
-        states, _, hits, _ = zip(*replay.replay())
-        screens = [replay.interface.screen(state, replay.look) for state in states]
+        steps = list(replay.replay())
+        screens = [replay.interface.screen(step.before, replay.look) for step in steps]
+        for screen, step in zip(screens, steps):
+            # Where in a button somebody clicks says nothing: its middle is what is to be learned.
+            on_button = step.hit.widget not in ("", "canvas")
+            targets.append(screen.widget(step.hit.widget).rect.middle if on_button else step.click)
+
         frames = draw_small_series(screens)
-        for screen, hit, click in zip(screens, hits, replay.clicks.tolist()):
-            targets.append(
-                screen.widget(hit.widget).rect.middle if hit.widget not in ("", "canvas") else click
-            )
-        parts = -(-len(frames) // CHUNK)
-        cuts = np.linspace(0, len(frames), parts + 1).round().astype(int)
-        for a, b in zip(cuts[:-1], cuts[1:]):
-            blobs.append(pack(frames[a:b]))
-            first_frames.append(starts[number] + a)
+        chunks = -(-len(frames) // CHUNK)
+        cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int)
+        for begin, end in zip(cuts[:-1], cuts[1:]):
+            blobs.append(pack(frames[begin:end]))
+            first_frames.append(starts[number] + begin)
         if progress:
             progress(len(frames))
-    steps = trajectories.steps
+
+    rows = trajectories.steps
+    offsets = np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])])
     tensors = {
         "blobs": np.frombuffer(b"".join(blobs), np.uint8),
-        "blob_offsets": np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])]).astype(
-            np.int64
-        ),
-        "chunk_frames": np.array([*first_frames, len(steps)], np.int64),
+        "blob_offsets": offsets.astype(np.int64),
+        "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
         "starts": starts,
-        "clicks": np.ascontiguousarray(
-            steps[["x", "y"]].to_numpy(np.int16)
-        ),  # safetensors writes the memory as it lies
+        # safetensors writes memory as it is, whatever the order of the axes: make it contiguous.
+        "clicks": np.ascontiguousarray(rows[["x", "y"]].to_numpy(np.int16)),
         "targets": np.array(targets, np.int16),
-        "phase": np.array([PHASES.index(p) for p in steps["phase"]], np.int8),
-        "position": steps["position"].to_numpy(np.float32),
-        "open_mistakes": steps["open_mistakes"].to_numpy(np.int16),
+        "phase": np.array([PHASES.index(phase) for phase in rows["phase"]], np.int8),
+        "position": rows["position"].to_numpy(np.float32),
+        "open_mistakes": rows["open_mistakes"].to_numpy(np.int16),
     }
     task = get_task(trajectories.source.task)
     meta = {
@@ -174,208 +224,237 @@ def write(path: str | Path, trajectories: Trajectories, progress=None) -> None:
     with files.writing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={"lastmile": json.dumps(meta, sort_keys=True)})
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # how it reports a full disk
             raise OSError(f"{path}: cannot be written ({error})") from None
+        # safetensors puts wide types first, so the screens come last and stay outside the seal.
         seal.close(temporary, temporary.stat().st_size - len(tensors["blobs"]))
 
 
 _PARTS = {
-    "starts": (np.int64, 1),
-    "chunk_frames": (np.int64, 1),
-    "blob_offsets": (np.int64, 1),
-    "clicks": (np.int16, 2),
-    "targets": (np.int16, 2),
-    "phase": (np.int8, 1),
-    "position": (np.float32, 1),
-    "open_mistakes": (np.int16, 1),
-    "blobs": (np.uint8, 1),
+    "starts": ("I64", 1),
+    "chunk_frames": ("I64", 1),
+    "blob_offsets": ("I64", 1),
+    "clicks": ("I16", 2),
+    "targets": ("I16", 2),
+    "phase": ("I8", 1),
+    "position": ("F32", 1),
+    "open_mistakes": ("I16", 1),
+    "blobs": ("U8", 1),
 }
-"""Parts of a token file: type and number of axes. The screens, `blobs`, lie last."""
-_TYPES = {"I64": np.int64, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "F32": np.float32}
-_LONGEST_HEADER = 1_000_000
+"""Parts of a token file: type, as safetensors names it, and number of axes."""
 
 
 class TokenStore:
     """A token file, open for reading.
 
-    task, split: what it holds. targets: (frames, 2) int16, what a policy is to predict: the click, or the middle of the button that it hit. frames: number of frames. starts: (episodes + 1,) first frame of each episode. clicks: (frames, 2) int16, logical
-    px. phase: (frames,) index into PHASES. position: (frames,) 0 to 1. open_mistakes: (frames,) counts.
-    The file is not mapped into memory: one that is cut or written to while it is read ends in an error, not in the death of the process.
-    Raises TokenError naming the file when it is missing, truncated, damaged, foreign, or of another version of format or task.
+    The file is not kept mapped into memory: if it is truncated or written to while it is read, the
+    read ends in an error instead of killing the process.
+
+    Attributes:
+        path: The file.
+        task: Name of the task.
+        split: Name of the split.
+        frames: Number of frames.
+        starts: (episodes + 1,) int64, first frame of each episode, and their end.
+        clicks: (frames, 2) int16, the clicks, logical px.
+        targets: (frames, 2) int16, what a policy learns to predict: the click, or the middle of
+            the button that it hit.
+        phase: (frames,) int8, index into PHASES.
+        position: (frames,) float32, where in the data the view is, 0 to 1.
+        open_mistakes: (frames,) int16, mistakes in the annotation.
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Open a token file.
+
+        Raises:
+            TokenError: The file is missing, truncated, damaged, foreign, or of another version of
+                the format or the task.
+        """
         self.path = Path(path)
         if not self.path.is_file():
             raise TokenError(f"{path}: no such file; expected a token file")
         self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (open as long as the store)
         self._opened = os.fstat(self._file.fileno())
         try:
-            meta, spans = self._header()
-            parts = self._small_parts(spans)
-        except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-            if isinstance(error, TokenError):
-                raise
+            meta, parts = self._load()
+        except TokenError:
+            raise
+        except (SafetensorError, OSError, TypeError, ValueError, RecursionError) as error:
             raise TokenError(f"{path}: not a readable token file ({error})") from None
+
         try:
             version = get_task(meta["task"]).version
         except ValueError as error:
             raise TokenError(f"{path}: {error}") from None
         if meta["task_version"] != version:
             raise TokenError(
-                f"{path}: made for version {meta['task_version']} of task '{meta['task']}', which is now at version {version}; make the tokens again"
+                f"{path}: made for version {meta['task_version']} of task '{meta['task']}', "
+                f"which is now at version {version}; make the tokens again"
             )
-        self.task, self.split = meta["task"], meta["split"]
-        self.starts, self.clicks, self.targets = parts["starts"], parts["clicks"], parts["targets"]
-        self.phase, self.position, self.open_mistakes = (
-            parts["phase"],
-            parts["position"],
-            parts["open_mistakes"],
-        )
-        self._chunk_frames, self._offsets = parts["chunk_frames"], parts["blob_offsets"]
-        self._blobs, end = spans["blobs"]
+
+        self.task: str = meta["task"]
+        self.split: str = meta["split"]
+        self.starts = parts["starts"]
+        self.clicks = parts["clicks"]
+        self.targets = parts["targets"]
+        self.phase = parts["phase"]
+        self.position = parts["position"]
+        self.open_mistakes = parts["open_mistakes"]
+        self._chunk_frames = parts["chunk_frames"]
+        self._offsets = parts["blob_offsets"]
         self.frames = len(self.clicks)
-        if problem := self._inconsistent(end - self._blobs):
+        if problem := self._inconsistency(self._opened.st_size - self._blobs):
             raise TokenError(f"{path}: its parts do not belong together ({problem})")
 
-    def _header(self) -> tuple[dict, dict[str, tuple[int, int]]]:
-        """What the file says of itself, and where its parts lie (in bytes of the file); nothing is read that the file does not hold."""
-        size = self._opened.st_size
-        length = int.from_bytes(self._read(0, 8), "little") if size >= 8 else size
-        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-            raise LastmileError(f"a header of {length} bytes in a file of {size}")
-        header = json.loads(self._read(8, 8 + length))
+    def _load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Read the metadata and all parts but the screens, and check their seal.
+
+        Raises:
+            TokenError: The file is foreign, of another format, or lacks a part.
+            LastmileError: A part or its seal is not as it must be.
+        """
+        with safe_open(self.path, "np") as file:
+            meta = self._check_metadata(file.metadata())
+            names = set(file.keys())
+            if missing := sorted(_PARTS.keys() - names):
+                raise TokenError(f"{self.path}: a part is missing ({', '.join(missing)})")
+            if unknown := sorted(names - _PARTS.keys()):
+                raise LastmileError(f"unknown parts: {', '.join(unknown)}")
+            for name, (kind, axes) in _PARTS.items():
+                part = file.get_slice(name)
+                shape = part.get_shape()
+                if part.get_dtype() != kind or len(shape) != axes or shape[1:] not in ([], [2]):
+                    raise LastmileError(
+                        f"'{name}' is {part.get_dtype()} of shape {shape}, expected {kind} "
+                        f"of shape {'(n, 2)' if axes == 2 else '(n,)'}"
+                    )
+
+            # The screens are the last part of the file, and all before them is sealed.
+            screens = file.get_slice("blobs").get_shape()[0]
+            self._blobs = self._opened.st_size - screens
+            seal.check(self._read(0, self._blobs))
+
+            # Copies: they outlive the mapping, and torch takes them without a warning.
+            parts = {name: np.array(file.get_tensor(name)) for name in _PARTS if name != "blobs"}
+        self._check_unchanged()
+        # safetensors opened the path again: it must still be the file that was sealed.
+        if not os.path.samestat(os.stat(self.path), self._opened):
+            raise self._changed()
+        return meta, parts
+
+    def _check_metadata(self, metadata: dict[str, str] | None) -> dict[str, Any]:
+        """Return what the file says about itself."""
         try:
-            meta = json.loads(header.pop("__metadata__")["lastmile"])
-            found = meta.get("format")
-        except (KeyError, TypeError, ValueError, AttributeError):
+            meta = json.loads((metadata or {})["lastmile"])
+            written_format = meta.get("format")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise TokenError(f"{self.path}: not a lastmile token file (no such metadata)") from None
-        if found != FORMAT:
+        if written_format != FORMAT:
             raise TokenError(
-                f"{self.path}: format '{found}', expected '{FORMAT}'; make the tokens again"
+                f"{self.path}: format '{written_format}', expected '{FORMAT}'; "
+                "make the tokens again"
             )
         if (
             not isinstance(meta.get("task"), str)
             or meta.get("split") not in SPLITS
             or not isinstance(meta.get("task_version"), int)
         ):
-            raise LastmileError("expected task, its version, and split in the metadata")
-        if missing := sorted(_PARTS.keys() - header.keys()):
-            raise TokenError(f"{self.path}: a part is missing ({', '.join(missing)})")
-        spans, at = {}, 8 + length
-        for name, part in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            kind, axes = _PARTS[name]
-            begin, end = (8 + length + offset for offset in part["data_offsets"])
-            items = math.prod(part["shape"])
-            if (
-                _TYPES.get(part["dtype"]) is not kind
-                or len(part["shape"]) != axes
-                or begin != at
-                or end - begin != items * np.dtype(kind).itemsize
-            ):
-                raise LastmileError(
-                    f"'{name}' is {part}, expected {np.dtype(kind).name} with {axes} axes"
-                )
-            if axes == 2 and part["shape"][1] != 2:
-                raise LastmileError(f"'{name}' has the shape {part['shape']}, expected pairs")
-            spans[name], at = (begin, end), end
-        if at != size:
-            raise LastmileError(f"its parts end at byte {at}, the file at {size}")
-        if spans["blobs"][1] != size:
-            raise LastmileError("the screens do not lie last")
-        return meta, spans
+            raise LastmileError("expected task, task_version and split in the metadata")
+        checked: dict[str, Any] = meta
+        return checked
 
-    def _small_parts(self, spans: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-        """All parts but the screens, after their seal was checked, as arrays that torch takes without a warning."""
-        data = self._read(0, spans["blobs"][0])
-        seal.check(data)
-        parts = {
-            name: np.frombuffer(data[a:b], _PARTS[name][0]).copy()
-            for name, (a, b) in spans.items()
-            if name != "blobs"
-        }
-        return {
-            name: values.reshape(-1, 2) if _PARTS[name][1] == 2 else values
-            for name, values in parts.items()
-        }
+    def _inconsistency(self, size: int) -> str:
+        """Describe what is wrong with the parts, taken together; empty if all is well.
 
-    def _inconsistent(self, size: int) -> str:
-        """What is wrong with the parts, taken together; empty if nothing is."""
+        Args:
+            size: Bytes of the screens.
+        """
         borders = {
-            "starts": self.starts,
-            "chunk_frames": self._chunk_frames,
-            "blob_offsets": self._offsets,
+            "starts": (self.starts, self.frames),
+            "chunk_frames": (self._chunk_frames, self.frames),
+            "blob_offsets": (self._offsets, size),
         }
-        for (name, found), end in zip(borders.items(), (self.frames, self.frames, size)):
-            if (
-                len(found) < 2
-                or found[0] != 0
-                or found[-1] != end
-                or not (found[1:] > found[:-1]).all()
-            ):
+        for name, (values, end) in borders.items():
+            rising = len(values) >= 2 and bool((values[1:] > values[:-1]).all())
+            if not rising or values[0] != 0 or values[-1] != end:
                 return f"'{name}' must rise from 0 to {end}"
-        if (
-            len(self._chunk_frames) != len(self._offsets)
-            or int(np.diff(self._chunk_frames).max()) > CHUNK
-        ):
-            return f"{len(self._chunk_frames) - 1} chunks of at most {CHUNK} frames, {len(self._offsets) - 1} pieces of data"
-        if {len(self.targets), len(self.phase), len(self.position), len(self.open_mistakes)} != {
-            self.frames
-        }:
-            return f"{self.frames} clicks, {len(self.targets)} targets, {len(self.phase)} phases, {len(self.position)} positions"
-        if any(
-            (places < 0).any() or (places >= (WIDTH, HEIGHT)).any()
-            for places in (self.clicks, self.targets)
-        ):
-            return "a click or its target outside the screen"
+
+        chunks = len(self._chunk_frames) - 1
+        if chunks != len(self._offsets) - 1 or int(np.diff(self._chunk_frames).max()) > CHUNK:
+            return f"{chunks} chunks of at most {CHUNK} frames, {len(self._offsets) - 1} pieces of data"
+        labels = (self.targets, self.phase, self.position, self.open_mistakes)
+        if {len(values) for values in labels} != {self.frames}:
+            return (
+                f"{self.frames} clicks, {len(self.targets)} targets, {len(self.phase)} phases, "
+                f"{len(self.position)} positions, {len(self.open_mistakes)} counts of mistakes"
+            )
+
+        for points in (self.clicks, self.targets):
+            if (points < 0).any() or (points >= (WIDTH, HEIGHT)).any():
+                return "a click or its target outside the screen"
         if (
             (self.phase < 0).any()
             or (self.phase >= len(PHASES)).any()
             or not np.isfinite(self.position).all()
         ):
-            return "a phase or position that there is not"
+            return "a phase or position that does not exist"
         return ""
 
     def __len__(self) -> int:
+        """Return the number of episodes."""
         return len(self.starts) - 1
 
     def _read(self, begin: int, end: int) -> bytes:
-        """Bytes of the file. Raises TokenError if it is not the file that was opened any more."""
-        data, now = os.pread(self._file.fileno(), end - begin, begin), os.fstat(self._file.fileno())
-        if (now.st_size, now.st_mtime_ns) != (
-            self._opened.st_size,
-            self._opened.st_mtime_ns,
-        ) or len(data) != end - begin:
-            raise TokenError(f"{self.path}: was changed while it was read; make the tokens again")
+        """Read bytes of the file.
+
+        Raises:
+            TokenError: The file was changed since it was opened.
+        """
+        data = os.pread(self._file.fileno(), end - begin, begin)
+        self._check_unchanged()
+        if len(data) != end - begin:
+            raise self._changed()
         return data
 
-    def screens(self, start: int, stop: int) -> np.ndarray:
-        """Frames start to stop, (stop - start, 126, 168, 3) uint8.
+    def _check_unchanged(self) -> None:
+        now = os.fstat(self._file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
+            raise self._changed()
 
-        Raises IndexError outside the file, TokenError for a damaged chunk, and for a file that was changed after it was opened.
+    def _changed(self) -> TokenError:
+        return TokenError(f"{self.path}: was changed while it was read; make the tokens again")
+
+    def screens(self, start: int, stop: int) -> np.ndarray:
+        """Read frames `start` to `stop` - 1, (stop - start, 126, 168, 3) uint8.
+
+        Raises:
+            IndexError: A frame is outside the file.
+            TokenError: A chunk is damaged, or the file was changed after it was opened.
         """
         if not 0 <= start < stop <= self.frames:
             raise IndexError(
                 f"frames {start} to {stop} are not in {self.path}, which has {self.frames}"
             )
-        first = int(np.searchsorted(self._chunk_frames, start, "right")) - 1
-        out = []
+        chunk = int(np.searchsorted(self._chunk_frames, start, "right")) - 1
+        pieces_of_range = []
         while start < stop:
-            begin, end = int(self._chunk_frames[first]), int(self._chunk_frames[first + 1])
-            blob = self._read(
-                self._blobs + int(self._offsets[first]), self._blobs + int(self._offsets[first + 1])
-            )
+            begin, end = self._chunk_frames[chunk : chunk + 2].tolist()
+            first_byte, last_byte = (self._blobs + self._offsets[chunk : chunk + 2]).tolist()
             try:
-                pieces, index = unpack(blob)
+                pieces, index = unpack(self._read(first_byte, last_byte))
                 if len(index) != end - begin:
                     raise LastmileError("chunk of unexpected length")
+            except TokenError:
+                raise
             except (zstandard.ZstdError, ValueError) as error:
                 raise TokenError(
-                    f"{self.path}: chunk {first} is damaged ({error}); make the tokens again"
+                    f"{self.path}: chunk {chunk} is damaged ({error}); make the tokens again"
                 ) from None
-            out.append(gather(pieces, index[start - begin : min(stop, end) - begin]))
-            start, first = end, first + 1
-        return out[0] if len(out) == 1 else np.concatenate(out)
+            pieces_of_range.append(gather(pieces, index[start - begin : min(stop, end) - begin]))
+            start = end
+            chunk += 1
+        return pieces_of_range[0] if len(pieces_of_range) == 1 else np.concatenate(pieces_of_range)
 
 
 class Store(Protocol):

@@ -1,13 +1,14 @@
-"""Trajectories: clicks with their latent labels. Recording, replaying, and keeping them as Parquet.
+"""Trajectories: clicks with their latent labels, recorded, replayed, and kept as Parquet.
 
-A file of steps holds one row a click; beside it stands a table of episodes. There are no pixels: screens are drawn again from the seed.
-Both tables carry the task's version, and each episode the digest of its world, so that a trajectory that no longer fits is refused.
+A recording is two tables: the steps, one row per click, and beside it the episodes, one row each.
+There are no pixels: screens are drawn again from the seed. Both tables carry the version of the task,
+and each episode the digest of its world, so that a recording that no longer fits is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +21,15 @@ from lastmile.config import SPLITS
 from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, WIDTH, Look
 from lastmile.simulation.session import Session, Step
+from lastmile.simulation.source import Source
 from lastmile.storage import files, parquet
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES, click, make_annotator
-from lastmile.tasks.task import Score, State, Task, digest, generator
+from lastmile.tasks.task import Score, State, Task, digest
 
 FORMAT = "lastmile.trajectory/2"
 LONGEST = 4000
-"""An annotator that needs more steps is taken to be stuck."""
+"""Steps after which an annotator is taken to be stuck."""
 
 STEPS = pa.schema(
     [
@@ -49,10 +51,17 @@ STEPS = pa.schema(
         ("again_y", pa.int16()),
     ]
 )
-"""One row a click. x, y: the click, logical px. widget, kind: what it hit. phase, mistake, critical: the annotator's intent. open_mistakes:
-standing before the step. position: where in the data the view was. target: the true point of a placement, logical px, -1 without one.
-verdict: what `judge` says of the annotation that the step made, empty without one. again: the click of the same annotator asked again in the
-same state with fresh randomness, -1 where it was not asked."""
+"""Columns of the steps, one row per click.
+
+- `x`, `y`: the click, logical px. `widget`, `kind`: what it hit.
+- `phase`, `mistake`, `critical`: the annotator's intent.
+- `open_mistakes`: mistakes in the annotation before the step.
+- `position`: where in the data the view was, 0 to 1.
+- `target_x`, `target_y`: the true point of a placement, logical px; -1 for other steps.
+- `verdict`: what `Task.judge` says of the annotation that the step made; empty if it made none.
+- `again_x`, `again_y`: the click of the same annotator, asked again in the same state with fresh
+  randomness; -1 where it was not asked.
+"""
 
 EPISODES = pa.schema(
     [
@@ -65,48 +74,25 @@ EPISODES = pa.schema(
         ("world", pa.string()),
     ]
 )
-"""One row an episode; world: digest of its ground truth."""
+"""Columns of the episodes, one row each; `world` is the digest of the world's ground truth."""
 
 
 class TrajectoryError(LastmileError):
-    """A trajectory file that cannot be used; the message names the file and what was expected."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where episodes come from: everything that, with an episode's number, determines it."""
-
-    task: str
-    split: str
-    seed: int
-    difficulty: str = "short"
-    style: str = "typical"
-    layouts: tuple[str, ...] = ("right",)
-    themes: tuple[str, ...] = ("dark",)
-
-    def key(self, episode: int) -> tuple[int, int, int]:
-        """Seed of one episode; no two splits share one."""
-        if self.split not in SPLITS:
-            raise LastmileError(
-                f"unknown split '{self.split}': expected one of {', '.join(SPLITS)}"
-            )
-        return self.seed, SPLITS.index(self.split), episode
-
-    def generator(self, episode: int, purpose: str) -> np.random.Generator:
-        return generator(self.key(episode), self.task, purpose)
-
-    def world(self, episode: int) -> Any:
-        return get_task(self.task).world(self.key(episode), self.difficulty)
-
-    def look(self, episode: int) -> Look:
-        rng = self.generator(episode, "look")
-        return Look(str(rng.choice(self.layouts)), str(rng.choice(self.themes))).check()
+    """A recording that cannot be used; the message names the file and what was expected."""
 
 
 class Episode(NamedTuple):
-    """A recorded episode: rows as in STEPS (columns by name), and how it ended."""
+    """A recorded episode.
 
-    columns: dict[str, list]
+    Attributes:
+        columns: The columns of STEPS by name, one value per step.
+        state: The last state.
+        score: Its score.
+        look: Layout and theme of the interface.
+        world: Digest of the world.
+    """
+
+    columns: dict[str, list[Any]]
     state: State
     score: Score
     look: Look
@@ -114,25 +100,33 @@ class Episode(NamedTuple):
 
 
 def record(source: Source, episode: int, again: bool = False) -> Episode:
-    """One episode of the virtual annotator.
+    """Record an episode of the virtual annotator.
 
-    again: also ask the annotator a second time at every step, with fresh randomness.
-    Raises RuntimeError if the annotator does not come to an end.
+    Args:
+        source: Where the episode comes from.
+        episode: Its number.
+        again: Whether to ask the annotator a second time at every step, with fresh randomness.
+
+    Raises:
+        RuntimeError: The annotator did not finish within `LONGEST` steps.
     """
     session = Session(get_task(source.task), source.world(episode), source.look(episode))
     task, world, interface = session.task, session.world, session.interface
     rng = source.generator(episode, "annotator")
-    second = source.generator(episode, "again")
+    # The second answers have a generator of their own: asking does not change the episode.
+    again_rng = source.generator(episode, "again")
     annotator = make_annotator(task, world, interface, source.style, rng)
-    rows: dict[str, list] = {name: [] for name in STEPS.names}
+
+    columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
     for number in range(LONGEST):
         state, screen = session.state, session.screen()
-        asked = annotator.fork(second).next(state) if again else None
+        second_intent = annotator.fork(again_rng).next(state) if again else None
         open_mistakes = session.mistakes
         intent = annotator.next(state)
         step = session.click(*click(intent, screen, rng))
+
         target = intent.target
-        again_x, again_y = click(asked, screen, second) if asked else (-1, -1)
+        again_x, again_y = click(second_intent, screen, again_rng) if second_intent else (-1, -1)
         row = {
             "episode": episode,
             "step": number,
@@ -152,61 +146,88 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
             "again_y": again_y,
         }
         for name, value in row.items():
-            rows[name].append(value)
+            columns[name].append(value)
         if session.done:
-            return Episode(rows, session.state, session.score, session.look, digest(world))
+            return Episode(columns, session.state, session.score, session.look, digest(world))
     raise RuntimeError(
         f"the annotator of '{source.task}' did not finish episode {episode} of {source} "
         f"within {LONGEST} steps"
     )
 
 
-def write(path: str | Path, source: Source, episodes: int, progress: Any = None) -> None:
-    """Record episodes 0 to `episodes` - 1 and write both tables, `path` and `episodes_path(path)`, whole or not at all.
+def write(
+    path: str | Path,
+    source: Source,
+    episodes: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Record episodes 0 to `episodes` - 1 and write both tables atomically.
 
-    All splits but `train` carry the annotator's second answers. progress: called with the number of steps after each episode.
-    Raises ValueError for fewer than one episode.
+    All splits but `train` carry the annotator's second answers.
+
+    Args:
+        path: File of the steps; the episodes go to `episodes_path(path)`.
+        source: Where the episodes come from.
+        episodes: Number of episodes.
+        progress: Called with the number of steps after each episode.
+
+    Raises:
+        LastmileError: There are fewer than one episode, or the source is impossible.
     """
     if episodes < 1:
         raise LastmileError(f"episodes: expected at least 1, got {episodes}")
-    steps: dict[str, list] = {name: [] for name in STEPS.names}
-    table: dict[str, list] = {name: [] for name in EPISODES.names}
+
+    step_columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
+    episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
     for number in range(episodes):
-        one = record(source, number, again=source.split != "train")
-        for name, values in one.columns.items():
-            steps[name].extend(values)
-        row = (
-            number,
-            len(one.columns["x"]),
-            one.score.score,
-            one.score.success,
-            one.look.layout,
-            one.look.theme,
-            one.world,
-        )
-        for name, cell in zip(EPISODES.names, row):
-            table[name].append(cell)
+        episode = record(source, number, again=source.split != "train")
+        length = len(episode.columns["x"])
+        for name, values in episode.columns.items():
+            step_columns[name].extend(values)
+
+        row = {
+            "episode": number,
+            "steps": length,
+            "score": episode.score.score,
+            "success": episode.score.success,
+            "layout": episode.look.layout,
+            "theme": episode.look.theme,
+            "world": episode.world,
+        }
+        for name, value in row.items():
+            episode_columns[name].append(value)
         if progress:
-            progress(len(one.columns["x"]))
+            progress(length)
+
     meta = {
         "format": FORMAT,
         "task_version": get_task(source.task).version,
         "source": source.__dict__,
     }
-    with files.writing(episodes_path(path)) as first, files.writing(path) as second:
-        for temporary, rows, schema in ((first, table, EPISODES), (second, steps, STEPS)):
-            parquet.write(pa.Table.from_pydict(rows, schema=schema), temporary, meta)
+    with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
+        for part, columns, schema in (
+            (episodes_part, episode_columns, EPISODES),
+            (steps_part, step_columns, STEPS),
+        ):
+            parquet.write(pa.Table.from_pydict(columns, schema=schema), part, meta)
 
 
 def episodes_path(path: str | Path) -> Path:
-    """Where the table of episodes lies, beside the steps."""
+    """Return the path of the table of episodes that belongs to a file of steps."""
     path = Path(path)
     return path.with_name(path.stem + ".episodes.parquet")
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Recorded episodes: the steps (columns of STEPS) and the episodes (columns of EPISODES), with their source."""
+    """Recorded episodes.
+
+    Attributes:
+        path: File of the steps.
+        source: Where the episodes come from.
+        steps: Columns of STEPS, one row per step.
+        episodes: Columns of EPISODES, one row per episode.
+    """
 
     path: Path
     source: Source
@@ -215,60 +236,72 @@ class Trajectories:
 
     @property
     def starts(self) -> np.ndarray:
-        """(episodes + 1,) first row of each episode in `steps`."""
+        """First row of each episode in `steps`, and their end: (episodes + 1,) int64."""
         return np.concatenate([[0], np.cumsum(self.episodes["steps"].to_numpy())]).astype(np.int64)
 
     def first(self, count: int) -> Trajectories:
-        """The first `count` episodes alone, or all if there are fewer."""
-        kept = self.episodes.iloc[:count]
-        return replace(self, steps=self.steps.iloc[: int(kept["steps"].sum())], episodes=kept)
+        """Return the first `count` episodes alone, or all if there are fewer."""
+        episodes = self.episodes.iloc[:count]
+        steps = self.steps.iloc[: int(episodes["steps"].sum())]
+        return replace(self, steps=steps, episodes=episodes)
 
     def clicks(self, number: int) -> np.ndarray:
-        """(steps, 2) clicks of an episode, logical px."""
-        a, b = self.starts[number : number + 2]
-        return np.stack([self.steps[axis].to_numpy()[a:b] for axis in ("x", "y")], axis=1)
+        """Return the clicks of an episode, (steps, 2) in logical px."""
+        start, stop = self.starts[number : number + 2]
+        return np.stack([self.steps[axis].to_numpy()[start:stop] for axis in ("x", "y")], axis=1)
 
     def open(self, number: int) -> Replay:
-        """An episode ready to be replayed.
+        """Return an episode, ready to be replayed.
 
-        Raises TrajectoryError if the world of that seed is no longer the one that was annotated.
+        Raises:
+            TrajectoryError: The world of that seed is no longer the one that was annotated.
         """
         row = self.episodes.iloc[number]
         world = self.source.world(int(row["episode"]))
         if digest(world) != row["world"]:
             raise TrajectoryError(
-                f"{self.path}: episode {number} of task '{self.source.task}' was recorded in another world "
-                f"(digest {row['world']}, now {digest(world)}); record the trajectories again"
+                f"{self.path}: episode {number} of task '{self.source.task}' was recorded in "
+                f"another world (digest {row['world']}, now {digest(world)}); "
+                "record the trajectories again"
             )
         look = Look(row["layout"], row["theme"])
         return Replay(get_task(self.source.task), world, look, self.clicks(number))
 
 
 class Replay(Session[Any, Any]):
-    """A recorded episode, to be gone through again.
+    """A recorded episode, to be replayed.
 
     Attributes:
-        clicks: (steps, 2) the recorded clicks, logical px.
+        clicks: The recorded clicks, (steps, 2) in logical px.
     """
 
-    def __init__(self, task: Task, world: Any, look: Look, clicks: np.ndarray) -> None:
+    def __init__(
+        self, task: Task[Any, Any, Any], world: Any, look: Look, clicks: np.ndarray
+    ) -> None:
+        """Start at the beginning."""
         super().__init__(task, world, look)
         self.clicks = clicks
 
     def replay(self) -> Iterator[Step]:
-        """Go through the episode from its start."""
+        """Make the recorded clicks from the start on and yield each step."""
         self.state = self.interface.start()
         self.steps = []
         yield from self.play(self.clicks.tolist())
 
 
 def read(path: str | Path) -> Trajectories:
-    """Trajectories from a file of steps and the table of episodes beside it.
+    """Read a recording.
 
-    Raises TrajectoryError naming the file when it is missing, truncated, damaged, foreign, or of another version of format or task.
+    Args:
+        path: File of the steps, with the table of episodes beside it.
+
+    Raises:
+        TrajectoryError: A file is missing, truncated, damaged, foreign, or of another version of
+            the format or the task.
     """
     path = Path(path)
-    tables, sources = [], []
+    tables: list[pd.DataFrame] = []
+    sources: list[Source] = []
     for part, schema in ((path, STEPS), (episodes_path(path), EPISODES)):
         try:
             table = parquet.read(part, schema)
@@ -278,29 +311,27 @@ def read(path: str | Path) -> Trajectories:
             ) from None
         except parquet.TableError as error:
             raise TrajectoryError(str(error)) from None
-        sources.append(_source(part, (table.schema.metadata or {}).get(b"lastmile")))
+        sources.append(_read_source(part, (table.schema.metadata or {}).get(b"lastmile")))
         tables.append(table.to_pandas())
+
     steps, episodes = tables
+    beside = episodes_path(path).name
     if sources[0] != sources[1]:
-        raise TrajectoryError(
-            f"{path}: comes from {sources[0]}, but {episodes_path(path).name} from {sources[1]}"
-        )
-    if int(episodes["steps"].sum()) != len(steps) or (episodes["steps"] < 1).any():
-        raise TrajectoryError(
-            f"{path}: has {len(steps)} steps, but {episodes_path(path).name} counts {int(episodes['steps'].sum())}"
-        )
-    if problem := _inconsistent(steps, episodes):
+        raise TrajectoryError(f"{path}: comes from {sources[0]}, but {beside} from {sources[1]}")
+    counted = int(episodes["steps"].sum())
+    if counted != len(steps) or (episodes["steps"] < 1).any():
+        raise TrajectoryError(f"{path}: has {len(steps)} steps, but {beside} counts {counted}")
+    if problem := _inconsistency(steps, episodes):
         raise TrajectoryError(f"{path}: {problem}")
     return Trajectories(path, sources[0], steps, episodes)
 
 
-def _inconsistent(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
-    """What cannot be in a recording; empty if there is nothing."""
+def _inconsistency(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
+    """Describe what no recording can hold; empty if all is well."""
     if steps.isna().any(axis=None) or episodes.isna().any(axis=None):
         return "a value is missing"
-    if not np.array_equal(
-        steps["episode"], np.repeat(episodes["episode"].to_numpy(), episodes["steps"])
-    ):
+    expected = np.repeat(episodes["episode"].to_numpy(), episodes["steps"])
+    if not np.array_equal(steps["episode"], expected):
         return "its steps are not those of its episodes, in their order"
     if not (steps["x"].between(0, WIDTH - 1) & steps["y"].between(0, HEIGHT - 1)).all():
         return "a click lies outside the screen"
@@ -309,32 +340,41 @@ def _inconsistent(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
     return ""
 
 
-def _source(part: Path, text: bytes | None) -> Source:
-    """The source that a table's metadata tell of. Raises TrajectoryError for metadata of another kind, format or version."""
+def _read_source(part: Path, text: bytes | None) -> Source:
+    """Read the source from a table's metadata.
+
+    Raises:
+        TrajectoryError: The metadata are foreign, or of another version of the format or task.
+    """
     try:
         meta = json.loads(text or b"")
-        named: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()
+        arguments: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in meta["source"].items()
         }
-        source, format_, recorded = Source(**named), meta.get("format"), meta["task_version"]
+        source = Source(**arguments)
+        written_format = meta.get("format")
+        written_version = meta["task_version"]
         if (
             not isinstance(source.task, str)
             or not isinstance(source.seed, int)
             or source.split not in SPLITS
         ):
-            raise LastmileError("no source")
+            raise LastmileError("not a source")
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise TrajectoryError(f"{part}: not a lastmile trajectory (no such metadata)") from None
-    if format_ != FORMAT:
+
+    if written_format != FORMAT:
         raise TrajectoryError(
-            f"{part}: format '{format_}', expected '{FORMAT}'; record the trajectories again"
+            f"{part}: format '{written_format}', expected '{FORMAT}'; record the trajectories again"
         )
     try:
         version = get_task(source.task).version
     except ValueError as error:
         raise TrajectoryError(f"{part}: {error}") from None
-    if recorded != version:
+    if written_version != version:
         raise TrajectoryError(
-            f"{part}: recorded with version {recorded} of task '{source.task}', which is now at version {version}; record the trajectories again"
+            f"{part}: recorded with version {written_version} of task '{source.task}', "
+            f"which is now at version {version}; record the trajectories again"
         )
     return source

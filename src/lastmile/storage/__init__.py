@@ -1,0 +1,1 @@
+"""Files on disk: written atomically, sealed by a digest, and read within bounds."""

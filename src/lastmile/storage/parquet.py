@@ -1,7 +1,7 @@
 """Tables as Parquet files: sealed by a digest, and read within bounds.
 
-A file is read into memory whole and its seal checked before any of it is parsed. What it states of itself (rows, bytes once uncompressed) is
-checked before anything of that size is made.
+A file is read into memory whole, and its seal is checked before any of it is parsed. The sizes that
+it states (rows, bytes once uncompressed) are checked before anything of that size is allocated.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from lastmile.errors import LastmileError
 from lastmile.storage import seal
 
-INFLATED = 200
-"""A file may state that it inflates to this many times its bytes: more than any table of ours."""
-DENSE = 20
-"""Rows for each byte of a file, at most."""
+MAX_INFLATION = 200
+"""Largest ratio of uncompressed to compressed bytes that is believed; our tables stay below."""
+MAX_ROWS_PER_BYTE = 20
+"""Most rows per byte of a file that are believed."""
 
 
 class TableError(LastmileError):
@@ -30,34 +30,53 @@ class TableError(LastmileError):
 def write(
     table: pa.Table | pd.DataFrame, path: str | Path, meta: dict[str, Any] | None = None
 ) -> None:
-    """Write a table, sealed. meta: kept as JSON in the file's metadata, under `lastmile`."""
+    """Write a sealed table.
+
+    Args:
+        table: The table.
+        path: File to write, in place; wrap in `files.writing` to write atomically.
+        meta: Kept as JSON in the metadata of the file, under the key `lastmile`.
+    """
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False)
-    kept = {
-        **(table.schema.metadata or {}),
-        b"lastmile": json.dumps({**(meta or {}), "seal": seal.BLANK}, sort_keys=True).encode(),
-    }
+
+    sealed = json.dumps({**(meta or {}), "seal": seal.BLANK}, sort_keys=True)
+    metadata = {**(table.schema.metadata or {}), b"lastmile": sealed.encode()}
     pq.write_table(
-        table.replace_schema_metadata(kept), path, compression="zstd", write_page_checksum=True
+        table.replace_schema_metadata(metadata), path, compression="zstd", write_page_checksum=True
     )
     seal.close(path)
 
 
 def read(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
-    """A table; with a schema, one that has these columns, of these types.
+    """Read a table.
 
-    Columns that the schema does not name are kept. Raises FileNotFoundError for a missing file, TableError naming the file when it is truncated, damaged, foreign, or of other columns.
+    Args:
+        path: File written by `write`.
+        schema: Columns that the table must have, with their types; further ones are kept.
+
+    Returns:
+        The table, with the metadata given to `write` and no other.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        TableError: The file is truncated, damaged, foreign, or has other columns.
     """
     data = Path(path).read_bytes()
     if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
-        raise TableError(f"{path}: not a readable Parquet file (it does not begin and end as one)")
+        raise TableError(
+            f"{path}: not a readable Parquet file (its first or last bytes are not those of one)"
+        )
     try:
         seal.check(data)
     except seal.SealError as error:
-        raise TableError(f"{path}: not a table of lastmile as it was written ({error})") from None
+        raise TableError(
+            f"{path}: not a table of lastmile as it was written ({error}); make it again"
+        ) from None
+
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        _bounded(file.metadata, len(data))
+        _check_bounds(file.metadata, len(data))
         if schema is not None and (problem := _misfit(file.schema_arrow, schema)):
             raise TableError(f"{path}: {problem}")
         table = file.read()
@@ -65,17 +84,16 @@ def read(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     except TableError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise TableError(
-            f"{path}: not a readable Parquet file ({(str(error).splitlines() or [type(error).__name__])[0]})"
-        ) from None
-    # What else lies in the metadata (hints for pandas among it) is not believed.
-    return table.replace_schema_metadata(
-        {k: v for k, v in (table.schema.metadata or {}).items() if k == b"lastmile"}
-    )
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TableError(f"{path}: not a readable Parquet file ({first_line})") from None
+
+    # Other metadata, such as hints for pandas, could change how the table is read: drop it.
+    metadata = table.schema.metadata or {}
+    return table.replace_schema_metadata({k: v for k, v in metadata.items() if k == b"lastmile"})
 
 
 def frame(path: str | Path, schema: pa.Schema | None = None) -> pd.DataFrame:
-    """The same as a DataFrame."""
+    """Read a table as a DataFrame; arguments and errors as in `read`."""
     try:
         return read(path, schema).to_pandas()
     except (pa.ArrowException, ValueError, OverflowError) as error:
@@ -84,30 +102,33 @@ def frame(path: str | Path, schema: pa.Schema | None = None) -> pd.DataFrame:
         raise TableError(f"{path}: cannot be made a DataFrame ({error})") from None
 
 
-def _bounded(meta: pq.FileMetaData, size: int) -> None:
-    """Raises ValueError for a file that states to be much more than its bytes can hold."""
+def _check_bounds(meta: pq.FileMetaData, size: int) -> None:
+    """Refuse a file of `size` bytes that states to hold much more than that.
+
+    Raises:
+        LastmileError: A stated size is impossible or negative.
+    """
     groups = [meta.row_group(number) for number in range(min(meta.num_row_groups, size))]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    if (
-        not 0 <= meta.num_rows <= DENSE * size
-        or sum(group.num_rows for group in groups) != meta.num_rows
-    ):
+
+    most = MAX_ROWS_PER_BYTE * size
+    if not 0 <= meta.num_rows <= most or sum(group.num_rows for group in groups) != meta.num_rows:
         raise LastmileError(f"states {meta.num_rows} rows in {size} bytes")
-    if any(not 0 <= column.num_values <= DENSE * size for column in columns):
+    if any(not 0 <= column.num_values <= most for column in columns):
         raise LastmileError("states more values than rows")
-    inflated = sum(column.total_uncompressed_size for column in columns)
-    if (
-        not all(column.total_uncompressed_size >= 0 for column in columns)
-        or inflated > INFLATED * size
-    ):
-        raise LastmileError(f"states {inflated} bytes of data in {size}")
+
+    inflated = [column.total_uncompressed_size for column in columns]
+    if any(count < 0 for count in inflated) or sum(inflated) > MAX_INFLATION * size:
+        raise LastmileError(f"states {sum(inflated)} bytes of data in {size}")
 
 
-def _misfit(found: pa.Schema, wanted: pa.Schema) -> str:
-    """Columns that are missing, or of other types, in words; empty if there are none."""
-    if missing := [name for name in wanted.names if name not in found.names]:
+def _misfit(columns: pa.Schema, wanted: pa.Schema) -> str:
+    """Describe columns that are missing or of another type; empty if all fit."""
+    if missing := [name for name in wanted.names if name not in columns.names]:
         return f"columns missing: {', '.join(missing)}"
     for field in wanted:
-        if found.field(field.name).type != field.type:
-            return f"column '{field.name}' is {found.field(field.name).type}, expected {field.type}"
+        if columns.field(field.name).type != field.type:
+            return (
+                f"column '{field.name}' is {columns.field(field.name).type}, expected {field.type}"
+            )
     return ""

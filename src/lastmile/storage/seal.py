@@ -1,7 +1,8 @@
-"""Files that carry a digest of themselves, so that a changed byte is found before anything in them is believed.
+"""Seals: a file carries a digest of itself, so that a changed byte is noticed before it is parsed.
 
-A format with room for a line of text (Parquet and safetensors have metadata) is written with `BLANK` in it; `close` then puts the digest of the file
-in the blank's place, and `check` compares. Nothing of the format is parsed for that.
+A format that can hold a line of text (Parquet and safetensors have metadata) is written with
+`BLANK` in it. `close` then replaces the zeros of the blank by the digest of the file, and `check`
+compares. Neither parses anything of the format. A seal guards against damage, not against forgery.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from lastmile.errors import LastmileError
 
 BLANK = "lastmile-seal-" + 32 * "0"
+"""The seal of a file that is not yet sealed."""
 _SEAL = re.compile(rb"lastmile-seal-([0-9a-f]{32})")
 
 
@@ -21,7 +23,15 @@ class SealError(LastmileError):
 
 
 def close(path: str | Path, end: int | None = None) -> None:
-    """Replace the blank of a new file by the digest of its first `end` bytes, of all of them by default. Raises SealError without a blank."""
+    """Seal a new file: replace its blank by the digest.
+
+    Args:
+        path: File that holds `BLANK` once.
+        end: Number of bytes, from the start, that the seal covers; by default all.
+
+    Raises:
+        SealError: The file holds no blank, or several.
+    """
     with open(path, "r+b") as handle:
         data = bytearray(handle.read(-1 if end is None else end))
         place = _find(data)
@@ -31,23 +41,28 @@ def close(path: str | Path, end: int | None = None) -> None:
 
 
 def check(data: bytes | bytearray) -> None:
-    """Raises SealError unless these bytes are those that were sealed."""
+    """Check that these bytes are the ones that were sealed.
+
+    Raises:
+        SealError: There is no seal, or the bytes do not fit it.
+    """
     place = _find(data)
     if _digest(data, place) != place[1]:
-        raise SealError("its digest is not the one it was sealed with: bytes were changed")
+        raise SealError("the digest does not match its seal: bytes were changed")
 
 
-def _find(data: bytes | bytearray) -> re.Match:
-    found = [*_SEAL.finditer(data)]
-    if len(found) != 1:
-        raise SealError(f"{'no' if not found else 'more than one'} seal")
-    return found[0]
+def _find(data: bytes | bytearray) -> re.Match[bytes]:
+    seals = [*_SEAL.finditer(data)]
+    if len(seals) != 1:
+        raise SealError(f"{'no' if not seals else 'more than one'} seal")
+    return seals[0]
 
 
-def _digest(data: bytes | bytearray, place: re.Match) -> bytes:
-    """Digest of the bytes with the place of the seal blank."""
-    a, b = place.span(1)
-    code = hashlib.blake2b(memoryview(data)[:a], digest_size=16)
-    code.update(b"0" * (b - a))
-    code.update(memoryview(data)[b:])
-    return code.hexdigest().encode()
+def _digest(data: bytes | bytearray, place: re.Match[bytes]) -> bytes:
+    """Return the digest of the bytes with zeros in the place of the seal."""
+    start, end = place.span(1)
+    # Through memory views, so that large files are not copied.
+    digest = hashlib.blake2b(memoryview(data)[:start], digest_size=16)
+    digest.update(b"0" * (end - start))
+    digest.update(memoryview(data)[end:])
+    return digest.hexdigest().encode()

@@ -26,7 +26,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lastmile.config import PolicySettings, Training, canonical
+from lastmile.closed import canonical
+from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
 from lastmile.policy.policy import Policy
 from lastmile.simulation.tokens import Store

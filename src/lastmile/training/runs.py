@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lastmile.config import canonical
+from lastmile.closed import canonical
 from lastmile.errors import LastmileError
 from lastmile.policy.weights import PolicyError
 from lastmile.provenance import file_digest

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from lastmile.config import Closed, PolicySettings, Training, explain_errors
+from lastmile.closed import Closed, explain_errors
+from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
 
 

@@ -1,0 +1,60 @@
+"""Where episodes come from: the seeds, worlds and looks of the recorded splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lastmile.config import SPLITS
+from lastmile.errors import UnknownNameError
+from lastmile.screen import Look
+from lastmile.tasks import get_task
+from lastmile.tasks.task import generator
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that, with an episode's number, determines a recorded episode.
+
+    Attributes:
+        task: Name of the task.
+        split: One of `lastmile.config.SPLITS`.
+        seed: Seed of the recording.
+        difficulty: Name of one of the task's difficulties.
+        style: Name of the annotator's style.
+        layouts: Layouts to draw from.
+        themes: Themes to draw from.
+    """
+
+    task: str
+    split: str
+    seed: int
+    difficulty: str = "short"
+    style: str = "typical"
+    layouts: tuple[str, ...] = ("right",)
+    themes: tuple[str, ...] = ("dark",)
+
+    def key(self, episode: int) -> tuple[int, int, int]:
+        """Return the seed of an episode; no two splits share one.
+
+        Raises:
+            UnknownNameError: There is no such split.
+        """
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", str(self.split), SPLITS)
+        return self.seed, SPLITS.index(self.split), episode
+
+    def generator(self, episode: int, purpose: str) -> np.random.Generator:
+        """Return the random generator of an episode for one purpose."""
+        return generator(self.key(episode), self.task, purpose)
+
+    def world(self, episode: int) -> Any:
+        """Make the world of an episode."""
+        return get_task(self.task).world(self.key(episode), self.difficulty)
+
+    def look(self, episode: int) -> Look:
+        """Draw the layout and theme of an episode."""
+        rng = self.generator(episode, "look")
+        return Look(str(rng.choice(self.layouts)), str(rng.choice(self.themes))).check()
