@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lastmile.config import SPLITS, PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
 from lastmile.studies import all_needs, all_runs
-from lastmile.studies.runs import TOGETHER, Need, Run
+from lastmile.studies.runs import JOINT, Need, Run
 
 RATES = Path(__file__).with_name("rates.json")
 """Made by `python -m lastmile rates`."""
@@ -143,7 +143,7 @@ def _evaluation(
 ) -> float:
     """Seconds of one evaluation on one core."""
     rate = of_policy(need.run.policy, table)
-    length = sum(steps.values()) if need.task == TOGETHER else steps[need.task]
+    length = sum(steps.values()) if need.task == JOINT else steps[need.task]
     episodes, evaluation = settings.episodes, settings.evaluation
     shared = min(episodes.shared_test, episodes.test)
     played = rate["rollout"] / PLAYED
@@ -170,7 +170,7 @@ def _evaluation(
         return 12 * settings.training.batch * settings.policy.window / rate["train"]
     probed = min(
         settings.probes.frames,
-        episodes.test * length / (len(steps) if need.task == TOGETHER else 1),
+        episodes.test * length / (len(steps) if need.task == JOINT else 1),
     )
     if name == "probes":
         return 2 * probed / rate["predict"] + PROBES * FIT * probed / 2500
