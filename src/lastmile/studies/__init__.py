@@ -1,12 +1,18 @@
-"""The studies, one folder each: what a study needs, its table, its claims (`study.py`), its figure and its caption (`figure.py`).
+"""The studies, one folder each.
 
-A folder with a `study.py` that defines `needs`, `table` and `claims` is a study; it registers by existing.
+A folder with a `study.py` is a study; it registers by existing. Its `study.py` defines
 
-- `needs(settings) -> list[Need]`: the measurements that it reads. Without any the study is left out, unless it says `DRAWS = True`:
-  then it draws the worlds itself.
-- `READS`: the settings that its table depends on, beyond the seed, the worlds and the tasks, by dotted name.
-- `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`; `inputs` holds, by name of the measurement,
-  all rows that the study needs, with the columns run, task and seed.
+- `READS`: dotted names of all settings that its table and claims depend on, beyond `seed`, `worlds`
+  and `tasks`. The study gets nothing else.
+- `COLUMNS`: the columns of its table.
+- `needs(settings) -> list[Need]`: the measurements it reads. A study without needs is left out,
+  unless it sets `DRAWS = True`: then it draws the worlds itself.
+- `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
+- `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs` maps
+  the name of a measurement to all rows that the study needs, with the columns run, task and seed.
+  Neither raises where a measurement has no rows.
+
+Its `figure.py` draws the table (see `lastmile.studies.render`).
 """
 
 from __future__ import annotations
@@ -21,12 +27,12 @@ from lastmile.errors import UnknownNameError
 from lastmile.studies.runs import Need, Run, with_starts
 
 STORY = ("emergence", "mistakes", "scaling", "transfer", "probes", "probe_generalization")
-"""The order in which findings are told; studies that are not named come after these."""
+"""The order in which findings are told; studies not named here come after these."""
 
 
 @lru_cache(maxsize=1)
 def study_names() -> tuple[str, ...]:
-    """Names of all studies, in the order of the story."""
+    """Return the names of all studies, in the order of the story."""
     names = {path.parent.name for path in Path(__file__).parent.glob("*/study.py")}
     return tuple(
         sorted(names, key=lambda name: (STORY.index(name) if name in STORY else len(STORY), name))
@@ -34,10 +40,10 @@ def study_names() -> tuple[str, ...]:
 
 
 def get_study(name: str) -> ModuleType:
-    """Return the study of that name.
+    """Return the `study` module of a study.
 
     Raises:
-        UnknownNameError: There is no such study.
+        UnknownNameError: No study has this name.
     """
     if name not in study_names():
         raise UnknownNameError("study", name, study_names())
@@ -45,15 +51,15 @@ def get_study(name: str) -> ModuleType:
 
 
 def all_needs(settings: Settings) -> dict[str, list[Need]]:
-    """What each study needs, by its name. Studies for which the settings leave nothing to do are left out."""
-    found = {name: get_study(name).needs(settings) for name in study_names()}
+    """Return what each study needs, by study. Studies with nothing to do are left out."""
+    needs = {name: get_study(name).needs(settings) for name in study_names()}
     return {
-        name: needs
-        for name, needs in found.items()
-        if needs or getattr(get_study(name), "DRAWS", False)
+        name: needs_of_study
+        for name, needs_of_study in needs.items()
+        if needs_of_study or getattr(get_study(name), "DRAWS", False)
     }
 
 
 def all_runs(settings: Settings) -> dict[str, Run]:
-    """Every training run that some study needs, by its name, each once, after the one that it starts from."""
+    """Return every training run that a study needs, by name, each after the run it starts from."""
     return with_starts([need.run for needs in all_needs(settings).values() for need in needs])

@@ -1,32 +1,63 @@
-"""Claims and verdicts. A claim's rule stands in the code before any result is seen: an interval, and which side of which value it must lie."""
+"""Claims and their verdicts.
+
+A claim's rule is fixed in the code before any result is seen: it tests a hypothesis by where the
+95 % interval of one quantity lies. What the claims of a study look like to a reader is in
+`lastmile.studies.findings`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
-import yaml
 
 from lastmile.errors import LastmileError
 from lastmile.evaluation.statistics import Estimate
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
-"""Stands in the place of a task for what is said of all together."""
-VERDICTS = ("shown", "not shown", "contradicted")
+VERDICTS = ("shown", "not shown", "contradicted", "not testable")
+"""Verdicts as they are stored. `not testable`: too few data to compute the quantity at all."""
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
+"""The estimate of a quantity that could not be measured."""
+
+
+class Effect(NamedTuple):
+    """How to put the size of an effect into words, such as "placement comes 2.8 times later".
+
+    Attributes:
+        kind: `factor`: the value is the log2 of a ratio and is told as a ratio. `percent`: it is a
+            difference of shares, told in percentage points. `difference`: it is told as it is.
+        above: Words after the size if the value is above 0.
+        below: Words after the size if the value is below 0.
+        lead: Words before the size.
+    """
+
+    kind: Literal["factor", "percent", "difference"]
+    above: str
+    below: str
+    lead: str = ""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, tested.
+    """The result of testing one hypothesis on one task, or on all tasks together.
 
-    claim: identifier. statement: in words. task: on which task, or ALL. statistic: what was computed. value, low, high: estimate with its 95 % interval.
-    rule: when it counts as shown. verdict: one of VERDICTS. unit: unit of inference and how many. published: what the original study reports.
+    Attributes:
+        claim: Identifier of the hypothesis.
+        statement: The hypothesis in words.
+        task: The task it was tested on, or `ALL`.
+        statistic: The quantity that was computed.
+        value: Estimate of the quantity; nan if it was not measured.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        rule: When the hypothesis counts as shown.
+        verdict: One of `VERDICTS`.
+        unit: Unit of inference, with the number of units.
+        published: What the original study reports.
+        reason: Why the hypothesis was not testable; empty otherwise.
     """
 
     claim: str
@@ -40,261 +71,114 @@ class Claim:
     verdict: str
     unit: str
     published: str = ""
+    reason: str = ""
 
-    @classmethod
-    def of(cls, estimate: Estimate, **fields: str) -> Claim:
-        """The claim that the estimate's quantity is above 0, with its verdict."""
-        return cls(
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a study tests: that some quantity is above 0.
+
+    Attributes:
+        claim: Identifier.
+        statement: The hypothesis in words.
+        statistic: The quantity. Names in braces are filled in when it is tested.
+        rule: When the hypothesis counts as shown.
+        effect: How to put the quantity into words.
+    """
+
+    claim: str
+    statement: str
+    statistic: str
+    rule: str
+    effect: Effect
+
+    def test(self, estimate: Estimate, task: str, unit: str, **details: str) -> Claim:
+        """Return the claim that an estimate of the quantity leads to.
+
+        Args:
+            estimate: The quantity with its 95 % interval.
+            task: The task it was measured on, or `ALL`.
+            unit: Unit of inference, with the number of units.
+            **details: Texts for the names in braces in `statistic`.
+        """
+        return Claim(
+            claim=self.claim,
+            statement=self.statement,
+            task=task,
+            statistic=self.statistic.format(**details),
             value=estimate.value,
             low=estimate.low,
             high=estimate.high,
+            rule=self.rule,
             verdict=verdict(estimate),
-            **fields,
+            unit=unit,
+        )
+
+    def untestable(self, reason: str, task: str, **details: str) -> Claim:
+        """Return the claim that there are too few data to test the hypothesis, and why."""
+        return Claim(
+            claim=self.claim,
+            statement=self.statement,
+            task=task,
+            statistic=self.statistic.format(**details),
+            value=np.nan,
+            low=np.nan,
+            high=np.nan,
+            rule=self.rule,
+            verdict="not testable",
+            unit="none",
+            reason=reason,
         )
 
 
 def verdict(estimate: Estimate, null: float = 0.0) -> str:
-    """`shown` if the whole interval lies above `null`, `contradicted` if it lies below, else `not shown`.
+    """Return `shown` if the whole interval lies above `null`, `contradicted` if below, else `not shown`.
 
-    An interval without any width comes of too few units, or of units that are all the same, and shows nothing.
+    An interval without width comes from too few units, or from units that are all alike, and shows
+    nothing.
     """
     if not np.isfinite([estimate.low, estimate.high]).all() or estimate.low >= estimate.high:
         return "not shown"
-    return (
-        "shown" if estimate.low > null else "contradicted" if estimate.high < null else "not shown"
-    )
+    if estimate.low > null:
+        return "shown"
+    return "contradicted" if estimate.high < null else "not shown"
+
+
+def whole_and_parts(tasks: list[str]) -> list[str]:
+    """Return the tasks to report on: `ALL` first if there are several, then each."""
+    return [ALL, *tasks] if len(tasks) > 1 else list(tasks)
 
 
 def to_json(claims: list[Claim]) -> str:
-    rows = [
-        {
-            k: (None if isinstance(v, float) and not np.isfinite(v) else v)
-            for k, v in asdict(claim).items()
+    """Return claims as JSON. Values that are not finite become null."""
+    rows = []
+    for claim in claims:
+        row = {
+            key: None if isinstance(value, float) and not np.isfinite(value) else value
+            for key, value in asdict(claim).items()
         }
-        for claim in claims
-    ]
+        if not row["reason"]:
+            del row["reason"]
+        rows.append(row)
     return json.dumps(rows, indent=2, sort_keys=True) + "\n"
 
 
 def from_json(path: str | Path) -> list[Claim]:
-    rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    return [
-        Claim(
-            **{
-                k: (np.nan if v is None and k in ("value", "low", "high") else v)
-                for k, v in row.items()
-            }
-        )
-        for row in rows
-    ]
+    """Read claims that `to_json` wrote.
 
-
-class Published(NamedTuple):
-    """What the original study reports. claims: text by claim. figures: what can be looked up in our tables, see `beside`."""
-
-    claims: dict[str, str]
-    figures: list[dict[str, Any]]
-
-
-def read_published(paths: Iterable[str | Path]) -> Published:
-    """The files of `workflow/expected/`. Raises ValueError naming the file at fault."""
-    claims: dict[str, str] = {}
-    figures: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise LastmileError(
-                f"{path}: is not valid YAML ({str(error).splitlines()[0]})"
-            ) from None
-        if not isinstance(values, dict) or set(values) - {"claims", "figures"}:
-            raise LastmileError(f"{path}: expected a mapping with the keys claims and figures")
-        claims |= values.get("claims") or {}
-        figures += values.get("figures") or []
-    return Published(claims, figures)
-
-
-def with_published(claims: list[Claim], published: Published) -> list[Claim]:
-    return [replace(claim, published=published.claims.get(claim.claim, "")) for claim in claims]
-
-
-def beside(published: Published, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Our figures beside the published ones. Columns what, task, value, low, high, published.
-
-    Each published figure names the study in whose table to look, the values of the columns of its row (of several rows the one with the most frames), and
-    the published value. Figures whose row is not there are left out.
+    Raises:
+        LastmileError: The file holds something else.
     """
-    rows = []
-    for figure in published.figures:
-        table = tables.get(figure["study"])
-        if table is None:
-            continue
-        found = table
-        for column, value in figure["where"].items():
-            found = found[found[column] == value]
-        if len(found):
-            row = found.sort_values("frames").iloc[-1] if "frames" in found else found.iloc[0]
-            rows.append(
-                (
-                    figure["what"],
-                    figure["where"].get("task", ""),
-                    row["value"],
-                    row["low"],
-                    row["high"],
-                    str(figure["published"]),
-                )
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [
+            Claim(
+                **{
+                    key: np.nan if value is None and key in ("value", "low", "high") else value
+                    for key, value in row.items()
+                }
             )
-    return pd.DataFrame(rows, columns=["what", "task", "value", "low", "high", "published"])
-
-
-class Line(NamedTuple):
-    """A claim in the ledger: the verdict on all tasks together (or on the only one), and those task by task."""
-
-    whole: Claim
-    by_task: list[Claim]
-
-
-def ledger(claims: list[Claim]) -> list[Line]:
-    """The claims in their order, each with its verdicts by task."""
-    grouped: dict[str, list[Claim]] = {}
-    for claim in claims:
-        grouped.setdefault(claim.claim, []).append(claim)
-    found = []
-    for group in grouped.values():
-        whole = next((claim for claim in group if claim.task == ALL), group[0])
-        found.append(Line(whole, [claim for claim in group if claim is not whole]))
-    return found
-
-
-def summary(claims: list[Claim]) -> str:
-    """How many claims there are, with how many of each verdict."""
-    counts = Counter(line.whole.verdict for line in ledger(claims))
-    return f"{len(ledger(claims))} claims tested: {', '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}."
-
-
-def _number(value: float) -> str:
-    return f"{0.0 if abs(value) < 1e-9 else value:.3g}" if np.isfinite(value) else "n/a"
-
-
-def _span(claim: Claim) -> str:
-    return f"{_number(claim.value)} [{_number(claim.low)}, {_number(claim.high)}]"
-
-
-def _title(task: str) -> str:
-    return task.replace("_", " ").capitalize()
-
-
-def _counted(claims: list[Claim]) -> str:
-    """Verdicts by task in a few words: those that differ from the commonest are named."""
-    counts = Counter(claim.verdict for claim in claims).most_common()
-    parts = []
-    for place, (name, count) in enumerate(counts):
-        tasks = [_title(claim.task) for claim in claims if claim.verdict == name]
-        parts.append(
-            f"{count} {name}" + (f" ({', '.join(tasks)})" if place or len(tasks) == 1 else "")
-        )
-    return "; ".join(parts)
-
-
-NOTE = "A verdict is about these policies on held-out worlds, by the rule fixed beforehand; intervals are 95 %. With one training seed a claim is about this training."
-
-
-def to_markdown(claims: list[Claim], name: str, compared: pd.DataFrame | None = None) -> str:
-    """The ledger as Markdown: a summary, a table of claims, then verdicts task by task, published figures and rules."""
-    lines = [f"# Findings of `{name}`", "", summary(claims), "", NOTE, ""]
-    lines += [
-        "| claim | on | evidence | value | verdict | by task | published |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for whole, by_task in ledger(claims):
-        cells = (
-            whole.statement,
-            _title(whole.task),
-            whole.statistic,
-            _span(whole),
-            f"**{whole.verdict}**",
-            _counted(by_task),
-            whole.published,
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    if compared is not None and len(compared):
-        lines += [
-            "",
-            "## Beside the published figures",
-            "",
-            "| figure | task | here | published |",
-            "| --- | --- | --- | --- |",
+            for row in rows
         ]
-        for row in compared.itertuples():
-            lines.append(
-                f"| {row.what} | {_title(row.task)} | {_number(row.value)} [{_number(row.low)}, {_number(row.high)}] | {row.published} |"
-            )
-    several = [line for line in ledger(claims) if line.by_task]
-    if several:
-        lines += [
-            "",
-            "## Task by task",
-            "",
-            "| claim | task | value | verdict |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += [
-            f"| {claim.statement} | {_title(claim.task)} | {_span(claim)} | {claim.verdict} |"
-            for line in several
-            for claim in line.by_task
-        ]
-    lines += ["", "## Rules", ""]
-    lines += [
-        f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}."
-        for whole, _ in ledger(claims)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def to_rst(claims: list[Claim], name: str, compared: pd.DataFrame | None = None) -> str:
-    """The same as the report's first page, in reStructuredText: claims, published figures and rules."""
-    lines = [f"**Findings of {name}.** {summary(claims)} {NOTE}", ""]
-    rows = [("claim", "evidence", "value", "verdict", "by task", "published")]
-    for whole, by_task in ledger(claims):
-        rows.append(
-            (
-                whole.statement,
-                f"{_title(whole.task)}: {whole.statistic}",
-                _span(whole),
-                f"**{whole.verdict}**",
-                _counted(by_task),
-                whole.published,
-            )
-        )
-    lines += _list_table(rows, (22, 24, 14, 10, 15, 15))
-    if compared is not None and len(compared):
-        rows = [("figure", "task", "here", "published")]
-        rows += [
-            (
-                row.what,
-                _title(row.task),
-                f"{_number(row.value)} [{_number(row.low)}, {_number(row.high)}]",
-                row.published,
-            )
-            for row in compared.itertuples()
-        ]
-        lines += ["", "**Beside the published figures**", "", *_list_table(rows, (40, 20, 20, 20))]
-    lines += ["", "**Rules**", ""] + [
-        f"- *{whole.statement}*: {whole.rule} Unit of inference: {whole.unit}."
-        for whole, _ in ledger(claims)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _list_table(rows: list[tuple[str, ...]], widths: tuple[int, ...]) -> list[str]:
-    lines = [
-        ".. list-table::",
-        "   :header-rows: 1",
-        f"   :widths: {' '.join(map(str, widths))}",
-        "",
-    ]
-    for row in rows:
-        lines += [
-            f"   {'* -' if not place else '  -'} {cell}".rstrip() for place, cell in enumerate(row)
-        ]
-    return lines
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LastmileError(f"{path}: expected the claims of a study as JSON ({error})") from None

@@ -1,7 +1,8 @@
-"""Figures: table in, picture out; nothing else is read.
+"""Figures: a table in, a picture and a caption out; nothing else is read.
 
-A folder of a study whose `figure.py` defines `draw` and `caption` has a figure. `draw(table, folder)` returns a matplotlib figure, `caption(table)` a text
-with the numbers of this table. `folder` is where the table is, for figures that show pictures beside it.
+A study's folder has a `figure.py` that defines `draw(table, folder)`, which returns a matplotlib
+figure, and `caption(table)`, a text with the numbers of this table. `folder` is where the table is,
+for figures that show pictures beside it.
 """
 
 from __future__ import annotations
@@ -20,40 +21,69 @@ FORMATS = ("png", "svg", "pdf")
 
 @lru_cache(maxsize=1)
 def figure_names() -> tuple[str, ...]:
-    """Names of all figures, sorted: the folders beside this file that hold a `figure.py`."""
+    """Return the names of all figures, sorted."""
     return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/figure.py")))
 
 
 def get_figure(name: str) -> ModuleType:
-    """A figure by name. Raises ValueError naming those that exist."""
+    """Return the `figure` module of a study.
+
+    Raises:
+        UnknownNameError: No figure has this name.
+    """
     if name not in figure_names():
         raise UnknownNameError("figure", name, figure_names())
     return importlib.import_module(f"lastmile.studies.{name}.figure")
 
 
 def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
-    """Draw a figure from its CSV table: `out`.png, .svg, .pdf, and its caption as .rst.
+    """Draw a figure from its table.
 
-    Raises ValueError naming the table if it cannot be read or is empty.
+    The table of a study that measured nothing (its columns without rows) gives a figure that says so.
+
+    Args:
+        name: Name of the figure.
+        table: The CSV table.
+        out: Path of the figure without its ending.
+
+    Returns:
+        The files written: `out`.png, .svg, .pdf, and the caption as .rst.
+
+    Raises:
+        LastmileError: The table cannot be read, or it has no rows and is not that of the study.
     """
     from lastmile.storage import files
     from lastmile.studies import style
 
-    module, table, out = get_figure(name), Path(table), Path(out)
+    module = get_figure(name)
+    table = Path(table)
+    out = Path(out)
     try:
         rows = pd.read_csv(table, keep_default_na=True)
     except (OSError, ValueError) as error:
         raise LastmileError(f"{table}: not a readable CSV table ({error})") from None
-    if rows.empty:
+    if rows.empty and tuple(rows.columns) != _columns(name):
         raise LastmileError(f"{table}: has no rows to draw")
+
     with style.applied():
-        figure = module.draw(rows, table.parent)
-        made = []
+        if rows.empty:
+            figure = style.blank("Not measured: too few data")
+            caption = f"**{style.title(name)}.** Not measured: too few data."
+        else:
+            figure = module.draw(rows, table.parent)
+            caption = module.caption(rows)
+
+        written = []
         for form in FORMATS:
             path = out.with_suffix(f".{form}")
             with files.writing(path) as temporary:
                 figure.savefig(temporary, format=form, **style.SAVE[form])
-            made.append(path)
+            written.append(path)
         style.close(figure)
-    files.write_text(out.with_suffix(".rst"), module.caption(rows) + "\n")
-    return [*made, out.with_suffix(".rst")]
+    files.write_text(out.with_suffix(".rst"), caption + "\n")
+    return [*written, out.with_suffix(".rst")]
+
+
+def _columns(name: str) -> tuple[str, ...]:
+    """Return the columns of a study's table."""
+    return tuple(importlib.import_module(f"lastmile.studies.{name}.study").COLUMNS)

@@ -1,7 +1,7 @@
-"""The trainings that the studies need and what is measured of them: one list for all, so that nothing is trained twice.
+"""The training runs that the studies need, described so that no run is trained twice.
 
-A study names its runs by what they are (`single`, `joint`, `finetuned`, ...); the name is made of all that tells a run from the default one, so that equal
-runs have equal names and studies share them.
+A study asks for runs by what they are (`single`, `joint`, `finetuned`, ...). A run's name is made of
+everything that tells it from the default run, so equal runs have equal names and studies share them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,21 @@ from typing import NamedTuple
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
 
+JOINT = "together"
+"""Takes the place of a task name where a policy is measured on all its tasks at once (part of file paths)."""
+
 
 @dataclass(frozen=True)
 class Run:
-    """One training for each seed.
+    """A training run, repeated for each training seed.
 
-    tasks: of the mixture. policy: settings of the policy. frames: seen in training. episodes: the first so many of each task's. start: the run
-    whose policy it starts from, of the same seed, or none.
+    Attributes:
+        name: Unique name, also the name of its folder.
+        tasks: Tasks of the training mixture, sorted.
+        policy: Settings of the policy.
+        frames: Frames seen in training.
+        episodes: Distinct training episodes of each task (the first ones recorded).
+        start: The run whose policy (of the same seed) this one starts from, if any.
     """
 
     name: str
@@ -30,17 +38,21 @@ class Run:
 
 
 class Need(NamedTuple):
-    """A table of measurements (skills, losses, closed_loop, recovery, probes, probe_transfer, speed) of a run on a task; TOGETHER: on all its tasks."""
+    """A table of measurements that a study reads.
+
+    Attributes:
+        table: What is measured: skills, losses, closed_loop, closed_loop_along, recovery, probes,
+            probe_generalization or speed.
+        run: The training run whose policies are measured.
+        task: The task they are measured on, or `JOINT` for all tasks of the run at once.
+    """
 
     table: str
     run: Run
     task: str
 
 
-TOGETHER = "together"
-
-
-def make(
+def training_run(
     settings: Settings,
     tasks: tuple[str, ...],
     frames: int,
@@ -48,41 +60,49 @@ def make(
     start: Run | None = None,
     **policy: str,
 ) -> Run:
-    """A run, with its name. policy: what differs from `settings.policy`. Without `episodes`: all there are."""
-    everything = task_list(settings)
+    """Describe a training run and name it by how it differs from the default run.
+
+    Args:
+        settings: Settings of the study.
+        tasks: Tasks of the training mixture.
+        frames: Frames seen in training.
+        episodes: Distinct training episodes of each task; all recorded ones by default.
+        start: The run to start from, if any.
+        **policy: Settings of the policy that differ from `settings.policy`.
+    """
+    studied = task_list(settings)
     tasks = tuple(sorted(tasks))
-    chosen = settings.policy.model_copy(update=policy)
+    policy_settings = settings.policy.model_copy(update=policy)
     episodes = min(episodes or settings.episodes.train, settings.episodes.train)
+
     if len(tasks) == 1:
         parts = [tasks[0]]
+    elif len(tasks) == len(studied):
+        parts = ["all"]
     else:
-        parts = [
-            "all"
-            if len(tasks) == len(everything)
-            else "without-" + "-".join(sorted(set(everything) - set(tasks)))
-        ]
-    parts += [
-        str(getattr(chosen, key))
-        for key in type(chosen).model_fields
-        if getattr(chosen, key) != getattr(settings.policy, key)
-    ]
+        parts = ["without-" + "-".join(sorted(set(studied) - set(tasks)))]
+
+    for key in PolicySettings.model_fields:
+        value = getattr(policy_settings, key)
+        if value != getattr(settings.policy, key):
+            parts.append(str(value))
     if frames != settings.training.frames:
         parts.append(f"{frames // 1000}k" if frames % 1000 == 0 else str(frames))
     if episodes != settings.episodes.train:
         parts.append(f"{episodes}episodes")
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, chosen, frames, episodes, start)
+    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start)
 
 
 def single(settings: Settings, task: str) -> Run:
-    """A policy for one task."""
-    return make(settings, (task,), settings.training.frames)
+    """Return the run that trains a policy for one task."""
+    return training_run(settings, (task,), settings.training.frames)
 
 
 def joint(settings: Settings, size: str | None = None, episodes: int | None = None) -> Run:
-    """A policy for all tasks."""
-    return make(
+    """Return the run that trains one policy for all tasks."""
+    return training_run(
         settings,
         task_list(settings),
         settings.scaling.frames,
@@ -91,8 +111,11 @@ def joint(settings: Settings, size: str | None = None, episodes: int | None = No
     )
 
 
-def held_out(settings: Settings) -> list[tuple[str, ...]]:
-    """The groups of tasks that are left out of a pretraining: those that are studied, if something is left to pretrain on."""
+def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
+    """Return the groups of tasks that are held out of a pretraining.
+
+    Tasks that are not studied are dropped, and so are groups that leave nothing to pretrain on.
+    """
     studied = set(task_list(settings))
     groups = [
         tuple(task for task in group if task in studied) for group in settings.transfer.held_out
@@ -101,8 +124,8 @@ def held_out(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
-    """A policy for all tasks but those of a group."""
-    return make(
+    """Return the run that trains one policy for all tasks except a held-out group."""
+    return training_run(
         settings,
         tuple(task for task in task_list(settings) if task not in group),
         settings.scaling.frames,
@@ -110,8 +133,8 @@ def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
 
 
 def finetuned(settings: Settings, task: str, group: tuple[str, ...]) -> Run:
-    """A policy for one task of a group that starts from the one that never saw the group."""
-    return make(
+    """Return the run that fine-tunes to a task of `group`, starting from `pretrained(group)`."""
+    return training_run(
         settings,
         (task,),
         settings.transfer.frames,
@@ -121,21 +144,26 @@ def finetuned(settings: Settings, task: str, group: tuple[str, ...]) -> Run:
 
 
 def scratch(settings: Settings, task: str) -> Run:
-    """A policy for one task with the frames and episodes of a fine-tuning, from nothing."""
-    return make(settings, (task,), settings.transfer.frames, settings.transfer.episodes)
+    """Return the run that trains from scratch with the frames and episodes of a fine-tuning."""
+    return training_run(settings, (task,), settings.transfer.frames, settings.transfer.episodes)
 
 
 def with_starts(runs: list[Run]) -> dict[str, Run]:
-    """Runs by name, each after the one that it starts from.
+    """Return the runs by name, each once and after the run it starts from.
 
-    Raises ValueError if one name stands for two runs.
+    Raises:
+        LastmileError: Two different runs have the same name.
     """
-    found: dict[str, Run] = {}
+    by_name: dict[str, Run] = {}
     for run in runs:
         chain = [run]
         while chain[-1].start is not None:
             chain.append(chain[-1].start)
-        for one in reversed(chain):
-            if found.setdefault(one.name, one) != one:
-                raise LastmileError(f"two different runs are called '{one.name}'")
-    return found
+
+        for ancestor in reversed(chain):
+            if by_name.setdefault(ancestor.name, ancestor) != ancestor:
+                raise LastmileError(
+                    f"two different training runs are called '{ancestor.name}'; "
+                    "settings that are not part of the name must differ in one of those that are"
+                )
+    return by_name

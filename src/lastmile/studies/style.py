@@ -1,33 +1,56 @@
-"""One visual language: one palette for tasks, one for skills, one for who; sizes for a column or a page; direct labels."""
+"""One visual language for all figures: palettes, sizes, axes, and labels at the lines themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import seaborn as sns  # noqa: E402
+from matplotlib.artist import Artist  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
-COLUMN, PAGE = 3.5, 7.2
-"""Width of a column and of a page, inches."""
-INK, MUTED, GRID = "#22262e", "#7a808c", "#e3e6eb"
+from lastmile.studies.labels import ALL  # noqa: E402
+
+COLUMN = 3.5
+"""Width of a column, inches."""
+PAGE = 7.2
+"""Width of a page, inches."""
+INK = "#22262e"
+MUTED = "#7a808c"
+GRID = "#e3e6eb"
+
 SKILL_COLORS = {
-    "valid": "#9aa3b2",
+    "valid": "#b8c0cc",
     "action": "#5b6577",
     "button": "#0072b2",
     "placement@2": "#7fd1ae",
     "placement@5": "#009e73",
     "placement@10": "#00563f",
     "decision": "#d55e00",
-    "undo": "#cc79a7",
+    "undo": "#8e2f6b",
     "done": "#e69f00",
     "look": "#56b4e9",
     "decide": "#a0522d",
 }
-"""Colors of skills (Okabe and Ito's palette, safe for color-blind readers)."""
+"""Colors of skills, after Okabe and Ito. Those drawn together differ under deuteranopia, too."""
+SKILL_NAMES = {
+    "valid": "valid click",
+    "button": "button",
+    "placement@5": "placement",
+    "decision": "decision",
+    "undo": "undo",
+}
+"""Skills as figures name them; placement is within 5 px."""
 WHO_COLORS = {"policy": "#0072b2", "annotator": "#e69f00"}
 KIND_COLORS = {
     "navigate": "#b8c0cc",
@@ -35,45 +58,54 @@ KIND_COLORS = {
     "mode": "#f0e442",
     "place": "#009e73",
     "decide": "#a0522d",
-    "undo": "#cc79a7",
+    "undo": "#8e2f6b",
     "done": "#22262e",
     "invalid": "#d55e00",
 }
-"""Colors of kinds of actions, from the same palette."""
+"""Colors of kinds of actions."""
 OF_COLORS = {
     "policy": "#0072b2",
     "random network": "#b8c0cc",
     "screen": "#8d99ab",
     "metadata": "#5b6577",
 }
+"""Colors of what probes read: the policy, and its baselines."""
 SIZE_COLORS = {"xs": "#9ecae1", "s": "#4292c6", "m": "#08519c", "l": "#041f4a", "paper": "#22262e"}
 """Colors of sizes, light to dark."""
 TASK_COLORS = {
-    "colored_dots": "#0072b2",
-    "neuron_tracing": "#e69f00",
-    "cell_lineage": "#009e73",
-    "channel_alignment": "#cc79a7",
-    "limb_tracking": "#d55e00",
-    "behavior_tracking": "#56b4e9",
-    "object_exploration": "#22262e",
-    "plume_finding": "#a0522d",
-    "road_mapping": "#7a808c",
+    "colored_dots": "#2d5a96",
+    "neuron_tracing": "#f0b400",
+    "cell_lineage": "#4ba569",
+    "channel_alignment": "#f096c3",
+    "limb_tracking": "#c35a00",
+    "behavior_tracking": "#00b4ff",
+    "object_exploration": "#000f1e",
+    "plume_finding": "#783c1e",
+    "road_mapping": "#5a6969",
 }
-"""Colors of tasks; others get OTHER."""
-MISTAKE_COLORS = {"slip": "#009e73", "confusion": "#d55e00", "lapse": "#cc79a7"}
+"""Colors of the tasks of the published study; any two differ under deuteranopia and protanopia."""
+SPARE_COLORS = ("#0000ff", "#ddcc77", "#001199", "#eebbaa", "#0077ff", "#441155")
+"""Colors of other tasks, chosen by their name; they differ from those above in the same way."""
+MISTAKE_COLORS = {"slip": "#009e73", "confusion": "#d55e00", "lapse": "#8e2f6b"}
 """Colors of kinds of mistakes."""
-OTHER = "#b8c0cc"
-SAVE = {
+MISTAKE_MARKERS = {"slip": "o", "confusion": "s", "lapse": "^"}
+
+CEILING = (0, (1, 1.5))
+"""Dotted: the ceiling, annotator self-agreement."""
+FLOOR = (0, (4, 2))
+"""Dashed: a floor, or chance."""
+
+SAVE: dict[str, dict[str, Any]] = {
     "png": {"dpi": 200, "metadata": {"Software": None}},
     "svg": {"metadata": {"Date": None, "Creator": None}},
     "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
 }
-"""Nothing that changes from run to run goes into a file."""
+"""Options of saving, by format: nothing that changes from run to run goes into a file."""
 
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The style, for the time of a block."""
+    """Apply the style within a block."""
     settings = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("paper"),
@@ -107,77 +139,162 @@ def applied() -> Iterator[None]:
         yield
 
 
-def close(figure) -> None:
+def close(figure: Figure) -> None:
+    """Free the memory of a figure."""
     plt.close(figure)
 
 
+def blank(words: str) -> Figure:
+    """Return a figure that holds nothing but a few words."""
+    figure = plt.figure(figsize=(PAGE, 1.2))
+    figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED, fontsize=10)
+    return figure
+
+
 def title(task: str) -> str:
-    """A task's name as a heading."""
+    """Return a task's name as a heading."""
     return task.replace("_", " ").capitalize()
 
 
 def task_color(task: str) -> str:
-    return TASK_COLORS.get(task, OTHER)
+    """Return a task's color; a task that is new here gets a spare one by its name."""
+    return TASK_COLORS.get(task) or SPARE_COLORS[zlib.crc32(task.encode()) % len(SPARE_COLORS)]
 
 
-def label_ends(axis, ends: Iterable[tuple[float, str, str]], gap: float = 0.062) -> None:
-    """Direct labels at the right end of lines: (height, text, color) each, the height in data units, moved apart where they would touch: the limits of y
-    stay as they are from here on. gap: between two labels, as a share of the axis."""
+def tasks_of(table: pd.DataFrame, column: str = "task") -> list[str]:
+    """Return the tasks of a table in their order, without `ALL`."""
+    return [str(name) for name in dict.fromkeys(table[column]) if name != ALL]
+
+
+def line_handle(color: str, label: str, **options: Any) -> Line2D:
+    """Return an entry of a legend: a line."""
+    return Line2D([], [], color=color, label=label, **options)
+
+
+def point_handle(color: str, label: str, marker: str = "o", **options: Any) -> Line2D:
+    """Return an entry of a legend: a point."""
+    return line_handle(color, label, **{"marker": marker, "ls": "", "ms": 4, **options})
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], **options: Any) -> None:
+    """Put a legend below all panels."""
+    defaults: dict[str, Any] = {"loc": "outside lower center", "ncols": len(handles), "fontsize": 7}
+    figure.legend(handles=list(handles), **{**defaults, **options})
+
+
+def label_ends(axis: Axes, ends: Iterable[tuple[float, str, str]], gap: float = 0.062) -> None:
+    """Label lines at their right ends, moving labels apart where they would touch.
+
+    The limits of y stay as they are from here on.
+
+    Args:
+        axis: Where the lines are drawn.
+        ends: (height in data units, text, color) of each line.
+        gap: Distance between two labels, as a share of the axis.
+    """
     ends = sorted(ends)
-    axis.set_ylim(
-        axis.get_ylim()
-    )  # automatic limits are reckoned when they are asked for, and not by the transform
+    # Automatic limits are computed when they are asked for, not by the transform.
+    axis.set_ylim(axis.get_ylim())
     to_axis = axis.get_yaxis_transform() + axis.transAxes.inverted()
-    places = [to_axis.transform((1.0, height))[1] for height, _, _ in ends]
+    places = [float(to_axis.transform((1.0, height))[1]) for height, _, _ in ends]
+
     for _ in range(200):  # push apart whatever is too near, within the axis
         for i in range(len(places) - 1):
-            close = gap - (places[i + 1] - places[i])
-            if close > 1e-9:
-                places[i], places[i + 1] = places[i] - close / 2, places[i + 1] + close / 2
+            overlap = gap - (places[i + 1] - places[i])
+            if overlap > 1e-9:
+                places[i] -= overlap / 2
+                places[i + 1] += overlap / 2
         places = [
-            min(max(at, gap * i), 1.0 - gap * (len(places) - 1 - i)) for i, at in enumerate(places)
+            min(max(place, gap * i), 1.0 - gap * (len(places) - 1 - i))
+            for i, place in enumerate(places)
         ]
-    for (_, text, color), at in zip(ends, places):
-        axis.text(1.02, at, text, transform=axis.transAxes, color=color, fontsize=7, va="center")
+    for (_, text, color), place in zip(ends, places):
+        axis.text(1.02, place, text, transform=axis.transAxes, color=color, fontsize=7, va="center")
 
 
-def points(axis, x, rows, color: str, size: float = 4.0, **line) -> None:
-    """Estimates with their intervals as points with bars: x (n,) and a table with the columns value, low, high."""
+def rows_axis(axis: Axes, shaded: int = 0) -> None:
+    """Prepare an axis with a row for each task: vertical grid, no ticks at the names.
+
+    Args:
+        axis: The axis.
+        shaded: Number of rows of which every other one gets a light background.
+    """
+    axis.grid(True, axis="x")
+    axis.grid(False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    for i in range(0, shaded, 2):
+        axis.axhspan(i - 0.5, i + 0.5, color="#f5f6f8", lw=0, zorder=0)
+
+
+def points(
+    axis: Axes, x: Sequence[float] | pd.Series, rows: pd.DataFrame, color: str, size: float = 4.0
+) -> None:
+    """Draw estimates as points with their intervals as bars.
+
+    Args:
+        axis: Where to draw.
+        x: (n,) places.
+        rows: n rows with the columns value, low and high.
+        color: Of points and bars.
+        size: Of the points.
+    """
     axis.vlines(x, rows["low"], rows["high"], color=color, lw=1.3)
-    axis.plot(x, rows["value"], "o", color=color, ms=size, **line)
+    axis.plot(x, rows["value"], "o", color=color, ms=size)
 
 
-def band(axis, x, rows, color: str, **line) -> None:
-    """Estimates along x as a line, their intervals as a band."""
+def row_point(
+    axis: Axes, y: float, row: pd.Series, color: str, size: float = 3.4, marker: str = "o"
+) -> None:
+    """Draw an estimate with its interval as a point with a horizontal bar at height y."""
+    axis.plot([row["low"], row["high"]], [y, y], color=color, lw=1.1, solid_capstyle="round")
+    axis.plot(row["value"], y, marker, color=color, ms=size)
+
+
+def band(
+    axis: Axes, x: Sequence[float] | pd.Series, rows: pd.DataFrame, color: str, **line: Any
+) -> None:
+    """Draw estimates along x as a line, and their intervals as a band."""
     axis.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.16, lw=0)
     axis.plot(x, rows["value"], color=color, **line)
 
 
-def frames(axis, low: float, high: float, zero: float | None = None) -> None:
-    """A logarithmic axis of frames, or of seconds, from `low` to `high`, with few ticks; `zero` is where the point before training is drawn."""
+def frames_axis(axis: Axes, low: float, high: float, zero: float | None = None) -> None:
+    """Make x a logarithmic axis of frames, or of seconds, with few ticks.
+
+    Args:
+        axis: The axis.
+        low: Lowest value shown.
+        high: Highest value shown.
+        zero: Where the point before training is drawn, if it is.
+    """
+    if not (np.isfinite([low, high]).all() and 0 < low <= high):
+        return
     axis.set_xscale("log")
-    steps = (1, 2, 5) if high / low < 12 else (1, 3) if high / low < 300 else (1,)
-    ticks = [
-        t
-        for t in (m * 10.0**e for e in range(0, 10) for m in steps)
-        if low * 0.9 <= t <= high * 1.1
-    ]
-    at, names = (
-        ([zero, *ticks], ["0", *map(short, ticks)]) if zero else (ticks, [short(t) for t in ticks])
-    )
-    axis.set_xticks(at, names)
+    steps: tuple[int, ...] = (1,)
+    if high / low < 12:
+        steps = (1, 2, 5)
+    elif high / low < 300:
+        steps = (1, 3)
+
+    ticks = [m * 10.0**e for e in range(0, 10) for m in steps]
+    ticks = [tick for tick in ticks if low * 0.9 <= tick <= high * 1.1]
+    names = [short(tick) for tick in ticks]
+    if zero:
+        ticks = [zero, *ticks]
+        names = ["0", *names]
+    axis.set_xticks(ticks, names)
     axis.minorticks_off()
     axis.set_xlim((zero or low) / 1.25, high * 1.12)
 
 
 def short(number: float) -> str:
-    """30 k, 1.5 M"""
+    """Return a number with a unit, such as 30 k or 1.5 M."""
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= unit:
             return f"{number / unit:.3g}{name}"
     return f"{number:.3g}"
 
 
-def span(row) -> str:
-    """An estimate with its interval, for captions."""
+def span(row: pd.Series) -> str:
+    """Return an estimate with its interval, for captions."""
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"

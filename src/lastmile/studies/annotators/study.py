@@ -1,6 +1,11 @@
-"""The virtual annotators: how each style spends its clicks, errs and repairs, beside the three people of the published study."""
+"""The virtual annotators: how each style spends its clicks, errs and repairs.
+
+The three people of the published study stand beside them.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +14,13 @@ from lastmile.config import Settings, task_list
 from lastmile.evaluation.annotators import check
 from lastmile.evaluation.statistics import Estimate, mean, ratio, wilson
 from lastmile.screen.widgets import KINDS
-from lastmile.studies.claims import Claim
+from lastmile.studies.claims import Claim, Hypothesis
 from lastmile.studies.runs import Need
 
 DRAWS = True
+READS = ("evaluation.resamples",)
+COLUMNS = ("task", "difficulty", "style", "measure", "value", "low", "high", "n")
+HYPOTHESES: tuple[Hypothesis, ...] = ()
 SHOWN = ("careful", "typical", "hasty")
 EPISODES = 24
 """Worlds for each task and style; the same ones for all styles."""
@@ -27,46 +35,46 @@ PEOPLE = {
     }
 }
 """Lowest and highest of the three people of Chandok and Park (2026), on worlds of the length of `full`."""
-NUMBER = 3
+PEOPLE_COUNT = 3
 
 
 def needs(settings: Settings) -> list[Need]:
+    """Return nothing: the study runs the annotators itself."""
     return []
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task, difficulty, style (careful, typical, hasty, people), measure, value, low, high, n (worlds or people).
+    """Return the table of the study.
 
-    Measures: `share:KIND` of clicks, mistakes and undos per placement, share of the mistakes repaired, success, steps. Intervals are 95 %, by
-    bootstrap over worlds, for repairs and successes Wilson's; for people low and high are their range and value is its middle.
+    Rows by task, `style` (careful, typical, hasty, or people) and `measure`: `share:KIND` of clicks,
+    mistakes and undos per placement, share of the mistakes repaired, success, steps.
+
+    Intervals are 95 %, by bootstrap over worlds; for repairs and success Wilson's. For people, low
+    and high are their range and value is its middle. `n` counts worlds or people.
     """
-    rows = []
+    difficulty = settings.worlds.difficulty
+    rows: list[tuple] = []
     for task in task_list(settings):
         for style in SHOWN:
             worlds = [
-                check(
-                    task,
-                    1,
-                    style,
-                    "start",
-                    settings.worlds.difficulty,
-                    settings.seed * EPISODES + k,
-                )
+                check(task, 1, style, "start", difficulty, settings.seed * EPISODES + k)
                 for k in range(EPISODES)
             ]
-            rows += [
-                (task, style, measure, *estimate, EPISODES)
-                for measure, estimate in measures(worlds, settings.evaluation.resamples).items()
-            ]
+            for measure, value in measures(worlds, settings.evaluation.resamples).items():
+                rows.append((task, difficulty, style, measure, *value, EPISODES))
         for measure, (low, high) in PEOPLE.get(task, {}).items():
-            rows.append((task, "people", measure, (low + high) / 2, low, high, NUMBER))
-    made = pd.DataFrame(rows, columns=["task", "style", "measure", "value", "low", "high", "n"])
-    made.insert(1, "difficulty", settings.worlds.difficulty)
-    return made
+            middle = (low + high) / 2
+            rows.append((task, difficulty, "people", measure, middle, low, high, PEOPLE_COUNT))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def measures(worlds: list[dict], count: int) -> dict[str, Estimate]:
-    """Estimates by measure from what `check` says of each world."""
+def measures(worlds: list[dict[str, Any]], count: int) -> dict[str, Estimate]:
+    """Return estimates by measure.
+
+    Args:
+        worlds: What `lastmile.evaluation.annotators.check` reports on each world.
+        count: Bootstrap resamples.
+    """
     steps = np.array([world["steps"]["mean"] for world in worlds])
     clicks = {
         kind: np.array([world["actions"].get(kind, 0.0) for world in worlds]) * steps
@@ -74,22 +82,23 @@ def measures(worlds: list[dict], count: int) -> dict[str, Estimate]:
     }
     placements = np.array([sum(world["verdicts"].values()) for world in worlds])
     wrong = placements - [world["verdicts"].get("right", 0) for world in worlds]
-    made, left = np.array(
-        [(world["mistakes"]["made"], world["mistakes"]["left"]) for world in worlds]
-    ).T
-    found = {
+    made = sum(world["mistakes"]["made"] for world in worlds)
+    left = sum(world["mistakes"]["left"] for world in worlds)
+
+    estimates = {
         f"share:{kind}": ratio(number, steps, count)
         for kind, number in clicks.items()
         if number.any()
     }
-    found["mistakes per placement"] = ratio(wrong, placements, count)
-    found["undos per placement"] = ratio(clicks["undo"], placements, count)
-    if made.any():
-        found["repaired"] = wilson(int(made.sum() - left.sum()), int(made.sum()))
-    found["success"] = wilson(int(sum(world["success"] for world in worlds)), len(worlds))
-    found["steps"] = mean(steps, count)
-    return found
+    estimates["mistakes per placement"] = ratio(wrong, placements, count)
+    estimates["undos per placement"] = ratio(clicks["undo"], placements, count)
+    if made:
+        estimates["repaired"] = wilson(int(made - left), int(made))
+    estimates["success"] = wilson(int(sum(world["success"] for world in worlds)), len(worlds))
+    estimates["steps"] = mean(steps, count)
+    return estimates
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
+    """Return nothing: the study makes no claims."""
     return []

@@ -6,26 +6,36 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
 SHOWN = ("valid", "button", "placement@5", "decision", "undo")
+STAGES = ("mechanics", "placement", "decisions")
+MARKERS = dict(zip(SHOWN, "osD^v"))
 ACROSS = 3
+"""Panels side by side."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
-    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a panel for each task, and below them the frames to half of the gain, a row for each task."""
     shares = table[table["measure"] == "share"]
+    halves = table[table["measure"] == "half"]
+    names = style.tasks_of(shares)
     columns = min(ACROSS, len(names))
     rows = -(-len(names) // columns)
-    figure = plt.figure(figsize=(style.PAGE, 1.65 * rows + 1.9))
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[1] * rows + [1.05])
-    left = None
+    height_below = 0.19 * (len(names) + 1) + 0.75 if len(halves) else 0.0
+    figure = plt.figure(figsize=(style.PAGE, 1.65 * rows + height_below + 0.3))
+    ratios = [1.65] * rows + ([height_below] if len(halves) else [])
+    grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
+
+    first_axis = None
     for i, name in enumerate(names):
-        axis = figure.add_subplot(grid[i // columns, i % columns], sharey=left)
-        left = left or axis
-        ends = _task(axis, shares[shares["task"] == name])
+        axis = figure.add_subplot(grid[i // columns, i % columns], sharey=first_axis)
+        first_axis = first_axis or axis
+        ends = _skills(axis, shares[shares["task"] == name])
         axis.set_title(style.title(name))
         if i % columns == columns - 1 or i == len(names) - 1:
             style.label_ends(axis, ends, 0.11)
@@ -35,125 +45,109 @@ def draw(table: pd.DataFrame, folder: Path):
             axis.set_ylabel("share right")
         if i + columns >= len(names):
             axis.set_xlabel("frames seen in training")
-    _halves(figure.add_subplot(grid[rows, :]), table[table["measure"] == "half"], names)
+
+    if len(halves):
+        _halves(figure.add_subplot(grid[rows, :]), halves, names)
+    handles = [
+        style.line_handle(
+            style.SKILL_COLORS[skill], style.SKILL_NAMES[skill], marker=MARKERS[skill], ms=3
+        )
+        for skill in SHOWN
+        if skill in set(shares["skill"])
+    ]
+    handles += [
+        style.line_handle(style.INK, "ceiling (annotator self-agreement)", ls=style.CEILING, lw=1),
+        style.line_handle(style.INK, "floor of button (commonest click)", ls=style.FLOOR, lw=1),
+    ]
+    style.legend_below(figure, handles, fontsize=6.5, columnspacing=1.0, handlelength=1.8)
     return figure
 
 
-def _task(axis, part: pd.DataFrame) -> list:
+def _skills(axis: Axes, part: pd.DataFrame) -> list[tuple[float, str, str]]:
+    """Draw the skills of a task; return the ends of the lines, to label them."""
     policy = part[part["predictor"] == "policy"]
-    first, last = policy.loc[policy["frames"] > 0, "frames"].min(), policy["frames"].max()
+    first = policy.loc[policy["frames"] > 0, "frames"].min()
+    last = policy["frames"].max()
     ends = []
     for skill in SHOWN:
         line = policy[policy["skill"] == skill].sort_values("frames")
         if line.empty:
             continue
         color = style.SKILL_COLORS[skill]
-        style.band(
-            axis,
-            line["frames"].where(line["frames"] > 0, first / 2),
-            line,
-            color,
-            marker="o",
-            ms=2,
-            lw=1.3,
-        )
-        ends.append((float(line["value"].iloc[-1]), skill, color))
-        for predictor, dash in (("ceiling", (0, (1, 1.5))), ("floor", (0, (4, 2)))):
+        x = line["frames"].where(line["frames"] > 0, first / 2)
+        style.band(axis, x, line, color, marker=MARKERS[skill], ms=2.2, lw=1.3)
+        ends.append((float(line["value"].iloc[-1]), style.SKILL_NAMES[skill], color))
+
+        for predictor, dash in (("ceiling", style.CEILING), ("floor", style.FLOOR)):
             level = part[(part["predictor"] == predictor) & (part["skill"] == skill)]["value"]
             if len(level) and (predictor == "ceiling" or skill == "button"):
-                axis.axhline(level.mean(), color=color, lw=0.7, ls=dash, alpha=0.8)
+                axis.axhline(level.mean(), color=color, lw=0.8, ls=dash, alpha=0.9)
     axis.set_ylim(-0.02, 1.02)
-    style.frames(axis, first, last, zero=first / 2)
+    style.frames_axis(axis, first, last, zero=first / 2)
     return ends
 
 
-def _halves(axis, half: pd.DataFrame, names: list[str]) -> None:
-    shown = [skill for skill in SHOWN if skill in set(half["skill"])]
-    wide = half.set_index(["skill", "task"])
-    shifts = {name: (i - (len(names) - 1) / 2) * 0.055 for i, name in enumerate(names)}
-    for i, skill in enumerate(shown):
-        for name in names:
-            if (skill, name) in wide.index:
-                row = wide.loc[(skill, name)]
-                axis.plot(
-                    [row["low"], row["high"]],
-                    [i + shifts[name]] * 2,
-                    color=style.task_color(name),
-                    lw=0.8,
-                    alpha=0.8,
-                )
-                axis.plot(row["value"], i + shifts[name], "o", color=style.task_color(name), ms=2.6)
-        if (skill, ALL) in wide.index:
-            row = wide.loc[(skill, ALL)]
-            axis.plot(
-                [row["low"], row["high"]],
-                [i, i],
-                color=style.SKILL_COLORS[skill],
-                lw=5,
-                alpha=0.35,
-                solid_capstyle="butt",
-            )
-            axis.plot(
-                [row["value"]] * 2, [i - 0.34, i + 0.34], color=style.SKILL_COLORS[skill], lw=2.2
-            )
-    axis.set_yticks(range(len(shown)), shown)
-    axis.set_ylim(len(shown) - 0.4, -0.6)
-    values = half[half["skill"].isin(shown)]
-    style.frames(axis, max(1.0, values["low"].min()), values["high"].max())
-    axis.grid(True, axis="x")
-    axis.grid(False, axis="y")
-    axis.tick_params(axis="y", length=0)
+def _halves(axis: Axes, halves: pd.DataFrame, names: list[str]) -> None:
+    """Draw the frames to half of the gain: a row for each task, a point for each skill."""
+    rows = [*([ALL] if ALL in set(halves["task"]) else []), *names]
+    shown = [skill for skill in SHOWN if skill in set(halves["skill"])]
+    by_row = halves.set_index(["task", "skill"])
+    for y, name in enumerate(rows):
+        for i, skill in enumerate(shown):
+            if (name, skill) in by_row.index:
+                shift = (i - (len(shown) - 1) / 2) * 0.15
+                row = by_row.loc[(name, skill)]
+                size = 4.4 if name == ALL else 3.0
+                color = style.SKILL_COLORS[skill]
+                style.row_point(axis, y + shift, row, color, size, MARKERS[skill])
+
+    style.rows_axis(axis, shaded=len(rows))
+    axis.set_yticks(range(len(rows)), [style.title(name) for name in rows], color=style.INK)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    values = halves[halves["skill"].isin(shown)]
+    style.frames_axis(axis, max(1.0, values["low"].min()), values["high"].max())
     axis.set(title="Frames to half of the final gain", xlabel="frames seen in training")
-    handles = [
-        plt.Line2D(
-            [],
-            [],
-            marker="o",
-            ls="-",
-            lw=0.8,
-            ms=3,
-            color=style.task_color(name),
-            label=style.title(name),
-        )
-        for name in names
-    ]
-    axis.legend(
-        handles=handles,
-        fontsize=6,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        handlelength=1.2,
-        labelspacing=0.25,
-    )
 
 
 def caption(table: pd.DataFrame) -> str:
+    """Return the caption with the numbers of the table."""
     policy = table[(table["measure"] == "share") & (table["predictor"] == "policy")]
     last = policy[policy["frames"] == policy.groupby("task")["frames"].transform("max")]
-    parts = []
+    ends = []
     for name, part in last.groupby("task", sort=False):
         values = part.set_index("skill")["value"]
-        parts.append(
-            f"{style.title(name)} "
-            + ", ".join(f"{s} {values[s]:.2f}" for s in SHOWN if s in values)
-        )
-    half = table[table["measure"] == "half"].set_index(["task", "skill"])
-    order = table[table["measure"] == "order"].set_index(["task", "skill"])["value"]
+        skills = [
+            f"{style.SKILL_NAMES[skill]} {values[skill]:.2f}" for skill in SHOWN if skill in values
+        ]
+        ends.append(f"{style.title(str(name))} {', '.join(skills)}")
+    episodes = int(policy["episodes"].max())
+    return (
+        "**Skills over training.** Above: share of held-out steps on which the policy's most likely "
+        "click is right, teacher-forced, over the frames seen in training (logarithmic; 0: before "
+        f"training). Bands: 95 % intervals over {episodes} episodes of each task (unit of inference: "
+        "the episode). Dotted: ceiling (annotator self-agreement, the same annotator asked twice). "
+        "Dashed: floor of the button (always the commonest click). Below: frames to half of the "
+        "final gain of each skill, by task, and the geometric mean over tasks; a skill that is not "
+        f"learned is put at the end of training.{_order(table)} At the end of training: "
+        f"{'; '.join(ends)}."
+    )
+
+
+def _order(table: pd.DataFrame) -> str:
+    """Say when the stages come, and how surely in this order."""
     where = ALL if ALL in set(table["task"]) else str(table["task"].iloc[0])
-    stages = [s for s in ("mechanics", "placement", "decisions") if (where, s) in half.index]
+    half = table[(table["measure"] == "half") & (table["task"] == where)].set_index("skill")
+    order = table[(table["measure"] == "order") & (table["task"] == where)].set_index("skill")
+    stages = [stage for stage in STAGES if stage in half.index]
+    if not stages:
+        return ""
     halves = ", ".join(
-        f"{s} {half.loc[(where, s), 'value']:,.0f} [{half.loc[(where, s), 'low']:,.0f}, {half.loc[(where, s), 'high']:,.0f}]"
-        for s in stages
+        f"{stage} {half.loc[stage, 'value']:,.0f} "
+        f"[{half.loc[stage, 'low']:,.0f}, {half.loc[stage, 'high']:,.0f}]"
+        for stage in stages
     )
     whole = " < ".join(stages)
-    sure = (
-        f"; in this order in {order[(where, whole)]:.0%} of the bootstrap samples"
-        if (where, whole) in order.index
-        else ""
-    )
-    return (
-        "**Skills over training.** Share of held-out steps on which the policy's most likely click is right, teacher-forced, against the frames seen "
-        f"(log scale, 0: before training); bands are 95 % intervals over {int(policy['episodes'].max())} episodes of each task (unit of inference: the episode). Dotted: ceiling "
-        "(the annotator asked again); dashed: floor for the button (always the commonest click). Below: frames to half of the final gain, by task and (bars) the geometric "
-        f"mean over tasks. {style.title(where)}: {halves}{sure}. At the end of training: {'; '.join(parts)}."
-    )
+    sure = ""
+    if whole in order.index:
+        sure = f" (in this order in {order.loc[whole, 'value']:.0%} of the bootstrap samples)"
+    return f" {style.title(where)}: {halves} frames{sure}."

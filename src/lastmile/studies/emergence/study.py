@@ -1,4 +1,7 @@
-"""Emergence: in which order skills come. Every skill over the frames seen, with its floor and its ceiling."""
+"""Emergence: the order in which skills are learned.
+
+Every skill is followed over the frames seen in training, with its floor and its ceiling.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,34 @@ import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import Estimate, curve, estimate, ratio
-from lastmile.studies.claims import ALL, Claim
+from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, single
 
+READS = ("evaluation.resamples",)
+COLUMNS = (
+    "measure",
+    "task",
+    "predictor",
+    "skill",
+    "frames",
+    "value",
+    "low",
+    "high",
+    "episodes",
+    "steps",
+)
 STAGES = {
     "mechanics": ("valid", "button"),
     "placement": ("placement@5",),
     "decisions": ("decision",),
     "undoing": ("undo",),
 }
-"""The stages of the published order, and the skills that stand for them (their mean). Undoing is one of the decisions, and also looked at alone: of
-those that the publication names (to undo, to verify, to finish) it is the one that hangs on what the picture shows."""
+"""The stages of the published order, and the skills whose mean stands for each.
+
+Undoing is one of the decisions and also looked at by itself: of those that the publication names (to
+undo, to verify, to finish) it is the one that depends on what the screen shows.
+"""
 ORDER = ("mechanics", "placement", "decisions")
 PAIRS = (
     ("mechanics", "placement"),
@@ -26,113 +46,127 @@ PAIRS = (
     ("placement", "undoing"),
 )
 LEARNED = 0.1
-"""A skill that gains less than this over training was not learned: its half-way point is then put at the end of training."""
+"""A skill that gains less than this over training was not learned: its half-way point is put at the end."""
+
+
+def _come(stage: str) -> str:
+    return "comes" if stage in ("placement", "undoing") else "come"
+
+
+def _order(earlier: str, later: str) -> Hypothesis:
+    return Hypothesis(
+        claim=f"order: {earlier} before {later}",
+        statement=f"{earlier.capitalize()} {_come(earlier)} before {later}",
+        statistic=f"log2 of frames to half of the final gain, {later} over {earlier}",
+        rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) lies "
+        "above 0, contradicted if below.",
+        effect=Effect(
+            "factor", above="times later", below="times earlier", lead=f"{later} {_come(later)}"
+        ),
+    )
+
+
+ORDERS = {pair: _order(*pair) for pair in PAIRS}
+HYPOTHESES = tuple(ORDERS.values())
+
+Halves = dict[str, dict[str, np.ndarray]]
+"""log(1 + frames) to half of the gain, (1 + resamples,), by task and then by skill or stage."""
 
 
 def needs(settings: Settings) -> list[Need]:
+    """Return the skills of the policy of each task."""
     return [Need("skills", single(settings, task), task) for task in task_list(settings)]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: measure, task (or ALL), predictor (policy, ceiling, floor), skill, frames, value, low, high, episodes, steps.
+    """Return the table of the study.
 
-    Measures: `share` of steps right after `frames`; `half`: the frames to half of the final gain of a skill or a stage (for ALL the geometric mean over
-    tasks); `order`: for a pair of stages, EARLIER < LATER, and for all three, the share of the bootstrap samples in which they come in this order.
+    Rows are told apart by `measure`:
+
+    - `share`: share of steps on which a predictor (policy, ceiling, floor) is right after `frames`.
+    - `half`: frames to half of the final gain of a skill or a stage; for `ALL` the geometric mean
+      over tasks.
+    - `order`: for EARLIER < LATER, and for all three stages, the share of bootstrap samples in which
+      they come in this order.
+
+    `episodes` and `steps` count held-out episodes and steps.
     """
-    rows: list[tuple] = []
     count = settings.evaluation.resamples
     skills = inputs["skills"]
+    rows = _share_rows(skills, count)
+    halves = all_halves(skills, count)
+    held_out = skills.groupby("task")["episode"].nunique()
+
+    def episodes(task: str) -> int:
+        return held_out.sum() if task == ALL else held_out[task]
+
+    for name in dict.fromkeys(name for by_name in halves.values() for name in by_name):
+        by_task = {task: by_name[name] for task, by_name in halves.items() if name in by_name}
+        if len(by_task) > 1:
+            by_task[ALL] = np.mean(list(by_task.values()), axis=0)
+        for task, logs in by_task.items():
+            half = Estimate(*np.expm1(estimate(logs)))
+            rows.append(("half", task, "policy", name, half.value, *half, episodes(task), 0))
+
+    for task in whole_and_parts(list(halves)):
+        for names in (*PAIRS, ORDER):
+            gaps = [
+                later_by(halves, earlier, later, task)
+                for earlier, later in zip(names[:-1], names[1:])
+            ]
+            measured = [gap for gap in gaps if gap is not None]
+            if len(measured) == len(gaps):
+                share = np.mean(np.all([gap[1:] > 0 for gap in measured], axis=0))
+                order = " < ".join(names)
+                counted = (episodes(task), 0)
+                rows.append(("order", task, "policy", order, 0, share, np.nan, np.nan, *counted))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
+    """Return the rows `share`; a skill that no step calls for is left out."""
+    rows: list[tuple] = []
     for (task, predictor, skill), part in skills.groupby(["task", "predictor", "skill"], sort=True):
         steps = int(part.loc[part["frames"] == part["frames"].min(), "total"].sum())
         if not steps:
             continue
-        about = ("share", task, predictor, skill)
+
+        key = ("share", task, predictor, skill)
         if predictor == "policy":
             frames, samples = curve(part, "hits", "total", count)
-            rows += [
-                (*about, at, *estimate(samples[:, i]), part["episode"].nunique(), steps)
-                for i, at in enumerate(frames)
-            ]
+            for i, at in enumerate(frames):
+                share = estimate(samples[:, i])
+                rows.append((*key, at, *share, part["episode"].nunique(), steps))
         else:
-            one = part[part["seed"] == part["seed"].min()]
-            rows.append(
-                (
-                    *about,
-                    0,
-                    *ratio(one["hits"], one["total"], count),
-                    len(one),
-                    int(one["total"].sum()),
-                )
-            )
-    halves = all_halves(skills, count)
-    held = skills.groupby("task")["episode"].nunique()
-    for name in dict.fromkeys(name for found in halves.values() for name in found):
-        there = {task: found[name] for task, found in halves.items() if name in found}
-        for task, logs in [
-            *there.items(),
-            *([(ALL, np.mean(list(there.values()), axis=0))] if len(there) > 1 else []),
-        ]:
-            one = Estimate(*np.expm1(estimate(logs)))
-            rows.append(
-                (
-                    "half",
-                    task,
-                    "policy",
-                    name,
-                    one.value,
-                    *one,
-                    held.sum() if task == ALL else held[task],
-                    0,
-                )
-            )
-    for task in [*([ALL] if len(halves) > 1 else []), *halves]:
-        for names in (*PAIRS, ORDER):
-            gaps = [later_by(halves, a, b, task) for a, b in zip(names[:-1], names[1:])]
-            if all(gap is not None for gap in gaps):
-                right = np.mean(np.all([gap[1:] > 0 for gap in gaps], axis=0))
-                rows.append(
-                    (
-                        "order",
-                        task,
-                        "policy",
-                        " < ".join(names),
-                        0,
-                        right,
-                        np.nan,
-                        np.nan,
-                        held.sum() if task == ALL else held[task],
-                        0,
-                    )
-                )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "measure",
-            "task",
-            "predictor",
-            "skill",
-            "frames",
-            "value",
-            "low",
-            "high",
-            "episodes",
-            "steps",
-        ],
-    )
+            # Ceiling and floor do not depend on the training: one seed tells them.
+            first = part[part["seed"] == part["seed"].min()]
+            share = ratio(first["hits"].to_numpy(), first["total"].to_numpy(), count)
+            rows.append((*key, 0, *share, len(first), int(first["total"].sum())))
+    return rows
 
 
 def half_gain(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Frames at which a skill has made half of its gain, on a logarithmic scale, for each row of values (samples, points).
+    """Return the frames at which a skill has made half of its gain.
 
-    frames: (points,) increasing, the first one 0 (before training). The half-way point is the first crossing, linear in log(1 + frames).
+    The half-way point is the first crossing, linear in log(1 + frames) between snapshots.
+
+    Args:
+        frames: (P,) increasing, the first one 0 (before training).
+        values: (S, P) accuracies, one curve per row.
+
+    Returns:
+        (S,) frames; the last ones where the skill was not learned.
     """
     scale = np.log1p(frames)
-    start, end = values[:, :1], values[:, -1:]
+    start = values[:, :1]  # (S, 1)
+    end = values[:, -1:]
     above = values >= start + (end - start) / 2
     above[:, -1] = True
-    first = np.maximum(above.argmax(axis=1), 1)
+    first = np.maximum(above.argmax(axis=1), 1)  # (S,) first point at or above the half
+
     rows = np.arange(len(values))
-    low, high = values[rows, first - 1], values[rows, first]
+    low = values[rows, first - 1]
+    high = values[rows, first]
     middle = ((start + end) / 2)[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.clip(np.where(high > low, (middle - low) / (high - low), 1.0), 0, 1)
@@ -141,65 +175,65 @@ def half_gain(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.where(learned, np.expm1(at), frames[-1])
 
 
-def all_halves(skills: pd.DataFrame, count: int) -> dict[str, dict[str, np.ndarray]]:
-    """log(1 + frames) to half of the gain, (1 + count,), by task and then by skill and stage; what never occurs is left out. Row 0 is the estimate."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+def all_halves(skills: pd.DataFrame, count: int) -> Halves:
+    """Return log(1 + frames) to half of the gain by task, then by skill and stage.
+
+    Each is (1 + count,): the estimate, then bootstrap values. What never occurs is left out.
+    """
+    halves: Halves = {}
     policy = skills[skills["predictor"] == "policy"]
     for stratum, (task, part) in enumerate(policy.groupby("task", sort=True)):
-        curves = {}
+        curves: dict[str, np.ndarray] = {}
         for skill, rows in part.groupby("skill", sort=False):
-            if rows["total"].sum():
-                frames, curves[skill] = curve(rows, "hits", "total", count, stratum)
-        for stage, skills_of in STAGES.items():
-            if all(skill in curves for skill in skills_of):
-                curves[stage] = np.mean([curves[skill] for skill in skills_of], axis=0)
-        found[str(task)] = {
+            if rows["total"].sum() and rows["frames"].nunique() > 1:
+                frames, curves[str(skill)] = curve(rows, "hits", "total", count, stratum)
+        for stage, skills_of_stage in STAGES.items():
+            if all(skill in curves for skill in skills_of_stage):
+                curves[stage] = np.mean([curves[skill] for skill in skills_of_stage], axis=0)
+        halves[str(task)] = {
             name: np.log1p(half_gain(frames, values)) for name, values in curves.items()
         }
-    return found
+    return halves
 
 
-def later_by(
-    halves: dict[str, dict[str, np.ndarray]], earlier: str, later: str, task: str
-) -> np.ndarray | None:
-    """log2 of the ratio of the frames to half of the gain of two stages, (1 + count,), on a task or the mean over the tasks that have both; None
-    without any."""
+def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray | None:
+    """Return log2 of the ratio of the frames to half of the gain of two stages.
+
+    Returns:
+        (1 + resamples,) on a task, or the mean over the tasks that have both stages; None if none has.
+    """
     tasks = [task] if task != ALL else list(halves)
     gaps = [
-        (halves[one][later] - halves[one][earlier]) / np.log(2)
-        for one in tasks
-        if earlier in halves[one] and later in halves[one]
+        (halves[name][later] - halves[name][earlier]) / np.log(2)
+        for name in tasks
+        if earlier in halves[name] and later in halves[name]
     ]
     return np.mean(gaps, axis=0) if gaps else None
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    found = []
+    """Test the order of each pair of stages."""
     skills = inputs["skills"]
     halves = all_halves(skills, settings.evaluation.resamples)
-    held, seeds = skills.groupby("task")["episode"].nunique(), skills["seed"].nunique()
-    for earlier, later in PAIRS:
-        for task in [*([ALL] if len(halves) > 1 else []), *halves]:
-            gap = later_by(halves, earlier, later, task)
+    if not halves:
+        task = whole_and_parts(list(task_list(settings)))[0]
+        return [order.untestable("no skills were measured", task) for order in HYPOTHESES]
+
+    held_out = skills.groupby("task")["episode"].nunique()
+    seeds = skills["seed"].nunique()
+    tested = []
+    for pair, hypothesis in ORDERS.items():
+        for task in whole_and_parts(list(halves)):
+            gap = later_by(halves, *pair, task)
             if gap is None:
                 continue
-            if (
-                (earlier, later) == ("mechanics", "decisions")
-                and task != ALL
-                and "placement" in halves[task]
-            ):
-                continue  # said by the other two
-            number = held.sum() if task == ALL else held[task]
-            verb = "come" if earlier == "mechanics" else "comes"
-            found.append(
-                Claim.of(
-                    estimate(gap),
-                    claim=f"order: {earlier} before {later}",
-                    statement=f"{earlier.capitalize()} {verb} before {later}",
-                    task=task,
-                    statistic="log2 of the ratio of frames to half of the final gain",
-                    rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) lies above 0, contradicted if below.",
-                    unit=f"episode ({number} held-out{', tasks as strata' * (task == ALL)}, {seeds} training seed{'s' if seeds > 1 else ''})",
-                )
-            )
-    return found
+            # On a task with placements the other two pairs already say this one.
+            if pair == ("mechanics", "decisions") and task != ALL and "placement" in halves[task]:
+                continue
+
+            number = held_out.sum() if task == ALL else held_out[task]
+            strata = ", tasks as strata" if task == ALL else ""
+            plural = "s" if seeds > 1 else ""
+            unit = f"episode ({number} held-out{strata}, {seeds} training seed{plural})"
+            tested.append(hypothesis.test(estimate(gap), task, unit))
+    return tested

@@ -1,4 +1,7 @@
-"""Heads: the published click head and context (softmaxes over x and y, all patches as tokens) against ours, on the same data."""
+"""Heads: the published click head and context against ours, on the same data.
+
+Published: softmaxes over x and y, all patches of all screens as tokens.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,70 @@ import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
-from lastmile.studies.claims import ALL, Claim
-from lastmile.studies.runs import Need, Run, make
+from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.labels import ALL
+from lastmile.studies.runs import Need, Run, training_run
 
-SECTIONS = ("heads",)
+READS = ("policy", "training.frames", "episodes.train", "heads", "evaluation.resamples")
+COLUMNS = ("task", "who", "measure", "frames", "seconds", "value", "low", "high", "episodes")
 SKILLS = ("button", "placement@5", "decision")
 PUBLISHED = {"head": "bins", "context": "patch"}
-LONGER = 8
-"""Times the frames that ours sees to be compared after equal time: about as many as it takes in that time."""
 OURS = {"head": "pointer", "context": "frame"}
+LONGER = 8
+"""How many times the frames ours also sees, to compare after equal time: about as many as it sees in
+the time that the published one takes."""
+
+_PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
+_BETTER = Effect(
+    "percent",
+    above="percentage points more placements within 5 px with ours",
+    below="percentage points fewer placements within 5 px with ours",
+)
+EQUAL_FRAMES = Hypothesis(
+    claim="ours places better, equal frames",
+    statement="Our head and context place better than the published ones after equal frames",
+    statistic="placement within 5 px after {frames} frames, ours minus published",
+    rule=_PAIRED,
+    effect=_BETTER,
+)
+EQUAL_TIME = Hypothesis(
+    claim="ours places better, equal time",
+    statement="Our head and context place better than the published ones after equal time",
+    statistic="placement within 5 px after {seconds} core seconds, ours minus published",
+    rule=_PAIRED,
+    effect=_BETTER,
+)
+HYPOTHESES = (EQUAL_FRAMES, EQUAL_TIME)
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By measure: frames (P,) and samples (1 + resamples, P), the estimate first."""
 
 
 def tasks(settings: Settings) -> tuple[str, ...]:
-    """Those of the contest that are studied."""
+    """Return the tasks of the comparison that are studied."""
     return tuple(task for task in settings.heads.tasks if task in task_list(settings))
 
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
-    """The policies of the contest on one task: `longer` is ours with more frames."""
-    size, frames = settings.heads.size, settings.heads.frames
+    """Return the runs compared on one task: published, ours, and ours with more frames (longer)."""
+    size = settings.heads.size
+    frames = settings.heads.frames
     return {
-        "published": make(settings, (task,), frames, size=size, **PUBLISHED),
-        "ours": make(settings, (task,), frames, size=size, **OURS),
-        "longer": make(settings, (task,), frames * LONGER, size=size, **OURS),
+        "published": training_run(settings, (task,), frames, size=size, **PUBLISHED),
+        "ours": training_run(settings, (task,), frames, size=size, **OURS),
+        "longer": training_run(settings, (task,), frames * LONGER, size=size, **OURS),
     }
 
 
 def needs(settings: Settings) -> list[Need]:
-    found = []
-    for task in tasks(settings):
-        for run in runs(settings, task).values():
-            found += [Need(table, run, task) for table in ("skills", "losses")]
-    return found + [
+    """Return skills and losses of all runs, and the training speed of both on the first task."""
+    measured = [
+        Need(table, run, task)
+        for task in tasks(settings)
+        for run in runs(settings, task).values()
+        for table in ("skills", "losses")
+    ]
+    return measured + [
         Need("speed", runs(settings, task)[who], task)
         for task in tasks(settings)[:1]
         for who in ("published", "ours")
@@ -46,69 +81,84 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def rates(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, float]:
-    """Frames of training per second on one core, measured on the first task; the median over seeds."""
-    speed, first = inputs["speed"], runs(settings, tasks(settings)[0])
-    found = {
-        who: speed.loc[speed["run"] == first[who].name, "frames_per_s"]
+    """Return training frames per second on one core, measured on the first task; nan if not measured."""
+    speed = inputs["speed"]
+    runs_of_first = runs(settings, tasks(settings)[0])
+    medians = {
+        who: float(
+            speed.loc[speed["run"] == runs_of_first[who].name, "frames_per_s"]
+            .astype(float)
+            .median()
+        )
         for who in ("published", "ours")
     }
-    medians = {who: float(values.median()) for who, values in found.items()}
     return {**medians, "longer": medians["ours"]}
 
 
-def shared(inputs: dict[str, pd.DataFrame]) -> int:
-    """Episodes on which all policies were measured: the first so many."""
-    return int(inputs["losses"].groupby("run")["episode"].nunique().min())
+def shared_episodes(inputs: dict[str, pd.DataFrame]) -> int:
+    """Return the number of held-out episodes on which all policies were measured (the first ones)."""
+    counts = inputs["losses"].groupby("run")["episode"].nunique()
+    return int(counts.min()) if len(counts) else 0
 
 
-def _curves(
-    inputs: dict[str, pd.DataFrame], settings: Settings, who: str, task: str
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    names = {one: runs(settings, one)[who].name for one in tasks(settings) if task in (one, ALL)}
+def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, who: str, task: str) -> Curves:
+    """Return curves along training for a task or the mean over tasks; what was not measured is left out."""
+    names = {
+        compared: runs(settings, compared)[who].name
+        for compared in tasks(settings)
+        if task in (compared, ALL)
+    }
     losses, skills = (
-        rows[rows["task"].map(names) == rows["run"]]
+        rows[(rows["task"].map(names) == rows["run"]) & (rows["episode"] < shared_episodes(inputs))]
         for rows in (inputs["losses"], inputs["skills"])
     )
     skills = skills[skills["predictor"] == "policy"]
-    losses, skills = (rows[rows["episode"] < shared(inputs)] for rows in (losses, skills))
-    parts = {
-        "loss": (losses, "nats", "steps"),
-        **{skill: (skills[skills["skill"] == skill], "hits", "total") for skill in SKILLS},
-    }
-    measured = curve_over_tasks if task == ALL else curve
+    parts = {"loss": (losses, "nats", "steps")}
+    parts |= {skill: (skills[skills["skill"] == skill], "hits", "total") for skill in SKILLS}
+
+    along = curve_over_tasks if task == ALL else curve
     return {
-        name: measured(rows, hits, totals, settings.evaluation.resamples)
+        name: along(rows, hits, totals, settings.evaluation.resamples)
         for name, (rows, hits, totals) in parts.items()
         if rows[totals].sum()
     }
 
 
-def _places(settings: Settings) -> list[str]:
-    return [*([ALL] if len(tasks(settings)) > 1 else []), *tasks(settings)]
-
-
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task (or ALL), who (published, ours, longer), measure (loss in nats of the click, skills), frames, seconds (on one core), value, low, high,
-    episodes. The losses of the two heads are not compared: their bins differ in size."""
+    """Return the table of the study.
+
+    Rows by task (or `ALL`), `who` (published, ours, longer), `measure` (loss in nats per click, and
+    skills) and `frames`, with the `seconds` they take on one core. `episodes` counts held-out
+    episodes. The losses of the two heads must not be compared: their bins differ in size.
+    """
     rows: list[tuple] = []
-    rate = rates(inputs, settings)
-    for task in _places(settings):
+    rate = rates(inputs, settings) if tasks(settings) else {}
+    for task in whole_and_parts(list(tasks(settings))):
         for who in rate:
             for measure, (frames, samples) in _curves(inputs, settings, who, task).items():
-                rows += [
-                    (task, who, measure, at, at / rate[who], *estimate(samples[:, i]))
-                    for i, at in enumerate(frames)
-                ]
-    made = pd.DataFrame(
-        rows, columns=["task", "who", "measure", "frames", "seconds", "value", "low", "high"]
-    )
-    return made.assign(
-        episodes=shared(inputs) * np.where(made["task"] == ALL, len(tasks(settings)), 1)
-    )
+                for i, at in enumerate(frames):
+                    value = estimate(samples[:, i])
+                    rows.append((task, who, measure, at, at / rate[who], *value))
+
+    columns = [column for column in COLUMNS if column != "episodes"]
+    made = pd.DataFrame(rows, columns=columns)
+    tasks_counted = np.where(made["task"] == ALL, len(tasks(settings)), 1)
+    return made.assign(episodes=shared_episodes(inputs) * tasks_counted)
 
 
 def at_time(curves: tuple[np.ndarray, np.ndarray], rate: float, seconds: float) -> np.ndarray:
-    """What was reached after so many seconds, linear in log(1 + frames) between the snapshots, for each sample; the last value after the end."""
+    """Return what was reached after some seconds of training.
+
+    Between snapshots it is linear in log(1 + frames); after the last one it is the last value.
+
+    Args:
+        curves: Frames (P,) and samples (1 + resamples, P).
+        rate: Training frames per second.
+        seconds: Time since the start of training.
+
+    Returns:
+        (1 + resamples,) samples.
+    """
     frames, samples = curves
     at = np.log1p(min(seconds * rate, frames[-1]))
     scale = np.log1p(frames)
@@ -118,40 +168,33 @@ def at_time(curves: tuple[np.ndarray, np.ndarray], rate: float, seconds: float) 
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    found = []
+    """Compare placement after equal frames and after equal time."""
+    if not tasks(settings):
+        return []
+
     rate = rates(inputs, settings)
-    for task in _places(settings):
+    frames = str(settings.heads.frames)
+    seconds = settings.heads.frames / rate["published"]
+    tested = []
+    for task in whole_and_parts(list(tasks(settings))):
         curves = {who: _curves(inputs, settings, who, task) for who in rate}
-        if any("placement@5" not in one for one in curves.values()):
+        if not shared_episodes(inputs):
+            reason = "no losses and skills were measured"
+            tested.append(EQUAL_FRAMES.untestable(reason, task, frames=frames))
+            tested.append(EQUAL_TIME.untestable(reason, task, seconds="equal"))
             continue
+        if any("placement@5" not in of_run for of_run in curves.values()):
+            continue  # a task without placements
+
         published, ours, longer = (
             curves[who]["placement@5"] for who in ("published", "ours", "longer")
         )
-        seconds = settings.heads.frames / rate["published"]
-        number = shared(inputs) * (len(tasks(settings)) if task == ALL else 1)
-        about = {
-            "task": task,
-            "unit": f"episode ({number} held-out{', tasks as strata' * (task == ALL)}, one training each)",
-        }
-        rule = "Shown if the interval of the paired difference lies above 0, contradicted if below."
-        found.append(
-            Claim.of(
-                estimate(ours[1][:, -1] - published[1][:, -1]),
-                claim="ours places better, equal frames",
-                statement="Our head and context place better than the published ones after equal frames",
-                statistic=f"placement within 5 px after {settings.heads.frames} frames, ours minus published",
-                rule=rule,
-                **about,
-            )
-        )
-        found.append(
-            Claim.of(
-                estimate(at_time(longer, rate["longer"], seconds) - published[1][:, -1]),
-                claim="ours places better, equal time",
-                statement="Our head and context place better than the published ones after equal time",
-                statistic=f"placement within 5 px after {seconds:.0f} core seconds, ours minus published",
-                rule=rule,
-                **about,
-            )
-        )
-    return found
+        number = shared_episodes(inputs) * (len(tasks(settings)) if task == ALL else 1)
+        strata = ", tasks as strata" if task == ALL else ""
+        unit = f"episode ({number} held-out{strata}, one training each)"
+
+        better = estimate(ours[1][:, -1] - published[1][:, -1])
+        tested.append(EQUAL_FRAMES.test(better, task, unit, frames=frames))
+        better = estimate(at_time(longer, rate["longer"], seconds) - published[1][:, -1])
+        tested.append(EQUAL_TIME.test(better, task, unit, seconds=f"{seconds:.0f}"))
+    return tested

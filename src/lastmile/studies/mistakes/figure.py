@@ -1,4 +1,4 @@
-"""Policy against annotator in closed loop, and recovery after injected mistakes by kind and delay: a row for each task."""
+"""Policy and annotator in closed loop, and recovery from injected mistakes: a row for each task."""
 
 from __future__ import annotations
 
@@ -6,154 +6,140 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
 PLAYED = (
     ("success", "success"),
     ("score", "score"),
     ("mistakes per placement", "mistakes\nper placement"),
     ("undos per placement", "undos\nper placement"),
 )
+"""Measures of closed loop, with their headings."""
+SHIFTS = {"annotator": -0.16, "policy": 0.16}
+KIND_SHIFTS = {"slip": -0.27, "confusion": -0.09, "lapse": 0.09}
+CONTROL_SHIFT = 0.27
 ROW = 0.3
-"""Inches."""
+"""Height of a row, inches."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a column for each measure of closed loop, and one for each delay of recovery."""
     table = table.assign(kind=table["kind"].fillna(""))
-    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
+    names = style.tasks_of(table)
     rows = [*([ALL] if ALL in set(table["task"]) else []), *names]
-    delays = sorted(
-        delay for delay in table.loc[table["measure"] == "repaired", "delay"].unique() if delay >= 0
-    )
+    repaired = table[(table["measure"] == "repaired") & (table["kind"] != "")]
+    control = table[(table["measure"] == "undone") & (table["kind"] == "control")]
+    delays = sorted(delay for delay in repaired["delay"].unique() if delay >= 0)
+    kinds = [kind for kind in style.MISTAKE_COLORS if kind in set(repaired["kind"])]
+
     figure, axes = plt.subplots(
         1, len(PLAYED) + len(delays), figsize=(style.PAGE, ROW * len(rows) + 1.25), sharey=True
     )
-    y = {name: i for i, name in enumerate(rows)}
     for axis, (measure, heading) in zip(axes, PLAYED):
-        for shift, who in ((-0.16, "annotator"), (0.16, "policy")):
-            part = table[(table["who"] == who) & (table["measure"] == measure)].set_index("task")
-            _points(
-                axis,
-                [(y[name] + shift, part.loc[name]) for name in rows if name in part.index],
-                style.WHO_COLORS[who],
-            )
+        of_measure = table[table["measure"] == measure]
+        for who, shift in SHIFTS.items():
+            part = of_measure[of_measure["who"] == who]
+            _column(axis, part, rows, shift, style.WHO_COLORS[who])
         axis.set_title(heading, fontsize=7, fontweight="normal")
-        axis.set_xlim(-0.04, 1.06) if measure in ("success", "score") else axis.set_xlim(left=-0.01)
-    repaired = table[(table["measure"] == "repaired") & (table["kind"] != "")]
-    control = table[(table["measure"] == "undone") & (table["kind"] == "control")]
-    kinds = [kind for kind in style.MISTAKE_COLORS if kind in set(repaired["kind"])]
+        if measure in ("success", "score"):
+            axis.set_xlim(-0.04, 1.06)
+        else:
+            axis.set_xlim(left=-0.01)
+
     for axis, delay in zip(axes[len(PLAYED) :], delays):
-        for shift, kind in zip((-0.27, -0.09, 0.09), kinds):
-            part = repaired[(repaired["kind"] == kind) & (repaired["delay"] == delay)].set_index(
-                "task"
-            )
-            _points(
-                axis,
-                [(y[name] + shift, part.loc[name]) for name in rows if name in part.index],
-                style.MISTAKE_COLORS[kind],
-                2.6,
-            )
-        part = control[control["delay"] == delay].set_index("task")
-        _points(
-            axis,
-            [(y[name] + 0.27, part.loc[name]) for name in rows if name in part.index],
-            style.MUTED,
-            2.6,
-        )
-        axis.set_title(
-            "repaired\nat once" if delay == 0 else f"repaired after\n{delay} more steps",
-            fontsize=7,
-            fontweight="normal",
-        )
+        for kind in kinds:
+            part = repaired[(repaired["kind"] == kind) & (repaired["delay"] == delay)]
+            color = style.MISTAKE_COLORS[kind]
+            _column(axis, part, rows, KIND_SHIFTS[kind], color, 2.6, style.MISTAKE_MARKERS[kind])
+        part = control[control["delay"] == delay]
+        _column(axis, part, rows, CONTROL_SHIFT, style.MUTED, 3.2, "x")
+        heading = "repaired\nat once" if delay == 0 else f"repaired after\n{delay} more steps"
+        axis.set_title(heading, fontsize=7, fontweight="normal")
         axis.set_xlim(-0.04, 1.06)
+
     for axis in axes:
-        axis.grid(True, axis="x")
-        axis.grid(False, axis="y")
-        axis.tick_params(axis="y", length=0)
+        style.rows_axis(axis, shaded=len(rows))
         axis.tick_params(axis="x", labelsize=6)
-        for i in range(0, len(rows), 2):
-            axis.axhspan(i - 0.5, i + 0.5, color="#f5f6f8", lw=0, zorder=0)
-    axes[0].set_yticks(
-        list(y.values()),
-        [name.capitalize() if name == ALL else style.title(name) for name in rows],
-        color=style.INK,
-    )
+    axes[0].set_yticks(range(len(rows)), [style.title(name) for name in rows], color=style.INK)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    handles = [
-        plt.Line2D([], [], marker="o", ls="", ms=4, color=color, label=who)
-        for who, color in style.WHO_COLORS.items()
-    ]
+
+    handles = [style.point_handle(color, who) for who, color in style.WHO_COLORS.items()]
     handles += [
-        plt.Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            ms=4,
-            color=style.MISTAKE_COLORS[kind],
-            label=f"after a {kind}",
+        style.point_handle(
+            style.MISTAKE_COLORS[kind], f"after a {kind}", style.MISTAKE_MARKERS[kind]
         )
         for kind in kinds
     ]
-    handles.append(
-        plt.Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            ms=4,
-            color=style.MUTED,
-            label="undone where nothing is wrong",
-        )
-    )
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        fontsize=6.5,
-        handletextpad=0.2,
-        columnspacing=1.0,
-    )
+    if len(control):
+        handles.append(style.point_handle(style.MUTED, "undone where nothing is wrong", "x"))
+    style.legend_below(figure, handles, fontsize=6.5, handletextpad=0.2, columnspacing=1.0)
     return figure
 
 
-def _points(axis, rows, color: str, size: float = 3.4) -> None:
-    for y, row in rows:
-        axis.plot([row["low"], row["high"]], [y, y], color=color, lw=1.1, solid_capstyle="round")
-        axis.plot(row["value"], y, "o", color=color, ms=size)
+def _column(
+    axis: Axes,
+    part: pd.DataFrame,
+    rows: list[str],
+    shift: float,
+    color: str,
+    size: float = 3.4,
+    marker: str = "o",
+) -> None:
+    """Draw the estimates of one measure, one per task."""
+    by_task = part.set_index("task")
+    for y, name in enumerate(rows):
+        if name in by_task.index:
+            style.row_point(axis, y + shift, by_task.loc[name], color, size, marker)
 
 
 def caption(table: pd.DataFrame) -> str:
+    """Return the caption with the numbers of the table."""
     table = table.assign(kind=table["kind"].fillna(""))
-    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
-    parts = []
-    for name in ([ALL] if ALL in set(table["task"]) else []) + names:
-        part = (
-            table[table["task"] == name].set_index(["who", "measure", "kind", "delay"]).sort_index()
+    by_task = []
+    for name in [*([ALL] if ALL in set(table["task"]) else []), *style.tasks_of(table)]:
+        part = table[table["task"] == name]
+        together = part[part["delay"] == -1].set_index(["who", "measure", "kind"])["value"]
+        text = _closed_loop(together)
+        if ("policy", "repaired", "") in together.index:
+            repaired = together["policy", "repaired", ""]
+            text.append(f"repaired {repaired:.2f}")
+            if ("policy", "undone", "control") in together.index:
+                text[-1] += f" against {together['policy', 'undone', 'control']:.2f}"
+        by_task.append(f"{style.title(name)}: {', '.join(text)}")
+
+    alone = table[table["task"] != ALL]
+    episodes = alone.loc[alone["measure"] == "score", "n"].max()
+    states = alone.loc[(alone["measure"] == "repaired") & (alone["delay"] == -1), "n"].max()
+    parts = ["**Mistakes.**"]
+    if pd.notna(episodes):
+        parts.append(
+            "Left: policies and annotator in closed loop on the same "
+            f"{episodes:.0f} held-out worlds of each task."
         )
-        mistakes = {
-            who: part.loc[(who, "mistakes per placement", "", -1), "value"].mean()
-            for who in ("policy", "annotator")
-        }
-        text = f"{style.title(name)}: score {part.loc[('policy', 'score', '', -1), 'value'].mean():.2f}, mistakes per placement {mistakes['policy']:.3f} ({mistakes['annotator']:.3f})"
-        if ("policy", "repaired", "", -1) in part.index:
-            repaired, undone = (
-                part.loc[("policy", *key, -1), "value"].mean()
-                for key in (("repaired", ""), ("undone", "control"))
-            )
-            text += f", repaired {repaired:.2f} against {undone:.2f}"
-        parts.append(text)
-    episodes = int(table.loc[(table["measure"] == "score") & (table["task"] != ALL), "n"].max())
-    states = int(
-        table.loc[
-            (table["measure"] == "repaired") & (table["delay"] == -1) & (table["task"] != ALL), "n"
-        ].max()
-    )
+    if pd.notna(states):
+        parts.append(
+            f"Right: share of injected mistakes (up to {states:.0f} of each task) that the policy "
+            "repairs, by kind and by the number of right steps between the mistake and the policy's "
+            "turn; gray crosses: share of undos where nothing is wrong."
+        )
     return (
-        f"**Mistakes.** Policies and annotator in closed loop on the same {episodes} held-out worlds of each task; then, for up to {states} injected mistakes of each task, "
-        "the share that the policy repairs, by kind and by the number of right steps between mistake and policy, beside the share of undos where nothing is wrong (gray). "
-        "Bars are 95 % intervals; unit of inference: the episode, for all tasks with tasks as strata. In brackets the annotator's mistakes; repaired against "
-        f"undone without a mistake: {'; '.join(parts)}."
+        f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks with "
+        "tasks as strata. Mistakes per placement of the policy (in brackets of the annotator), and "
+        f"mistakes repaired against undos where nothing is wrong: {'; '.join(by_task)}."
     )
+
+
+def _closed_loop(values: pd.Series) -> list[str]:
+    """Say what happened in closed loop, from values by who, measure and kind."""
+    parts = []
+    if ("policy", "score", "") in values.index:
+        parts.append(f"score {values['policy', 'score', '']:.2f}")
+    rates = [values.get((who, "mistakes per placement", "")) for who in ("policy", "annotator")]
+    policy, annotator = ("not measured" if pd.isna(rate) else f"{rate:.3f}" for rate in rates)
+    if ("policy", "mistakes per placement", "") in values.index:
+        parts.append(f"mistakes per placement {policy} ({annotator})")
+    return parts

@@ -1,4 +1,4 @@
-"""Probing: what is readable from the activations, layer by layer, against what needs no policy at all."""
+"""Probes: what a linear map reads from the activations, layer by layer, against baselines without a policy."""
 
 from __future__ import annotations
 
@@ -7,110 +7,129 @@ import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import estimate, rate_over_tasks
-from lastmile.studies.claims import ALL, Claim
+from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, joint
 
-WHAT = {
-    "phase": ("The phase of the work is readable", "accuracy"),
-    "position": ("The position in the data is readable", "R²"),
-    "mistake": ("An open mistake is readable", "accuracy"),
-}
+READS = ("evaluation.resamples",)
+COLUMNS = ("task", "target", "feature", "of", "labels", "value", "low", "high", "episodes", "n")
 
 
-def kind_of(feature: str) -> str:
-    """Whether a feature is a layer of the policy, the same of a random network, or another baseline."""
-    return (
-        "random network"
-        if feature.startswith("random:")
-        else feature
-        if feature in ("screen", "metadata")
-        else "policy"
+def _readable(target: str, statement: str, score: str, effect: Effect) -> Hypothesis:
+    return Hypothesis(
+        claim=f"{target} readable",
+        statement=f"{statement} beyond every baseline",
+        statistic=f"{score} of the last layer ({{layer}}) minus that of the best baseline "
+        "({baseline})",
+        rule="Shown if the interval of the paired difference lies above 0, contradicted if below; "
+        "the layer is the last one, the baseline the strongest of random network, raw screen and "
+        "metadata.",
+        effect=effect,
     )
 
 
+_MORE_ACCURATE = Effect(
+    "percent",
+    above="percentage points above the best baseline",
+    below="percentage points below the best baseline",
+    lead="accuracy",
+)
+READABLE = {
+    "mistake": _readable("mistake", "An open mistake is readable", "accuracy", _MORE_ACCURATE),
+    "phase": _readable("phase", "The phase of the work is readable", "accuracy", _MORE_ACCURATE),
+    "position": _readable(
+        "position",
+        "The position in the data is readable",
+        "R²",
+        Effect(
+            "difference",
+            above="above the best baseline",
+            below="below the best baseline",
+            lead="R²",
+        ),
+    ),
+}
+"""Hypotheses by what is probed."""
+HYPOTHESES = tuple(READABLE.values())
+
+
+def kind_of(feature: str) -> str:
+    """Return what a feature belongs to: policy, random network, screen or metadata."""
+    if feature.startswith("random:"):
+        return "random network"
+    return feature if feature in ("screen", "metadata") else "policy"
+
+
 def needs(settings: Settings) -> list[Need]:
+    """Return the probes of the joint policy on each task."""
     return [Need("probes", joint(settings), task) for task in task_list(settings)]
 
 
 def _over_tasks(part: pd.DataFrame, target: str, count: int) -> np.ndarray:
-    """(1 + count,) the mean over tasks (strata) of the accuracy, or R2 for the position: itself, then bootstrap values."""
+    """Return the mean over tasks of the accuracy, or of R² for the position, (1 + count,)."""
     samples = rate_over_tasks(part, "score", "total", count)
     return 1 - samples if target == "position" else samples
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task (or ALL, the mean over tasks), target, feature, of (policy, random network, screen, metadata), labels (real or control), value, low, high, episodes, n.
+    """Return the table of the study.
 
-    value: accuracy for phase and mistake, R2 for position; n: test steps.
+    Rows by task (or `ALL`, the mean over tasks), `target`, `feature`, `of` (see `kind_of`) and
+    `labels` (real, or control: random labels). The value is accuracy for phase and mistake, R² for
+    position. `episodes` and `n` count test episodes and test steps.
     """
-    rows = []
+    rows: list[tuple] = []
     count = settings.evaluation.resamples
     probed = inputs["probes"]
+    probe = ["target", "feature", "labels"]
+
+    def add(task: str, target: str, feature: str, labels: str, part: pd.DataFrame) -> None:
+        value = estimate(_over_tasks(part, target, count))
+        episodes = len(part[["task", "episode"]].drop_duplicates())
+        steps = int(part["steps"].sum())
+        rows.append((task, target, feature, kind_of(feature), labels, *value, episodes, steps))
+
     if probed["task"].nunique() > 1:
-        for (target, feature, labels), part in probed.groupby(
-            ["target", "feature", "labels"], sort=False
-        ):
-            steps = int(part["steps"].sum())
-            rows.append(
-                (
-                    ALL,
-                    target,
-                    feature,
-                    kind_of(feature),
-                    labels,
-                    *estimate(_over_tasks(part, target, count)),
-                    len(part[["task", "episode"]].drop_duplicates()),
-                    steps,
-                )
-            )
-    for keys, part in probed.groupby(["task", "target", "feature", "labels"], sort=False):
-        task, target, feature, labels = keys
-        one = estimate(_over_tasks(part, target, count))
-        rows.append(
-            (
-                task,
-                target,
-                feature,
-                kind_of(feature),
-                labels,
-                *one,
-                part["episode"].nunique(),
-                int(part["steps"].sum()),
-            )
-        )
-    columns = ["task", "target", "feature", "of", "labels", "value", "low", "high", "episodes", "n"]
-    return pd.DataFrame(rows, columns=columns)
+        for (target, feature, labels), part in probed.groupby(probe, sort=False):
+            add(ALL, target, feature, labels, part)
+    for (task, target, feature, labels), part in probed.groupby(["task", *probe], sort=False):
+        add(task, target, feature, labels, part)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    found = []
+    """Test whether the last layer says more than the best baseline."""
     count = settings.evaluation.resamples
     real = inputs["probes"][inputs["probes"]["labels"] == "real"]
+    if real.empty:
+        task = whole_and_parts(list(task_list(settings)))[0]
+        return [
+            hypothesis.untestable("no probes were fitted", task, layer="none", baseline="none")
+            for hypothesis in HYPOTHESES
+        ]
+
+    tested = []
     for target, of_target in real.groupby("target", sort=True):
-        tasks = sorted(of_target["task"].unique())
-        for task in [*([ALL] if len(tasks) > 1 else []), *tasks]:
+        hypothesis = READABLE[str(target)]
+        for task in whole_and_parts(sorted(of_target["task"].unique())):
             part = of_target if task == ALL else of_target[of_target["task"] == task]
             samples = {
-                feature: _over_tasks(rows, str(target), count)
+                str(feature): _over_tasks(rows, str(target), count)
                 for feature, rows in part.groupby("feature", sort=False)
             }
-            last = [feature for feature in samples if kind_of(feature) == "policy"][-1]
-            best = max(
-                (feature for feature in samples if kind_of(feature) != "policy"),
-                key=lambda feature, samples=samples: samples[feature][0],
-            )
-            statement, unit = WHAT[str(target)]
+            layers = [feature for feature in samples if kind_of(feature) == "policy"]
+            baselines = {f: values for f, values in samples.items() if f not in layers}
+            if not layers or not baselines:
+                reason = f"no probe of {'a baseline' if layers else 'the policy'}"
+                names = {"layer": "none", "baseline": "none"}
+                tested.append(hypothesis.untestable(reason, task, **names))
+                continue
+
+            last = layers[-1]
+            best = max(baselines, key=lambda feature, of=baselines: of[feature][0])
             number = len(part[["task", "episode"]].drop_duplicates())
-            found.append(
-                Claim.of(
-                    estimate(samples[last] - samples[best]),
-                    claim=f"{target} readable",
-                    statement=f"{statement} beyond every baseline",
-                    task=task,
-                    statistic=f"{unit} of the last layer ({last}) minus that of the best baseline ({best})",
-                    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; the layer is the last one, the baseline the "
-                    "strongest of random network, raw screen and metadata.",
-                    unit=f"episode ({number} for testing{', tasks as strata' * (task == ALL)})",
-                )
-            )
-    return found
+            strata = ", tasks as strata" if task == ALL else ""
+            unit = f"episode ({number} for testing{strata})"
+            difference = estimate(samples[last] - samples[best])
+            tested.append(hypothesis.test(difference, task, unit, layer=last, baseline=best))
+    return tested

@@ -1,255 +1,336 @@
-"""Scaling: one policy for all tasks, of several sizes and with several amounts of distinct data. Do larger ones need fewer frames, and decide worse?"""
+"""Scaling: one policy for all tasks, of several sizes and with several amounts of distinct data.
+
+Do larger policies need fewer frames, and do they decide worse?
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from lastmile.config import SIZES, Settings, task_list
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
-from lastmile.studies.claims import ALL, Claim
+from lastmile.studies.claims import Claim, Effect, Hypothesis
+from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, joint
 
-SECTIONS = ("scaling",)
+READS = ("policy", "training.frames", "episodes.train", "scaling", "evaluation.resamples")
+COLUMNS = (
+    "measure",
+    "size",
+    "distinct",
+    "frames",
+    "task",
+    "value",
+    "low",
+    "high",
+    "episodes",
+)
 SHOWN = ("button", "placement@5", "decision")
 LEVELS = 3
-"""Losses whose frames are compared: the lowest that every size reaches, and others evenly above it, up to the highest after the first snapshot."""
+"""Losses whose frames are compared: the lowest that every size reaches, and others evenly spaced above
+it, up to the highest after the first snapshot."""
 GRID = 21
 """Points of equal placement accuracy at which decisions are compared."""
 
+EFFICIENT = Hypothesis(
+    claim="larger is more data-efficient",
+    statement="A larger policy needs fewer frames for the same loss",
+    statistic="log2 of frames of {small} / of {large} to the lowest loss that both reach",
+    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, "
+    "on all data.",
+    effect=Effect(
+        "factor",
+        above="times fewer frames for the larger policy",
+        below="times more frames for the larger policy",
+    ),
+)
+DECIDES_WORSE = Hypothesis(
+    claim="larger decides worse",
+    statement="A larger policy decides worse at equal placement accuracy",
+    statistic="decision accuracy of {small} minus {large}, mean over the placement accuracies that "
+    "both pass",
+    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, "
+    "along their training runs.",
+    effect=Effect(
+        "percent",
+        above="percentage points lower for the larger policy",
+        below="percentage points higher for the larger policy",
+        lead="decision accuracy",
+    ),
+)
+HYPOTHESES = (EFFICIENT, DECIDES_WORSE)
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Frames (P,) and samples (1 + resamples, P), the estimate first."""
+
 
 def sizes(settings: Settings) -> list[str]:
-    """The sizes to compare, small to large; that of `policy.size` is always among them."""
+    """Return the sizes to compare, small to large; `policy.size` is always among them."""
     return [size for size in SIZES if size in (*settings.scaling.sizes, settings.policy.size)]
 
 
 def runs(settings: Settings) -> dict[tuple[str, int], Run]:
-    """By size and number of distinct episodes of each task."""
-    found = {(size, settings.episodes.train): joint(settings, size) for size in sizes(settings)}
-    fewer = sorted(
-        count for count in set(settings.scaling.episodes) if count < settings.episodes.train
-    )
-    return {
-        **found,
-        **{(settings.policy.size, count): joint(settings, episodes=count) for count in fewer},
-    }
+    """Return the runs by size and number of distinct episodes of each task."""
+    everything = settings.episodes.train
+    fewer = sorted(count for count in set(settings.scaling.episodes) if count < everything)
+    by_size = {(size, everything): joint(settings, size) for size in sizes(settings)}
+    by_episodes = {(settings.policy.size, n): joint(settings, episodes=n) for n in fewer}
+    return by_size | by_episodes
 
 
 def needs(settings: Settings) -> list[Need]:
+    """Return skills and losses of all runs on all tasks, and the training speed of each size."""
     tasks = task_list(settings)
-    found = [
+    measured = [
         Need(table, run, task)
         for run in runs(settings).values()
         for task in tasks
         for table in ("skills", "losses")
     ]
-    return found + [
+    return measured + [
         Need("speed", run, tasks[0])
-        for (_, count), run in runs(settings).items()
-        if count == settings.episodes.train
+        for (_, distinct), run in runs(settings).items()
+        if distinct == settings.episodes.train
     ]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: measure, size, distinct (episodes of each task), frames, task (or ALL), value, low, high, episodes (held-out, all tasks).
+    """Return the table of the study.
 
-    Measures: `loss` (nats a click) and skills after `frames`; `frames to LOSS`; `exponent of frames` (of the loss, by size), `exponent of episodes`,
-    `exponent of parameters` (of the last loss); `parameters`, `flops per frame`, `frames per second` of each size.
+    Rows by `measure`, `size`, `distinct` (training episodes of each task), `frames` and task (or
+    `ALL`):
+
+    - `loss` (nats per click) and skills after `frames`.
+    - `frames to LOSS`, and `exponent of frames` of the loss, by size.
+    - `exponent of parameters`, `exponent of episodes` of the last loss.
+    - `parameters`, `flops per frame`, `frames per second` of each size.
+
+    `episodes` counts held-out episodes, of all tasks together. What was not measured is left out.
     """
     rows: list[tuple] = []
+    curves: dict[tuple[str, str, int], Curve] = {}
     count = settings.evaluation.resamples
-    losses, skills, held = inputs["losses"], inputs["skills"], 0
-    curves = {}
+    held_out = 0
     for (size, distinct), run in runs(settings).items():
-        loss = losses[losses["run"] == run.name]
-        held = len(loss[["task", "episode"]].drop_duplicates())
-        parts = [("loss", loss, "nats", "steps")]
-        policy = skills[(skills["run"] == run.name) & (skills["predictor"] == "policy")]
+        losses = inputs["losses"][inputs["losses"]["run"] == run.name]
+        skills = inputs["skills"][inputs["skills"]["run"] == run.name]
+        policy = skills[skills["predictor"] == "policy"]
+        held_out = len(losses[["task", "episode"]].drop_duplicates())
+
+        parts = [("loss", losses, "nats", "steps")]
         parts += [(skill, policy[policy["skill"] == skill], "hits", "total") for skill in SHOWN]
         for measure, part, hits, totals in parts:
-            frames, samples = curve_over_tasks(part, hits, totals, count)
-            curves[measure, size, distinct] = frames, samples
-            rows += [
-                (measure, size, distinct, at, ALL, *estimate(samples[:, i]))
-                for i, at in enumerate(frames)
-            ]
+            if part.empty:
+                continue
+            key = (measure, size, distinct)
+            frames, samples = curves[key] = curve_over_tasks(part, hits, totals, count)
+            for i, at in enumerate(frames):
+                rows.append((*key, at, ALL, *estimate(samples[:, i])))
             for task, of_task in part.groupby("task", sort=True):
-                values = curve(of_task, hits, totals, count)[1]
-                rows += [
-                    (measure, size, distinct, at, task, *estimate(values[:, i]))
-                    for i, at in enumerate(frames)
-                ]
-    everything, last = settings.episodes.train, settings.scaling.frames
-    by_size = {size: curves["loss", size, everything] for size in sizes(settings)}
+                samples = curve(of_task, hits, totals, count)[1]
+                for i, at in enumerate(frames):
+                    rows.append((*key, at, task, *estimate(samples[:, i])))
+
+    rows += _loss_rows(curves, settings)
+    rows += _size_rows(inputs["speed"], curves, settings)
+    columns = [column for column in COLUMNS if column != "episodes"]
+    return pd.DataFrame(rows, columns=columns).assign(episodes=held_out)
+
+
+def _loss_rows(curves: dict[tuple[str, str, int], Curve], settings: Settings) -> list[tuple]:
+    """Return the frames needed for some losses, and the exponents of frames, by size."""
+    everything = settings.episodes.train
+    last = settings.scaling.frames
+    by_size = {
+        size: curves["loss", size, everything]
+        for size in sizes(settings)
+        if ("loss", size, everything) in curves and len(curves["loss", size, everything][0]) > 1
+    }
+
+    rows: list[tuple] = []
     for level in levels(by_size):
         for size, (frames, samples) in by_size.items():
-            rows.append(
-                (
-                    f"frames to {level:.3g}",
-                    size,
-                    everything,
-                    last,
-                    ALL,
-                    *estimate(frames_to(level, frames, samples)),
-                )
-            )
+            needed = estimate(frames_to(level, frames, samples))
+            rows.append((f"frames to {level:.3g}", size, everything, last, ALL, *needed))
     for size, (frames, samples) in by_size.items():
-        rows.append(
-            (
-                "exponent of frames",
-                size,
-                everything,
-                last,
-                ALL,
-                *estimate(exponent(frames[1:], samples[:, 1:])),
-            )
-        )
-    about = inputs["speed"].groupby("run")[["parameters", "flops_per_frame", "frames_per_s"]].mean()
-    for size in sizes(settings):
-        values = about.loc[joint(settings, size).name]
+        slope = estimate(exponent(frames[1:], samples[:, 1:]))
+        rows.append(("exponent of frames", size, everything, last, ALL, *slope))
+    return rows
+
+
+def _size_rows(
+    speed: pd.DataFrame, curves: dict[tuple[str, str, int], Curve], settings: Settings
+) -> list[tuple]:
+    """Return what each size costs, and the exponents of parameters and of distinct episodes."""
+    everything = settings.episodes.train
+    last = settings.scaling.frames
+    costs = speed.groupby("run")[["parameters", "flops_per_frame", "frames_per_s"]].mean()
+    known = [size for size in sizes(settings) if joint(settings, size).name in costs.index]
+
+    rows: list[tuple] = []
+    for size in known:
+        values = costs.loc[joint(settings, size).name]
         for measure, value in zip(("parameters", "flops per frame", "frames per second"), values):
             rows.append((measure, size, everything, last, ALL, value, value, value))
+
+    # Losses at the end of training, (1 + resamples,), by size and distinct episodes.
     ends = {key[1:]: samples[:, -1] for key, (_, samples) in curves.items() if key[0] == "loss"}
-    if len(by_size) > 1:
-        parameters = [about.loc[joint(settings, size).name, "parameters"] for size in by_size]
-        rows.append(
-            (
-                "exponent of parameters",
-                "",
-                everything,
-                last,
-                ALL,
-                *estimate(
-                    exponent(
-                        parameters, np.stack([ends[size, everything] for size in by_size], axis=1)
-                    )
-                ),
-            )
-        )
-    amounts = sorted(distinct for size, distinct in ends if size == settings.policy.size)
+    compared = [size for size in known if (size, everything) in ends]
+    if len(compared) > 1:
+        parameters = [costs.loc[joint(settings, size).name, "parameters"] for size in compared]
+        losses = np.stack([ends[size, everything] for size in compared], axis=1)
+        slope = estimate(exponent(parameters, losses))
+        rows.append(("exponent of parameters", "", everything, last, ALL, *slope))
+
+    size = settings.policy.size
+    amounts = sorted(distinct for other, distinct in ends if other == size)
     if len(amounts) > 1:
-        values = np.stack([ends[settings.policy.size, amount] for amount in amounts], axis=1)
-        rows.append(
-            (
-                "exponent of episodes",
-                settings.policy.size,
-                everything,
-                last,
-                ALL,
-                *estimate(exponent(amounts, values)),
-            )
-        )
-    made = pd.DataFrame(
-        rows, columns=["measure", "size", "distinct", "frames", "task", "value", "low", "high"]
-    )
-    return made.assign(episodes=held)
+        losses = np.stack([ends[size, amount] for amount in amounts], axis=1)
+        slope = estimate(exponent(amounts, losses))
+        rows.append(("exponent of episodes", size, everything, last, ALL, *slope))
+    return rows
 
 
-def levels(by_size: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[float]:
-    """Losses that every size passes on its way."""
+def levels(by_size: dict[str, Curve]) -> list[float]:
+    """Return losses that every size passes in training; none without sizes."""
+    if not by_size:
+        return []
     low = max(float(samples[0].min()) for _, samples in by_size.values())
     high = min(float(samples[0, 1]) for _, samples in by_size.values())
     return [low + (high - low) * i / LEVELS for i in range(LEVELS)] if high > low else [low]
 
 
 def frames_to(level: float | np.ndarray, frames: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Frames after which the loss first is at most `level`, linear in log(1 + frames), for each row of losses (samples, points); the last point where it
-    never is."""
-    scale, goal = np.log1p(frames), np.broadcast_to(level, len(losses))
+    """Return the frames after which the loss first is at most `level`.
+
+    Between snapshots it is linear in log(1 + frames).
+
+    Args:
+        level: The loss to reach, one for all or (S,).
+        frames: (P,) increasing.
+        losses: (S, P), one curve per row.
+
+    Returns:
+        (S,) frames; the last ones where the level is never reached.
+    """
+    scale = np.log1p(frames)
+    goal = np.broadcast_to(level, len(losses))
     below = losses <= goal[:, None]
     below[:, -1] = True
-    first = np.maximum(below.argmax(axis=1), 1)
+    first = np.maximum(below.argmax(axis=1), 1)  # (S,) first point at or below the level
+
     rows = np.arange(len(losses))
-    before, after = losses[rows, first - 1], losses[rows, first]
+    before = losses[rows, first - 1]
+    after = losses[rows, first]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.clip(np.where(before > after, (before - goal) / (before - after), 1.0), 0, 1)
     return np.expm1(scale[first - 1] + share * (scale[first] - scale[first - 1]))
 
 
-def exponent(x: np.ndarray | list, losses: np.ndarray) -> np.ndarray:
-    """b of the least-squares fit loss = a x^-b, for each row of losses (samples, points)."""
-    at = np.log(np.asarray(x, float))
-    at = at - at.mean()
-    return -(np.log(losses) @ at) / (at @ at)
+def exponent(x: np.ndarray | Sequence[float], losses: np.ndarray) -> np.ndarray:
+    """Return b of the least-squares fit loss = a x^-b on logarithmic scales.
+
+    Args:
+        x: (P,) positive.
+        losses: (S, P), one curve per row.
+
+    Returns:
+        (S,); nan for a single point.
+    """
+    log_x = np.log(np.asarray(x, float))
+    log_x = log_x - log_x.mean()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return -(np.log(losses) @ log_x) / (log_x @ log_x)
 
 
-def efficiency(
-    small: tuple[np.ndarray, np.ndarray], large: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """log2 of the ratio of frames (small to large) to the lowest loss that both reach, for each sample."""
+def efficiency(small: Curve, large: Curve) -> np.ndarray:
+    """Return log2 of the frames of the small policy over those of the large one, (1 + resamples,).
+
+    They are compared at the lowest loss that both reach.
+    """
     level = np.maximum(small[1].min(axis=1), large[1].min(axis=1))
     return np.log2(frames_to(level, *small) / frames_to(level, *large))
 
 
-def worse(small: tuple[np.ndarray, np.ndarray], large: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Decision accuracy of the small minus that of the large at equal placement accuracy, the mean over the range that both pass, for each sample.
+def worse(small: Curve, large: Curve) -> np.ndarray:
+    """Return decision accuracy of the small policy minus that of the large one, (1 + resamples,).
 
-    small, large: placement and decision accuracy along the training, (samples, points) each. nan where there is no such range.
+    They are compared at equal placement accuracy, on average over the range that both pass.
+
+    Args:
+        small: Placement and decision accuracy along training, (1 + resamples, P) each.
+        large: The same of the large policy.
+
+    Returns:
+        Differences; nan where the two have no placement accuracy in common.
     """
-    found = np.full(len(small[0]), np.nan)
-    for i in range(len(found)):
+    differences = np.full(len(small[0]), np.nan)
+    for i in range(len(differences)):
         lines = []
         for placement, decision in (small, large):
+            # Interpolation needs increasing placement: drop the snapshots that fall back.
             rising = np.maximum.accumulate(placement[i])
-            kept = np.concatenate([[True], np.diff(rising) > 0])
-            lines.append((rising[kept], decision[i][kept]))
-        low, high = max(line[0][0] for line in lines), min(line[0][-1] for line in lines)
+            increases = np.concatenate([[True], np.diff(rising) > 0])
+            lines.append((rising[increases], decision[i][increases]))
+
+        low = max(line[0][0] for line in lines)
+        high = min(line[0][-1] for line in lines)
         if high > low:
             at = np.linspace(low, high, GRID)
-            found[i] = np.mean(np.interp(at, *lines[0]) - np.interp(at, *lines[1]))
-    return found
+            differences[i] = np.mean(np.interp(at, *lines[0]) - np.interp(at, *lines[1]))
+    return differences
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    compared, count = sizes(settings), settings.evaluation.resamples
+    """Compare the smallest with the largest size: frames needed, and decisions at equal placement."""
+    compared = sizes(settings)
     if len(compared) < 2:
         return []
-    small, large = (joint(settings, size).name for size in (compared[0], compared[-1]))
-    losses, skills = inputs["losses"], inputs["skills"]
-    skills = skills[skills["predictor"] == "policy"]
-    held, seeds = losses[["task", "episode"]].drop_duplicates(), losses["seed"].nunique()
-    found = []
+
+    count = settings.evaluation.resamples
+    ends = {"small": compared[0], "large": compared[-1]}
+    names = [joint(settings, size).name for size in ends.values()]
+    losses = inputs["losses"]
+    skills = inputs["skills"][inputs["skills"]["predictor"] == "policy"]
+    held_out = losses[["task", "episode"]].drop_duplicates()
+    seeds = losses["seed"].nunique()
+    tested = []
     for task in (ALL, *task_list(settings)):
-        measured = curve_over_tasks if task == ALL else curve
+        along = partial(curve_over_tasks if task == ALL else curve, count=count)
+        number = len(held_out) if task == ALL else (held_out["task"] == task).sum()
+        strata = ", tasks as strata" if task == ALL else ""
+        unit = f"episode ({number} held-out{strata}, {seeds} training seed(s) a size)"
 
-        def of(
-            table: pd.DataFrame, run: str, hits: str, totals: str, task=task, measured=measured
-        ) -> tuple[np.ndarray, np.ndarray]:
-            part = table[(table["run"] == run) & ((table["task"] == task) | (task == ALL))]
-            return measured(part, hits, totals, count)
+        of_task = losses if task == ALL else losses[losses["task"] == task]
+        parts = [of_task[of_task["run"] == name] for name in names]
+        if all(part["frames"].nunique() > 1 for part in parts):
+            small, large = (along(part, "nats", "steps") for part in parts)
+            ratio = estimate(efficiency(small, large))
+            tested.append(EFFICIENT.test(ratio, task, unit, **ends))
+        else:
+            reason = f"no losses of both {compared[0]} and {compared[-1]} along training"
+            tested.append(EFFICIENT.untestable(reason, task, **ends))
 
-        unit = f"episode ({len(held) if task == ALL else (held['task'] == task).sum()} held-out{', tasks as strata' * (task == ALL)}, {seeds} training seed(s) a size)"
-        about = {"task": task, "unit": unit}
-        found.append(
-            Claim.of(
-                estimate(
-                    efficiency(
-                        of(losses, small, "nats", "steps"), of(losses, large, "nats", "steps")
-                    )
-                ),
-                claim="larger is more data-efficient",
-                statement="A larger policy needs fewer frames for the same loss",
-                statistic=f"log2 of frames of {compared[0]} / of {compared[-1]} to the lowest loss that both reach",
-                rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, on all data.",
-                **about,
-            )
+        of_task = skills if task == ALL else skills[skills["task"] == task]
+        parts = [
+            of_task[(of_task["run"] == name) & (of_task["skill"] == skill)]
+            for name in names
+            for skill in ("placement@5", "decision")
+        ]
+        if any(part.empty for part in parts):
+            reason = f"no placements and decisions of both {compared[0]} and {compared[-1]}"
+            tested.append(DECIDES_WORSE.untestable(reason, task, **ends))
+            continue
+        placement, decision, placement_large, decision_large = (
+            along(part, "hits", "total")[1] for part in parts
         )
-        accuracy = {}
-        for run in (small, large):
-            placement, decision = (
-                of(skills[skills["skill"] == skill], run, "hits", "total")[1]
-                for skill in ("placement@5", "decision")
-            )
-            accuracy[run] = placement, decision
-        if all(np.isfinite(values[0]).all() for pair in accuracy.values() for values in pair):
-            found.append(
-                Claim.of(
-                    estimate(worse(accuracy[small], accuracy[large])),
-                    claim="larger decides worse",
-                    statement="A larger policy decides worse at equal placement accuracy",
-                    statistic=f"decision accuracy of {compared[0]} minus {compared[-1]}, mean over the placement accuracies that both pass",
-                    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, along their trainings.",
-                    **about,
-                )
-            )
-    return found
+        # A task without placements, or without decisions, has nothing to compare.
+        accuracies = (placement, decision, placement_large, decision_large)
+        if all(np.isfinite(samples[0]).all() for samples in accuracies):
+            difference = worse((placement, decision), (placement_large, decision_large))
+            tested.append(DECIDES_WORSE.test(estimate(difference), task, unit, **ends))
+    return tested

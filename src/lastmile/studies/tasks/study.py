@@ -2,73 +2,95 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.screen import Look, draw
 from lastmile.simulation.trajectory import Episode, Source, record
-from lastmile.studies.claims import Claim
+from lastmile.studies.claims import Claim, Hypothesis
 from lastmile.studies.runs import Need
 from lastmile.tasks import get_task
 
 DRAWS = True
+READS: tuple[str, ...] = ()
+COLUMNS = ("task", "title", "column", "step", "steps", "phase", "kind", "widget", "x", "y")
+HYPOTHESES: tuple[Hypothesis, ...] = ()
 SCREENS = 4
 """Screens shown of each episode."""
 STORY = ("explore", "annotate", "correct", "verify")
-"""Phases that an episode should go through to be shown: the first one that does is taken, of EPISODES."""
+"""Phases that an episode should go through to be shown."""
 EPISODES = 20
+"""Episodes among which the first one that does is taken."""
 
 
 def needs(settings: Settings) -> list[Need]:
+    """Return nothing: the study records the episodes itself."""
     return []
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task, title, column, step, steps, phase, kind, widget, x, y (the click that follows)."""
-    return pd.DataFrame(
-        [{k: v for k, v in row.items() if k != "screen"} for row in _rows(settings)]
-    )
+    """Return one row per screen shown, with the click that follows it (x, y in pixels)."""
+    rows = _rows(settings)
+    return pd.DataFrame([{column: row[column] for column in COLUMNS} for row in rows])
 
 
 def sheet(settings: Settings) -> np.ndarray:
-    """The screens in one picture: a row for each task, a column for each moment, (336 * tasks, 448 * SCREENS, 3) uint8."""
-    rows = _rows(settings)
-    screens = [row["screen"] for row in rows]
+    """Return all screens in one picture, (336 * tasks, 448 * SCREENS, 3) uint8.
+
+    A row for each task, a column for each moment.
+    """
+    screens = [row["screen"] for row in _rows(settings)]
     return np.vstack([np.hstack(screens[i : i + SCREENS]) for i in range(0, len(screens), SCREENS)])
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
+    """Return nothing: the study makes no claims."""
     return []
 
 
 def moments(phases: list[str], kinds: list[str]) -> list[int]:
-    """Steps to show: the first, an annotation half way, the last correction (or a late annotation), and what is seen in checking; sorted."""
+    """Return the steps to show, sorted.
+
+    They are the first one, an annotation half way, the last correction (or a late annotation), and
+    what the annotator sees while checking.
+
+    Args:
+        phases: Phase of the work at each step.
+        kinds: Kind of action at each step.
+    """
     last = len(phases) - 1
-    acts = [
+    annotations = [
         i for i, kind in enumerate(kinds) if kind in ("place", "decide") and phases[i] == "annotate"
     ] or list(range(len(kinds)))
     repairs = [i for i, phase in enumerate(phases) if phase == "correct"]
-    undone = [i for i in repairs if kinds[i] == "undo"] or repairs
-    seen = [
+    undos = [i for i in repairs if kinds[i] == "undo"] or repairs
+    checks = [
         i
-        for i in range(acts[-1] + 1, last + 1)
+        for i in range(annotations[-1] + 1, last + 1)
         if phases[i - 1] == "verify" and phases[i] in ("verify", "finish")
     ]
-    wanted = {
+    steps = {
         0,
-        acts[len(acts) // 2],
-        undone[-1] if undone else acts[-1],
-        seen[0] if seen else last,
+        annotations[len(annotations) // 2],
+        undos[-1] if undos else annotations[-1],
+        checks[0] if checks else last,
     }
-    spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in wanted]
-    while len(wanted) < SCREENS and spare:
-        wanted.add(spare.pop(len(spare) // 2))
-    return sorted(wanted)
+
+    spare = [i for i in np.linspace(0, last, 4 * SCREENS).astype(int).tolist() if i not in steps]
+    while len(steps) < SCREENS and spare:
+        steps.add(spare.pop(len(spare) // 2))
+    return sorted(steps)
 
 
 def story(source: Source) -> tuple[int, Episode]:
-    """The first episode that goes through all phases of STORY, or else the first one, with its number."""
+    """Return the first episode that goes through all phases of `STORY`, or else the first one.
+
+    Returns:
+        The number of the episode, and the episode.
+    """
     for number in range(EPISODES):
         episode = record(source, number)
         if set(STORY) <= set(episode.columns["phase"]):
@@ -76,19 +98,21 @@ def story(source: Source) -> tuple[int, Episode]:
     return 0, record(source, 0)
 
 
-def _rows(settings: Settings) -> list[dict]:
-    rows = []
+def _rows(settings: Settings) -> list[dict[str, Any]]:
+    """Return the rows of the table, each with its picture in `screen`."""
+    worlds = settings.worlds
+    rows: list[dict[str, Any]] = []
     for name in task_list(settings):
-        source = Source(
-            name, "test", settings.seed, settings.worlds.difficulty, settings.worlds.style
-        )
+        source = Source(name, "test", settings.seed, worlds.difficulty, worlds.style)
         number, episode = story(source)
-        task, world = get_task(name), source.world(number)
-        interface, look = task.interface(world), Look()
         columns = episode.columns
-        chosen, state = set(moments(columns["phase"], columns["kind"])), interface.start()
+        shown = set(moments(columns["phase"], columns["kind"]))
+
+        interface = get_task(name).interface(source.world(number))
+        look = Look()
+        state = interface.start()
         for step, (x, y) in enumerate(zip(columns["x"], columns["y"])):
-            if step in chosen:
+            if step in shown:
                 rows.append(
                     {
                         "task": name,
@@ -105,6 +129,7 @@ def _rows(settings: Settings) -> list[dict]:
                     }
                 )
             state = interface.apply(state, interface.hit(state, x, y, look))
-        while len(rows) % SCREENS:  # an episode shorter than the number of screens
+        # An episode shorter than the number of screens: repeat its last one.
+        while len(rows) % SCREENS:
             rows.append({**rows[-1], "column": len(rows) % SCREENS})
     return rows

@@ -1,4 +1,4 @@
-"""Fine-tuning to tasks that were not seen in pretraining, against training from scratch: a row for each task."""
+"""Fine-tuning to tasks that were not seen in pretraining, against training from scratch."""
 
 from __future__ import annotations
 
@@ -6,109 +6,115 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
-KINDS = {"pretrained": "#0072b2", "scratch": "#d55e00"}
-SKILLS = {"placement@5": "-", "decision": (0, (4, 1.5)), "button": (0, (1, 1.3))}
-COLUMNS = ("Loss (nats a click)", "Skills", "Score in closed loop")
+KINDS = {"pretrained": "after pretraining", "scratch": "from scratch"}
+COLORS = {"pretrained": "#0072b2", "scratch": "#d55e00"}
+MARKERS = {"pretrained": "o", "scratch": "s"}
+COLUMNS = {
+    "loss": "loss (nats per click)",
+    "button": "button right",
+    "placement@5": "placement right",
+    "decision": "decision right",
+    "score": "score",
+    "success": "success",
+}
+"""Measures, one column each, with their headings."""
+PLAYED = ("score", "success")
+"""Measures of closed loop; the others are teacher-forced."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a row for each task and a column for each measure."""
     names = list(dict.fromkeys(table["task"]))
     figure, axes = plt.subplots(
-        len(names), 3, figsize=(style.PAGE, 1.5 * len(names) + 0.65), squeeze=False, sharex=True
+        len(names),
+        len(COLUMNS),
+        figsize=(style.PAGE, 1.2 * len(names) + 0.85),
+        squeeze=False,
+        sharex=True,
     )
-    shown = table[table["kind"].isin(KINDS) & (table["measure"] != "frames to catch up")]
-    first, last = shown.loc[shown["frames"] > 0, "frames"].min(), shown["frames"].max()
+    shown = table[table["kind"].isin(KINDS) & table["measure"].isin(COLUMNS)]
+    first = shown.loc[shown["frames"] > 0, "frames"].min()
+    last = shown["frames"].max()
     for row, name in zip(axes, names):
-        part = table[table["task"] == name]
-        for axis, measures in zip(row, (("loss",), tuple(SKILLS), ("score",))):
-            for kind, color in KINDS.items():
-                for measure in measures:
-                    rows = part[(part["kind"] == kind) & (part["measure"] == measure)].sort_values(
-                        "frames"
-                    )
-                    if rows.empty:
-                        continue
+        part = shown[shown["task"] == name]
+        for i, (axis, measure) in enumerate(zip(row, COLUMNS)):
+            for kind in KINDS:
+                rows = part[(part["kind"] == kind) & (part["measure"] == measure)]
+                rows = rows.sort_values("frames")
+                if len(rows):
                     x = rows["frames"].where(rows["frames"] > 0, first / 2)
-                    if measure in SKILLS:
-                        axis.plot(x, rows["value"], color=color, ls=SKILLS[measure], lw=1.3)
-                    else:
-                        style.band(axis, x, rows, color, marker="o", ms=2.5)
-            style.frames(axis, first, last, zero=first / 2)
-        for axis in row[1:]:
-            axis.set_ylim(-0.02, 1.02)
-        row[0].set_ylabel(
-            name.capitalize() if name == ALL else style.title(name), fontweight="bold"
-        )
-        _ahead(row[0], part)
-    for axis, heading in zip(axes[0], COLUMNS):
-        axis.set_title(heading)
-    for axis in axes[-1]:
-        axis.set_xlabel("frames of the new task")
+                    style.band(axis, x, rows, COLORS[kind], marker=MARKERS[kind], ms=2.2, lw=1.2)
+            _axis(axis, first, last)
+            if measure != "loss":
+                axis.set_ylim(-0.03, 1.03)
+                axis.set_yticks((0, 0.5, 1), ("0", "0.5", "1") if i == 1 else ("", "", ""))
+        row[0].set_ylabel(style.title(name), fontweight="bold")
+
+    for axis, (measure, heading) in zip(axes[0], COLUMNS.items()):
+        where = "closed loop" if measure in PLAYED else "teacher-forced"
+        axis.set_title(f"{heading}\n({where})", fontsize=7, fontweight="normal")
+    figure.supxlabel("frames of the new task", fontsize=8)
     handles = [
-        plt.Line2D(
-            [],
-            [],
-            color=color,
-            label="after pretraining" if kind == "pretrained" else "from scratch",
-        )
-        for kind, color in KINDS.items()
+        style.line_handle(COLORS[kind], words, marker=MARKERS[kind], ms=3)
+        for kind, words in KINDS.items()
     ]
-    handles += [
-        plt.Line2D([], [], color=style.INK, ls=dash, lw=1.3, label=skill)
-        for skill, dash in SKILLS.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7)
+    style.legend_below(figure, handles)
     return figure
 
 
-def _ahead(axis, part: pd.DataFrame) -> None:
-    """When training from scratch on everything catches up, in words."""
-    alone = part[part["kind"] == "alone"].set_index("measure")
-    if "episodes to catch up" in alone.index:
-        at_least = "" if alone.loc["catches up", "value"] else "more than "
-        text = f"scratch needs {at_least}{alone.loc['frames to catch up', 'value']:,.0f} frames\nof {alone.loc['episodes to catch up', 'value']:,.0f} episodes"
-        axis.text(
-            0.98,
-            0.97,
-            text,
-            transform=axis.transAxes,
-            ha="right",
-            va="top",
-            fontsize=6,
-            color=style.MUTED,
-        )
+def _axis(axis: Axes, first: float, last: float) -> None:
+    """Prepare the axis of frames of a narrow panel."""
+    style.frames_axis(axis, first, last, zero=first / 2)
+    axis.tick_params(labelsize=6)
 
 
 def caption(table: pd.DataFrame) -> str:
-    parts = []
+    """Return the caption with the numbers of the table."""
+    by_task = []
     for name, part in table.groupby("task", sort=False):
-        ends = {
-            kind: part[
-                (part["kind"] == kind)
-                & (part["frames"] == part.loc[part["kind"] == kind, "frames"].max())
-            ].set_index("measure")
-            for kind in KINDS
-        }
-        text = f"{style.title(name)}: " + "; ".join(
-            f"{words} {style.span(ends['pretrained'].loc[measure])} against {style.span(ends['scratch'].loc[measure])}"
-            for measure, words in (("loss", "nats"), ("score", "score"))
-            if measure in ends["pretrained"].index
-        )
-        alone = part[part["kind"] == "alone"].set_index("measure")
-        if "episodes to catch up" in alone.index:
-            episodes = alone.loc["episodes to catch up"]
-            more = "" if alone.loc["catches up", "value"] else "more than "
-            text += f"; from scratch on everything the loss is as low after {more}{episodes['value']:,.0f} distinct episodes [{episodes['low']:,.0f}, {episodes['high']:,.0f}]"
-        parts.append(text)
-    budget = int(table.loc[table["kind"] == "scratch", "budget"].iloc[0])
-    frames = table.loc[table["kind"] == "scratch", "frames"].max()
-    held = table[(table["task"] != ALL) & (table["kind"] == "scratch")]["episodes"].max()
+        ends = {}
+        for kind in KINDS:
+            of_kind = part[part["kind"] == kind]
+            last = of_kind[of_kind["frames"] == of_kind["frames"].max()]
+            ends[kind] = last.set_index("measure")
+        compared = [
+            f"{words} {style.span(ends['pretrained'].loc[measure])} against "
+            f"{style.span(ends['scratch'].loc[measure])}"
+            for measure, words in (("loss", "nats"), ("score", "score"), ("success", "success"))
+            if all(measure in of_kind.index for of_kind in ends.values())
+        ]
+        by_task.append(f"{style.title(str(name))}: {'; '.join([*compared, *_catching_up(part)])}")
+
+    fresh = table[table["kind"] == "scratch"]
+    if fresh.empty:
+        fresh = table
+    held_out = fresh.loc[fresh["task"] != ALL, "episodes"].max()
     return (
-        f"**Transfer.** Tasks that the pretraining never saw, learned after it and from scratch, with the same {frames:,.0f} frames of the same {budget} episodes. Loss and skills "
-        f"teacher-forced on {held} held-out episodes of each task, score in closed loop on some of them; bands are 95 % intervals (unit of inference: the episode, for all tasks "
-        f"with tasks as strata). After pretraining against from scratch, at the end: {'. '.join(parts)}."
+        "**Transfer.** Tasks that the pretraining never saw, learned after it and from scratch, with "
+        f"the same {fresh['frames'].max():,.0f} frames of the same {fresh['budget'].iloc[0]:.0f} "
+        f"episodes. Loss and skills are teacher-forced on {held_out:.0f} held-out episodes of each "
+        "task, score and success are in closed loop on some of them. Bands: 95 % intervals (unit of "
+        "inference: the episode, for all tasks with tasks as strata). After pretraining against from "
+        f"scratch, at the end: {'. '.join(by_task)}."
     )
+
+
+def _catching_up(part: pd.DataFrame) -> list[str]:
+    """Say when training from scratch on everything catches up."""
+    alone = part[part["kind"] == "alone"].set_index("measure")
+    if "episodes to catch up" not in alone.index:
+        return []
+    frames = alone.loc["frames to catch up", "value"]
+    episodes = alone.loc["episodes to catch up"]
+    more = "" if alone.loc["catches up", "value"] else "more than "
+    return [
+        f"from scratch on all data the loss is as low after {more}{frames:,.0f} frames of "
+        f"{more}{episodes['value']:,.0f} distinct episodes "
+        f"[{episodes['low']:,.0f}, {episodes['high']:,.0f}]"
+    ]

@@ -1,40 +1,105 @@
-"""Transfer: tasks that a pretraining never saw, learned after it and from scratch, with the same frames and the same episodes."""
+"""Transfer: tasks that a pretraining never saw, fine-tuned or learned from scratch.
+
+Both see the same number of frames of the same episodes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings
 from lastmile.evaluation.statistics import Estimate, curve, curve_over_tasks, estimate, success
-from lastmile.studies.claims import ALL, Claim
-from lastmile.studies.runs import Need, Run, finetuned, held_out, scratch, single
+from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.labels import ALL
+from lastmile.studies.runs import Need, Run, finetuned, held_out_groups, scratch, single
 from lastmile.studies.scaling.study import frames_to
 
-SECTIONS = ("scaling", "transfer")
+READS = (
+    "policy",
+    "training.frames",
+    "episodes.train",
+    "scaling.frames",
+    "transfer",
+    "evaluation.resamples",
+)
+COLUMNS = ("task", "kind", "measure", "frames", "value", "low", "high", "episodes", "budget")
 SKILLS = ("button", "placement@5", "decision")
+KINDS: dict[str, Callable[[Settings, str, tuple[str, ...]], Run]] = {
+    "pretrained": finetuned,
+    "scratch": lambda settings, task, group: scratch(settings, task),
+    "alone": lambda settings, task, group: single(settings, task),
+}
+"""Runs on a held-out task. `alone`: from scratch on all data, to see when it catches up."""
 FAILS = 0.25
-"""A policy that succeeds in fewer of the worlds fails."""
+"""A policy that succeeds in a smaller share of the worlds fails."""
+
+_PAIRED = (
+    "Shown if the interval of the paired difference lies above 0, contradicted if below; same "
+    "frames, same number of episodes."
+)
+HELPS_LEARNING = Hypothesis(
+    claim="pretraining transfers",
+    statement="Pretraining on other tasks helps to learn a new one",
+    statistic="nats per click at the end, scratch minus fine-tuned",
+    rule=_PAIRED,
+    effect=Effect(
+        "difference",
+        above="nats per click lower after pretraining",
+        below="nats per click higher after pretraining",
+    ),
+)
+HELPS_DOING = Hypothesis(
+    claim="pretraining transfers, closed loop",
+    statement="Pretraining on other tasks helps to do a new one",
+    statistic="score in closed loop at the end, fine-tuned minus scratch",
+    rule=_PAIRED,
+    effect=Effect(
+        "difference",
+        above="higher after pretraining",
+        below="lower after pretraining",
+        lead="score",
+    ),
+)
+SCRATCH_FAILS = Hypothesis(
+    claim="scratch fails",
+    statement="Training from scratch on the budget of a fine-tuning fails",
+    statistic=f"{FAILS:g} minus success in closed loop of scratch",
+    rule="Shown if the interval (Wilson's for one training run) lies above 0, which is success in "
+    f"fewer than {FAILS:.0%} of the worlds; contradicted if below.",
+    effect=Effect(
+        "percent",
+        above=f"percentage points below success in {FAILS:.0%} of the worlds",
+        below=f"percentage points above success in {FAILS:.0%} of the worlds",
+    ),
+)
+HYPOTHESES = (HELPS_LEARNING, HELPS_DOING, SCRATCH_FAILS)
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By measure: frames (P,) and samples (1 + resamples, P), the estimate first."""
 
 
 def runs(settings: Settings, kind: str) -> dict[str, Run]:
-    """The runs of a kind (pretrained, scratch, alone) by held-out task. alone: from scratch on all there is, to see when it catches up."""
-    made = {
-        "pretrained": finetuned,
-        "scratch": lambda s, task, group: scratch(s, task),
-        "alone": lambda s, task, group: single(s, task),
-    }[kind]
-    return {task: made(settings, task, group) for group in held_out(settings) for task in group}
+    """Return the runs of one of `KINDS`, by held-out task."""
+    describe = KINDS[kind]
+    return {
+        task: describe(settings, task, group)
+        for group in held_out_groups(settings)
+        for task in group
+    }
 
 
 def needs(settings: Settings) -> list[Need]:
-    found = [
+    """Return skills and losses of all runs, and closed loop along training of the two compared."""
+    measured = [
         Need(table, run, task)
-        for kind in ("pretrained", "scratch", "alone")
+        for kind in KINDS
         for task, run in runs(settings, kind).items()
         for table in ("skills", "losses")
     ]
-    return found + [
+    return measured + [
         Need("closed_loop_along", run, task)
         for kind in ("pretrained", "scratch")
         for task, run in runs(settings, kind).items()
@@ -42,15 +107,17 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _of(rows: pd.DataFrame, settings: Settings, kind: str, task: str = ALL) -> pd.DataFrame:
-    """Rows of the runs of a kind, on their own tasks."""
-    chosen = {one: run.name for one, run in runs(settings, kind).items() if task in (one, ALL)}
-    return rows[rows["task"].map(chosen) == rows["run"]]
+    """Return the rows of the runs of a kind, each on its own task."""
+    names = {
+        held_out: run.name
+        for held_out, run in runs(settings, kind).items()
+        if task in (held_out, ALL)
+    }
+    return rows[rows["task"].map(names) == rows["run"]]
 
 
-def _curves(
-    inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task: str
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Frames and samples by measure, for a task or the mean over tasks."""
+def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task: str) -> Curves:
+    """Return curves along training for a task or the mean over tasks; what was not measured is left out."""
     count = settings.evaluation.resamples
     skills = _of(inputs["skills"], settings, kind, task)
     skills = skills[skills["predictor"] == "policy"]
@@ -60,55 +127,63 @@ def _curves(
         played = _of(inputs["closed_loop_along"], settings, kind, task).assign(one=1)
         played = played.astype({"success": float, "finished": float})
         parts |= {name: (played, name, "one") for name in ("score", "success", "finished")}
-    measured = curve_over_tasks if task == ALL else curve
+
+    along = curve_over_tasks if task == ALL else curve
     return {
-        name: measured(rows, hits, totals, count)
+        name: along(rows, hits, totals, count)
         for name, (rows, hits, totals) in parts.items()
         if rows[totals].sum()
     }
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Rows: task (or ALL), kind (pretrained, scratch, alone), measure, frames, value, low, high, episodes (held-out), budget (distinct episodes).
+    """Return the table of the study.
 
-    Measures along the training: loss (nats a click), skills, and in closed loop score, success, finished. At its end also `frames to catch up` (kind
-    alone: frames from scratch on all episodes after which the loss is as low as at the end of the fine-tuning), `episodes to catch up` (distinct
-    ones), and `catches up` (1, or 0 if it never did: then the two are lower bounds).
+    Rows by task (or `ALL`), `kind` (see `KINDS`) and `measure`. Along training: loss (nats per
+    click), skills, and in closed loop score, success and finished. At its end, kind `alone`:
+
+    - `frames to catch up`: frames from scratch on all episodes after which the loss is as low as at
+      the end of the fine-tuning.
+    - `episodes to catch up`: the distinct episodes in them.
+    - `catches up`: 1, or 0 if it never did; then the two are lower bounds.
+
+    `episodes` counts held-out episodes, `budget` distinct training episodes.
     """
     rows: list[tuple] = []
-    tasks = sorted(runs(settings, "scratch"))
-    pooled = [ALL] if len(tasks) > 1 else []
-    for task in [*pooled, *tasks]:
-        for kind in ("pretrained", "scratch", "alone"):
+    for task in whole_and_parts(sorted(runs(settings, "scratch"))):
+        for kind in KINDS:
             if kind == "alone" and task == ALL:
                 continue
-            budget = (
-                settings.episodes.train
-                if kind == "alone"
-                else min(settings.transfer.episodes, settings.episodes.train)
-            )
-            held = len(
-                _of(inputs["losses"], settings, kind, task)[["task", "episode"]].drop_duplicates()
-            )
+
+            budget = settings.episodes.train
+            if kind != "alone":
+                budget = min(settings.transfer.episodes, budget)
+            losses = _of(inputs["losses"], settings, kind, task)
+            held_out = len(losses[["task", "episode"]].drop_duplicates())
             for measure, (frames, samples) in _curves(inputs, settings, kind, task).items():
-                rows += [
-                    (task, kind, measure, at, *estimate(samples[:, i]), held, budget)
-                    for i, at in enumerate(frames)
-                ]
+                for i, at in enumerate(frames):
+                    value = estimate(samples[:, i])
+                    rows.append((task, kind, measure, at, *value, held_out, budget))
         if task != ALL:
-            rows += [
-                (task, "alone", *row, held, budget) for row in catching_up(inputs, settings, task)
-            ]
-    return pd.DataFrame(
-        rows,
-        columns=["task", "kind", "measure", "frames", "value", "low", "high", "episodes", "budget"],
-    )
+            # `held_out` and `budget` are those of `alone`, the last kind.
+            for row in catching_up(inputs, settings, task):
+                rows.append((task, "alone", *row, held_out, budget))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def catching_up(inputs: dict[str, pd.DataFrame], settings: Settings, task: str) -> list[tuple]:
-    """When training from scratch on everything reaches the last loss of the fine-tuning."""
-    goal = _curves(inputs, settings, "pretrained", task)["loss"][1][:, -1]
-    frames, losses = _curves(inputs, settings, "alone", task)["loss"]
+    """Return when training from scratch on all data reaches the last loss of the fine-tuning.
+
+    Returns:
+        Rows (measure, frames, value, low, high); none if one of the two losses was not measured.
+    """
+    tuned = _curves(inputs, settings, "pretrained", task)
+    alone = _curves(inputs, settings, "alone", task)
+    if "loss" not in tuned or "loss" not in alone or len(alone["loss"][0]) < 2:
+        return []
+
+    goal = tuned["loss"][1][:, -1]
+    frames, losses = alone["loss"]
     needed = frames_to(goal, frames, losses)
     rows = _of(inputs["losses"], settings, "alone", task)
     length = rows["steps"].sum() / len(rows)
@@ -123,56 +198,43 @@ def catching_up(inputs: dict[str, pd.DataFrame], settings: Settings, task: str) 
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
+    """Test whether pretraining helps to learn and to do new tasks, and whether scratch fails."""
     tasks = sorted(runs(settings, "scratch"))
-    found = []
-    held = inputs["losses"].groupby("task")["episode"].nunique()
+    held_out = inputs["losses"].groupby("task")["episode"].nunique()
     played = inputs["closed_loop_along"].groupby("task")["episode"].nunique()
     seeds = inputs["losses"]["seed"].nunique()
-    for task in [*([ALL] if len(tasks) > 1 else []), *tasks]:
-        tuned, fresh = (_curves(inputs, settings, kind, task) for kind in ("pretrained", "scratch"))
+    tested = []
 
-        def unit(episodes: pd.Series, task=task) -> str:
-            number = episodes[tasks].sum() if task == ALL else episodes[task]
-            return f"episode ({number} held-out{', tasks as strata' * (task == ALL)}, {seeds} training seed(s))"
+    for task in whole_and_parts(tasks):
+        tuned = _curves(inputs, settings, "pretrained", task)
+        fresh = _curves(inputs, settings, "scratch", task)
 
-        def last(curves: dict, measure: str) -> np.ndarray:
-            return curves[measure][1][:, -1]
+        def unit(episodes: pd.Series, task: str = task) -> str:
+            number = episodes.reindex(tasks).sum() if task == ALL else episodes[task]
+            strata = ", tasks as strata" if task == ALL else ""
+            return f"episode ({number:.0f} held-out{strata}, {seeds} training seed(s))"
 
-        paired = "Shown if the interval of the paired difference lies above 0, contradicted if below; same frames, same number of episodes."
-        found.append(
-            Claim.of(
-                estimate(last(fresh, "loss") - last(tuned, "loss")),
-                claim="pretraining transfers",
-                statement="Pretraining on other tasks helps to learn a new one",
-                task=task,
-                statistic="nats a click at the end, scratch minus fine-tuned",
-                rule=paired,
-                unit=unit(held),
-            )
-        )
-        found.append(
-            Claim.of(
-                estimate(last(tuned, "score") - last(fresh, "score")),
-                claim="pretraining transfers, closed loop",
-                statement="Pretraining on other tasks helps to do a new one",
-                task=task,
-                statistic="score in closed loop at the end, fine-tuned minus scratch",
-                rule=paired,
-                unit=unit(played),
-            )
-        )
-        final = _of(inputs["closed_loop_along"], settings, "scratch", task)
-        final = final[final["frames"] == final.groupby(["run", "seed"])["frames"].transform("max")]
-        succeeded = success(final, "success", settings.evaluation.resamples)
-        found.append(
-            Claim.of(
-                Estimate(FAILS - succeeded.value, FAILS - succeeded.high, FAILS - succeeded.low),
-                claim="scratch fails",
-                statement="Training from scratch on the budget of a fine-tuning fails",
-                task=task,
-                statistic=f"{FAILS:g} minus success in closed loop of scratch",
-                rule=f"Shown if the interval (Wilson's for one training) lies above 0, which is success in fewer than {FAILS:.0%} of the worlds; contradicted if below.",
-                unit=unit(played),
-            )
-        )
-    return found
+        if "loss" in tuned and "loss" in fresh:
+            lower = fresh["loss"][1][:, -1] - tuned["loss"][1][:, -1]
+            tested.append(HELPS_LEARNING.test(estimate(lower), task, unit(held_out)))
+        else:
+            tested.append(HELPS_LEARNING.untestable("no losses of both kinds of runs", task))
+
+        if "score" in tuned and "score" in fresh:
+            better = tuned["score"][1][:, -1] - fresh["score"][1][:, -1]
+            tested.append(HELPS_DOING.test(estimate(better), task, unit(played)))
+        else:
+            reason = "no episodes of both kinds of runs were played in closed loop"
+            tested.append(HELPS_DOING.untestable(reason, task))
+
+        along = _of(inputs["closed_loop_along"], settings, "scratch", task)
+        last = along.groupby(["run", "seed"])["frames"].transform("max")
+        final = along[along["frames"] == last]
+        if len(final):
+            share = success(final, "success", settings.evaluation.resamples)
+            margin = Estimate(FAILS - share.value, FAILS - share.high, FAILS - share.low)
+            tested.append(SCRATCH_FAILS.test(margin, task, unit(played)))
+        else:
+            reason = "no policies trained from scratch were played in closed loop"
+            tested.append(SCRATCH_FAILS.untestable(reason, task))
+    return tested

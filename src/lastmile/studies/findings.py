@@ -1,0 +1,404 @@
+"""The findings page: how well the policies do the tasks, then every claim in plain words.
+
+The page is Markdown. It is made of the claims of all studies, the tables of the studies `emergence`
+and `mistakes`, and what the original study reports (`workflow/expected/`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from lastmile.errors import LastmileError
+from lastmile.studies import get_study, study_names
+from lastmile.studies.claims import VERDICTS, Claim, Effect
+from lastmile.studies.labels import ALL
+
+VERDICT_WORDS = {
+    "shown": "shown here",
+    "not shown": "not shown here",
+    "contradicted": "the opposite was measured here",
+    "not testable": "not testable here",
+}
+"""Verdicts as a reader sees them: about this run, not about the original study."""
+SHORT_WORDS = {**{name: name for name in VERDICTS}, "contradicted": "opposite measured"}
+"""The same where verdicts are counted."""
+NOT_MEASURED = "not measured"
+NOTE = (
+    "A verdict is about the policies of this run on held-out worlds, by a rule fixed beforehand. "
+    "*Shown here*: the whole 95 % interval lies on the side that the claim says. "
+    "*Not shown here*: the interval includes no effect, so these data do not decide. "
+    "*The opposite was measured here*: the whole interval lies on the other side, for these policies "
+    "and this amount of training (`contradicted` in the JSON file). "
+    "*Not testable here*: too few data. In brackets: 95 % intervals. "
+    "With one training seed a verdict is about one training run."
+)
+
+
+class Published(NamedTuple):
+    """What the original study reports.
+
+    Attributes:
+        claims: Text by claim.
+        figures: Numbers that can be looked up in our tables, see `beside`.
+    """
+
+    claims: dict[str, str]
+    figures: list[dict[str, Any]]
+
+
+class Line(NamedTuple):
+    """A hypothesis on the page: its claim on all tasks (or the only one), and those task by task."""
+
+    whole: Claim
+    by_task: list[Claim]
+
+
+def read_published(paths: Iterable[str | Path]) -> Published:
+    """Read the files of `workflow/expected/`.
+
+    Raises:
+        LastmileError: A file is not YAML or has other keys than `claims` and `figures`.
+    """
+    claims: dict[str, str] = {}
+    figures: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise LastmileError(
+                f"{path}: is not valid YAML ({str(error).splitlines()[0]})"
+            ) from None
+        if not isinstance(values, dict) or set(values) - {"claims", "figures"}:
+            raise LastmileError(f"{path}: expected a mapping with the keys claims and figures")
+
+        claims |= values.get("claims") or {}
+        figures += values.get("figures") or []
+    return Published(claims, figures)
+
+
+def with_published(claims: list[Claim], published: Published) -> list[Claim]:
+    """Return the claims with what the original study reports on each."""
+    return [replace(claim, published=published.claims.get(claim.claim, "")) for claim in claims]
+
+
+def beside(published: Published, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Set our numbers beside the published ones.
+
+    Args:
+        published: Each of its figures names the study whose table to look in, the values of the
+            columns of its row (of several rows, the one after the most frames), and the number.
+        tables: Tables by study.
+
+    Returns:
+        A table with the columns what, task, value, low, high, published. Figures whose row is
+        missing are left out.
+    """
+    rows = []
+    for figure in published.figures:
+        table = tables.get(figure["study"])
+        if table is None:
+            continue
+
+        matching = table
+        for column, value in figure["where"].items():
+            matching = matching[matching[column] == value]
+        if len(matching):
+            if "frames" in matching:
+                matching = matching.sort_values("frames").iloc[-1:]
+            row = matching.iloc[0]
+            estimate = (row["value"], row["low"], row["high"])
+            task = figure["where"].get("task", "")
+            rows.append((figure["what"], task, *estimate, str(figure["published"])))
+    return pd.DataFrame(rows, columns=["what", "task", "value", "low", "high", "published"])
+
+
+def ledger(claims: list[Claim]) -> list[Line]:
+    """Group claims by hypothesis, in their order."""
+    groups: dict[str, list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(claim.claim, []).append(claim)
+
+    lines = []
+    for group in groups.values():
+        whole = next((claim for claim in group if claim.task == ALL), group[0])
+        lines.append(Line(whole, [claim for claim in group if claim is not whole]))
+    return lines
+
+
+def summary(claims: list[Claim]) -> str:
+    """Say how many claims were tested, and how many came out in which way."""
+    lines = ledger(claims)
+    counts = Counter(line.whole.verdict for line in lines)
+    parts = [
+        f"{counts[name]} {VERDICT_WORDS[name].removesuffix(' here')}"
+        for name in VERDICTS
+        if counts[name] or name in ("shown", "not shown")
+    ]
+    return f"{len(lines)} claims tested: {', '.join(parts)}."
+
+
+def performance(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return how well the policies do the tasks.
+
+    Args:
+        tables: Tables of the studies `emergence` and `mistakes`, as far as there are any.
+
+    Returns:
+        One row per task, ending with the mean over tasks (`ALL`) if there are several. Columns:
+        task, and value, low and high of success and score of the policy in closed loop, success of
+        the annotator, and of the teacher-forced accuracy of placement (within 5 px) of the policy
+        at the end of training, with its ceiling (annotator self-agreement). Names of columns are
+        `QUANTITY`, `QUANTITY low` and `QUANTITY high`; nan where something was not measured.
+    """
+    by_quantity: dict[str, pd.DataFrame] = {}
+    played, skills = tables.get("mistakes"), tables.get("emergence")
+    if played is not None:
+        for quantity, who, measure in (
+            ("success", "policy", "success"),
+            ("score", "policy", "score"),
+            ("success of the annotator", "annotator", "success"),
+        ):
+            rows = played[(played["who"] == who) & (played["measure"] == measure)]
+            by_quantity[quantity] = rows.set_index("task")
+    if skills is not None:
+        shares = skills[(skills["measure"] == "share") & (skills["skill"] == "placement@5")]
+        for quantity, predictor in (("placement", "policy"), ("self-agreement", "ceiling")):
+            rows = shares[shares["predictor"] == predictor].sort_values("frames", kind="stable")
+            by_quantity[quantity] = rows.groupby("task").tail(1).set_index("task")
+
+    tasks = sorted({task for rows in by_quantity.values() for task in rows.index} - {ALL})
+    lines = []
+    for task in tasks:
+        line: dict[str, Any] = {"task": task}
+        for quantity, rows in by_quantity.items():
+            for column, suffix in (("value", ""), ("low", " low"), ("high", " high")):
+                line[quantity + suffix] = rows[column].get(task, np.nan)
+        lines.append(line)
+    if len(tasks) > 1:
+        means = pd.DataFrame(lines)[list(by_quantity)].astype(float).mean()  # nan is skipped
+        lines.append({"task": ALL, **means.to_dict()})
+    return pd.DataFrame(lines)
+
+
+def effects() -> dict[str, Effect]:
+    """Return how to put the values of claims into words, by claim."""
+    return {
+        hypothesis.claim: hypothesis.effect
+        for name in study_names()
+        for hypothesis in get_study(name).HYPOTHESES
+    }
+
+
+def in_words(claim: Claim, effect: Effect | None) -> str:
+    """Put a claim's value and interval into words, such as `placement comes 2.8 times later (2.1 to 3.6)`.
+
+    Args:
+        claim: The claim.
+        effect: How to say it; None for bare numbers.
+    """
+    if not np.isfinite(claim.value):
+        return f"{NOT_MEASURED}: {claim.reason}" if claim.reason else NOT_MEASURED
+    if effect is None:
+        return _estimate(claim.value, claim.low, claim.high)
+
+    def side(value: float) -> str:
+        return effect.above if value > 0 else effect.below
+
+    ends = (claim.low, claim.high)
+    size = _size(claim.value, effect)
+    text = f"{effect.lead} {size} {side(claim.value)}".strip()
+    if abs(claim.value) < 1e-9:
+        text = "no difference"
+
+    if not np.isfinite(ends).all():
+        return f"{text} (no interval)"
+    if claim.low == claim.high:
+        return f"{text} (the same in every resample)"
+    if claim.low >= 0 or claim.high <= 0:
+        nearer, farther = sorted(ends, key=abs)
+        return f"{text} ({_size(nearer, effect)} to {_size(farther, effect)})"
+    lower, upper = (f"{_size(end, effect)} {side(end)}" for end in ends)
+    return f"{text} (from {lower} to {upper})"
+
+
+def _size(value: float, effect: Effect) -> str:
+    """Return the size of an effect, without its sign."""
+    if effect.kind == "factor":
+        ratio = 2.0 ** abs(value)
+        return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+    if effect.kind == "percent":
+        return f"{100 * abs(value):.1f}"
+    return f"{abs(value):.3g}"
+
+
+def _number(value: float) -> str:
+    return f"{0.0 if abs(value) < 1e-9 else value:.3g}"
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    """Return a number with its interval."""
+    if not np.isfinite(value):
+        return NOT_MEASURED
+    if not np.isfinite([low, high]).all():
+        return _number(value)
+    return f"{_number(value)} ({_number(low)} to {_number(high)})"
+
+
+def _percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
+    """Return a share with its interval, in percent."""
+    if not np.isfinite(value):
+        return NOT_MEASURED
+    interval = f" ({100 * low:.0f} to {100 * high:.0f})" if np.isfinite([low, high]).all() else ""
+    return f"{100 * value:.0f} %{interval}"
+
+
+def _title(task: str) -> str:
+    return task.replace("_", " ").capitalize()
+
+
+def _counted(claims: list[Claim]) -> str:
+    """Count verdicts task by task; the tasks are named except for the commonest verdict."""
+    counts = Counter(claim.verdict for claim in claims).most_common()
+    parts = []
+    for place, (name, count) in enumerate(counts):
+        tasks = [_title(claim.task) for claim in claims if claim.verdict == name]
+        named = f" ({', '.join(tasks)})" if place or len(tasks) == 1 else ""
+        parts.append(f"{count} {SHORT_WORDS[name]}{named}")
+    return "; ".join(parts)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _performance_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Say how well the policies do the tasks, in a sentence and a table."""
+    table = performance(tables)
+    if table.empty:
+        return []
+    by_task = table[table["task"] != ALL]
+
+    def spread(quantity: str) -> str:
+        values = by_task[quantity].dropna()
+        if values.empty:
+            return NOT_MEASURED
+        low, high = 100 * values.min(), 100 * values.max()
+        span = f"{low:.0f} to {high:.0f} %" if round(low) < round(high) else f"{low:.0f} %"
+        mean = f", {_percent(values.mean())} on average over tasks" if len(values) > 1 else ""
+        return span + mean
+
+    sentences = []
+    if "success" in table and by_task["success"].notna().any():
+        sentences.append(
+            f"In closed loop, the policies succeed in {spread('success')} of the held-out worlds; "
+            f"the annotators succeed in {spread('success of the annotator')}."
+        )
+    if "placement" in table and by_task["placement"].notna().any():
+        sentences.append(
+            f"Teacher-forced, {spread('placement')} of their placements are within 5 px; "
+            f"annotator self-agreement is {spread('self-agreement')}."
+        )
+
+    columns = {
+        "success": "success in closed loop",
+        "success of the annotator": "success of the annotator",
+        "score": "score in closed loop",
+        "placement": "placement within 5 px, teacher-forced",
+        "self-agreement": "annotator self-agreement on it",
+    }
+    shown = [quantity for quantity in columns if quantity in table]
+    rows = []
+    for _, row in table.iterrows():
+        cells = [_title(row["task"])]
+        for quantity in shown:
+            ends = (row.get(f"{quantity} low", np.nan), row.get(f"{quantity} high", np.nan))
+            tell = _estimate if quantity == "score" else _percent
+            cells.append(tell(row[quantity], *ends))
+        rows.append(tuple(cells))
+    head = ("task", *(columns[quantity] for quantity in shown))
+    title = "## How well the policies do the tasks"
+    return [title, "", " ".join(sentences), "", *_table(head, rows), ""]
+
+
+def to_markdown(
+    claims: list[Claim],
+    name: str,
+    compared: pd.DataFrame | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> str:
+    """Return the findings page.
+
+    Args:
+        claims: Claims of all studies, in the order of the story.
+        name: Name of the run of the study.
+        compared: Our numbers beside the published ones, from `beside`.
+        tables: Tables by study, for how well the policies do the tasks (see `performance`).
+    """
+    words = effects()
+    lines = [f"# Findings of `{name}`", ""]
+    lines += _performance_lines(tables or {})
+    lines += ["## Claims", "", summary(claims), "", NOTE, ""]
+    lines += _table(
+        ("claim", "verdict", "measured here", "on", "by task", "original study"),
+        (
+            (
+                whole.statement,
+                f"**{VERDICT_WORDS[whole.verdict]}**",
+                in_words(whole, words.get(whole.claim)),
+                _title(whole.task),
+                _counted(by_task),
+                whole.published,
+            )
+            for whole, by_task in ledger(claims)
+        ),
+    )
+
+    if compared is not None and len(compared):
+        lines += ["", "## Beside the published figures", ""]
+        lines += _table(
+            ("figure", "task", "here", "published"),
+            (
+                (
+                    row["what"],
+                    _title(row["task"]),
+                    _estimate(row["value"], row["low"], row["high"]),
+                    row["published"],
+                )
+                for _, row in compared.iterrows()
+            ),
+        )
+
+    by_task_lines = [line for line in ledger(claims) if line.by_task]
+    if by_task_lines:
+        lines += ["", "## Task by task", ""]
+        lines += _table(
+            ("claim", "task", "measured here", "verdict"),
+            (
+                (
+                    claim.statement,
+                    _title(claim.task),
+                    in_words(claim, words.get(claim.claim)),
+                    VERDICT_WORDS[claim.verdict],
+                )
+                for line in by_task_lines
+                for claim in line.by_task
+            ),
+        )
+
+    lines += ["", "## Rules", ""]
+    lines += [
+        f"- *{whole.statement}*: {whole.rule} Statistic: {whole.statistic}, here "
+        f"{_estimate(whole.value, whole.low, whole.high)}. Unit of inference: {whole.unit}."
+        for whole, _ in ledger(claims)
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,6 @@
+"""Words that take the place of a task in tables and claims."""
+
+ALL = "all tasks"
+"""All tasks together: the mean over tasks."""
+OTHERS = "others"
+"""All other tasks than the one at hand."""
