@@ -24,6 +24,9 @@ REFERENCE ?= results/reference/desk
 BIN := .venv/bin
 STAMP := .venv/installed
 TORCH_CPU := https://download.pytorch.org/whl/cpu
+# Prints pip's option for CPU builds of torch where there is no NVIDIA driver and their index answers;
+# pip prefers them to the CUDA build of the same version, and waits for minutes for an index that does not answer.
+CPU_INDEX = $$(! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1 && echo "--extra-index-url $(TORCH_CPU)")
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test lint setup docs figures test-lowest test-install test-faults test-slurm fuzz clean help
@@ -68,25 +71,20 @@ setup:
 	if test -n "$$reason"; then echo "making .venv again: it $$reason"; rm -rf .venv; fi
 	@$(MAKE) --no-print-directory $(STAMP) PYTHON="$(PYTHON)"
 
-# Without an NVIDIA driver the CPU build of torch is asked for, if its index answers; pip prefers it to
-# the CUDA build of the same version.
 $(STAMP): pyproject.toml requirements.lock
 	@test -e .venv || $(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (a few minutes the first time)"
-	@extra=""; if ! command -v nvidia-smi >/dev/null 2>&1 && $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1; \
-		then extra="--extra-index-url $(TORCH_CPU)"; fi; \
-	$(BIN)/python $(PIP_INSTALL) $$extra -c requirements.lock -e '.[all,dev]' \
+	@$(BIN)/python $(PIP_INSTALL) $(CPU_INDEX) -c requirements.lock -e '.[all,dev]' \
 		|| { echo "error: the installation failed; is the package index reachable (pip config list)?" >&2; exit 1; }
 	@echo "$(CURDIR)" > $@
 
 test-lowest:
-	@$(PYTHON) tests/lowest_versions.py pyproject.toml >/dev/null
+	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or later; name it: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x build/lowest/bin/python || $(PYTHON) -m venv build/lowest
 	@$(PYTHON) tests/lowest_versions.py pyproject.toml > build/lowest/constraints.txt
-	@extra=""; if ! command -v nvidia-smi >/dev/null 2>&1; then extra="--extra-index-url $(TORCH_CPU)"; fi; \
-	build/lowest/bin/python $(PIP_INSTALL) $$extra -c build/lowest/constraints.txt -e '.[all,test]'
-	build/lowest/bin/python -m pytest -n auto --dist loadgroup --deselect tests/test_lint.py -W default
+	build/lowest/bin/python $(PIP_INSTALL) $(CPU_INDEX) -c build/lowest/constraints.txt -e '.[all,test]'
+	build/lowest/bin/python -m pytest -n auto --dist loadgroup -W default
 
 test-install: setup
 	$(BIN)/python -m pytest -m slow -rs tests/test_install.py

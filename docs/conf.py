@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parent / "src"))
 sys.path.insert(0, str(HERE))
 
 import lastmile  # noqa: E402
-import reference  # noqa: E402
+import reference_pages  # noqa: E402
 
 project = "lastmile"
 author = "The lastmile authors"
@@ -87,7 +87,7 @@ def write_api(folder: Path) -> None:
     for old in set(folder.glob("*.md")) - {folder / name for name in pages}:
         old.unlink()
     for name, lines in pages.items():
-        reference.write_if_changed(folder / name, "\n".join(lines) + "\n")
+        reference_pages.write_if_changed(folder / name, "\n".join(lines) + "\n")
 
 
 def skip_member(
@@ -104,5 +104,5 @@ def setup(app: Any) -> None:
     """Write the generated pages, then let Sphinx find them."""
     importlib.invalidate_caches()
     write_api(HERE / "api")
-    reference.write(HERE / "reference")
+    reference_pages.write(HERE / "reference")
     app.connect("autodoc-skip-member", skip_member)

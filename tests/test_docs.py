@@ -38,9 +38,9 @@ def page_id(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def docs_modules() -> Iterator[tuple[ModuleType, ModuleType]]:
-    """The scripts `task_pages` and `reference`."""
+    """The scripts `task_pages` and `reference_pages`."""
     sys.path.insert(0, str(DOCS))
-    yield importlib.import_module("task_pages"), importlib.import_module("reference")
+    yield importlib.import_module("task_pages"), importlib.import_module("reference_pages")
     sys.path.remove(str(DOCS))
 
 

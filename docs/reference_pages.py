@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,9 +65,9 @@ def _table(fields: list[tuple[str, FieldInfo]], values: dict[str, Any]) -> list[
 
 def root_command() -> click.Group:
     """Return the command `lastmile`."""
-    module = importlib.import_module("lastmile.cli")
-    groups = [value for value in vars(module).values() if isinstance(value, click.Group)]
-    return next(group for group in groups if group.name in ("lastmile", "cli", "main"))
+    from lastmile.cli import group
+
+    return group
 
 
 def verbs(group: click.Group, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -84,10 +83,13 @@ def verbs(group: click.Group, prefix: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 def command_line_page() -> str:
     """Return the page with the help of every verb."""
-    lines = ["# Command line", ""]
-    lines += ["What `lastmile VERB --help` prints. `python -m lastmile` is the same command.", ""]
+    root = click.Context(root_command(), info_name="lastmile")
+    lines = [
+        "# Command line",
+        "",
+        "What `lastmile VERB --help` prints. `python -m lastmile` is the same command.",
+    ]
     for name, command in verbs(root_command()):
-        parent = click.Context(root_command(), info_name="lastmile")
-        help_text = command.get_help(click.Context(command, info_name=name, parent=parent))
-        lines += [f"## `lastmile {name}`", "", "```text", click.unstyle(help_text), "```", ""]
-    return "\n".join(lines)
+        context = click.Context(command, info_name=name, parent=root)
+        lines += ["", f"## `lastmile {name}`", "", "```text", command.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
