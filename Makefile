@@ -1,64 +1,107 @@
-# make run    everything from nothing: set-up, then the study of config.yaml with figures, findings and report in results/desk
-# make test   set-up, then linters and tests
-# make setup  the set-up alone, into .venv
-# make figures  every figure of results/reference/desk drawn again from its table, in seconds; needs no torch
-# make test-faults  kills, losses of power and other faults, from nothing to the report
-# make test-slurm  the preset smoke on a real SLURM on this machine (root; apt-get install slurm-wlm munge), against a local run
-# make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13, where found, and with the oldest torch (downloads gigabytes)
-# make fuzz   10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
+# make run           set up, then the whole study of config.yaml: data, policies, figures, findings, report
+# make test          set up, then linters, types, import directions and tests
+# make setup         the environment alone, in .venv
+# make docs          the documentation, in build/docs
+# make figures       redraw every figure of results/reference/desk from its table; needs no torch
+#
+# Slow targets:
+# make test-lowest   the fast tests with the lowest supported version of every package (downloads gigabytes)
+# make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13 (downloads gigabytes)
+# make test-faults   kills, power losses and other faults, from nothing to the report
+# make test-slurm    the preset smoke on a real SLURM on this machine (root; apt-get install slurm-wlm munge)
+# make fuzz          10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
+#
+# make clean         remove .venv, build, runs and Snakemake's records; results stay
+#
+# Variables: PYTHON=/path/to/python3, CORES=4
 
+# The first Python on the path that is new enough, unless one is named.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON_NAMED := $(filter command line environment override,$(origin PYTHON))
 CORES ?= all
 REFERENCE ?= results/reference/desk
 BIN := .venv/bin
+STAMP := .venv/installed
 TORCH_CPU := https://download.pytorch.org/whl/cpu
+# Prints pip's option for CPU builds of torch where there is no NVIDIA driver and their index answers;
+# pip prefers them to the CUDA build of the same version, and waits for minutes for an index that does not answer.
+CPU_INDEX = $$(! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1 && echo "--extra-index-url $(TORCH_CPU)")
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run setup test lint figures fuzz test-faults test-slurm test-install clean
+.PHONY: run test lint setup docs figures test-lowest test-install test-faults test-slurm fuzz clean help
 
 run: setup
-	$(BIN)/python -m lastmile make all --cores $(CORES)
+	@$(BIN)/python -m lastmile run --cores $(CORES)
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/snakefmt --check --compact-diff Snakefile rules
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m snakefmt --check --compact-diff Snakefile rules
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
 
-# With the packages of .venv if it is there, else with those of the Python that is found.
+docs: setup
+	@$(BIN)/python -c "import furo, ipykernel, myst_nb" 2>/dev/null || $(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+# Uses .venv if it is there, else the Python that was found.
 figures:
 	@python="$(BIN)/python"; test -x "$$python" || python="$(PYTHON)"; \
-	"$$python" -c "import matplotlib, pandas, pydantic, seaborn, yaml" 2>/dev/null || { echo "error: pandas, matplotlib, seaborn, pydantic or PyYAML is missing in $$python; run: make setup" >&2; exit 1; }; \
+	"$$python" -c "import click, matplotlib, pandas, pydantic, seaborn, yaml" 2>/dev/null \
+		|| { echo "error: $$python lacks click, pandas, matplotlib, seaborn, pydantic or PyYAML; run: make setup" >&2; exit 1; }; \
 	PYTHONPATH=src "$$python" -m lastmile figures $(REFERENCE)/figures
 
+# Every check of the interpreter comes before anything is made. A .venv is made again if it cannot
+# run pip (its creation was interrupted), has another Python than the one named, or was moved.
+setup:
+	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or later; install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys' 2>/dev/null || { echo "error: $(PYTHON) does not run; name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: expected Python 3.11 or later, got $$($(PYTHON) -V 2>&1) ($(PYTHON)); name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@version() { "$$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
+	if test ! -e .venv && test ! -L .venv; then :; \
+	elif ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then reason="is incomplete or has an old Python"; \
+	elif test -n "$(PYTHON_NAMED)" && test "$$(version $(BIN)/python)" != "$$(version $(PYTHON))"; then reason="has Python $$(version $(BIN)/python), not $$(version $(PYTHON))"; \
+	elif test -s $(STAMP) && test "$$(cat $(STAMP))" != "$(CURDIR)"; then reason="was made in another folder"; fi; \
+	if test -n "$$reason"; then echo "making .venv again: it $$reason"; rm -rf .venv; fi
+	@$(MAKE) --no-print-directory $(STAMP) PYTHON="$(PYTHON)"
+
+$(STAMP): pyproject.toml requirements.lock
+	@test -e .venv || $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv (a few minutes the first time)"
+	@$(BIN)/python $(PIP_INSTALL) $(CPU_INDEX) -c requirements.lock -e '.[all,dev]' \
+		|| { echo "error: the installation failed; is the package index reachable (pip config list)?" >&2; exit 1; }
+	@echo "$(CURDIR)" > $@
+
+test-lowest:
+	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or later; name it: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x build/lowest/bin/python || $(PYTHON) -m venv build/lowest
+	@$(PYTHON) tests/lowest_versions.py pyproject.toml > build/lowest/constraints.txt
+	build/lowest/bin/python $(PIP_INSTALL) $(CPU_INDEX) -c build/lowest/constraints.txt -e '.[all,test]'
+	build/lowest/bin/python -m pytest -n auto --dist loadgroup -W default
+
+test-install: setup
+	$(BIN)/python -m pytest -m slow -rs tests/test_install.py
+
 test-faults: setup
-	$(BIN)/python -m pytest -n0 -m "slow or not slow" tests/test_faults.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_faults.py
 
 test-slurm: setup
 	@command -v slurmctld >/dev/null && command -v munged >/dev/null || { echo "error: SLURM is missing; as root: apt-get update && apt-get install slurm-wlm munge" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slurm]'
-	$(BIN)/python -m pytest -n0 -m slow -rs tests/test_slurm.py
-
-test-install: setup
-	$(BIN)/python -m pytest -n0 -m slow -rs tests/test_install.py
+	@$(BIN)/python $(PIP_INSTALL) -c requirements.lock -e '.[slurm]'
+	$(BIN)/python -m pytest -m slow -rs tests/test_slurm.py
 
 fuzz: setup
-	LASTMILE_FUZZ=10000 $(BIN)/python -m pytest -p no:xdist tests/test_fuzz.py
-
-setup: .venv/installed
-
-# The CPU build of torch is asked for where there is no NVIDIA driver and its index answers; pip prefers it over the CUDA build of the same version.
-.venv/installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later is needed and was not found; install it, or give its path: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "installing into .venv (the first time takes a few minutes)"
-	@extra=""; if ! command -v nvidia-smi >/dev/null 2>&1 && $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1; \
-		then extra="--extra-index-url $(TORCH_CPU)"; fi; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$extra -c constraints.txt -e '.[test,bench,dinov2]' \
-		|| { echo "error: the installation failed; is the package index reachable (pip config list)?" >&2; exit 1; }
-	@touch $@
+	LASTMILE_FUZZ=10000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 clean:
 	rm -rf .venv .snakemake runs build
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile

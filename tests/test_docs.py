@@ -1,143 +1,215 @@
-"""The pages: in step with the code, and true to what they promise."""
+"""The documentation agrees with the code: pages, pictures, code blocks, commands, links."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
-import os
 import re
-import shutil
-import subprocess
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import click
 import pytest
 from PIL import Image
 
-from lastmile import docs, provenance
 from lastmile.tasks import task_names
 
-NAME = "point_counting"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results" / "README.md",
+    *sorted(path for path in DOCS.rglob("*.md") if path.parent.name not in ("api", "reference")),
+]
+GENERATED = ("api/", "reference/")
+"""Folders that only exist after `make docs`."""
+NOT_RUN = "<!-- not run:"
+"""Starts the line before a block of Python that cannot be run by itself; the reason follows."""
 
 
-def test_the_pages_are_those_of_the_code(root):
-    assert (root / "docs" / "tasks.md").read_text(encoding="utf-8") == docs.page(), (
-        "run: python -m lastmile docs"
-    )
-
-
-def test_every_task_has_its_picture(root):
-    pictures = {root / "docs" / "tasks" / f"{name}.png": docs.EPISODE for name in task_names()} | {
-        root / "docs" / "tasks.png": docs.ALL
-    }
-    assert set((root / "docs" / "tasks").iterdir()) == set(pictures) - {root / "docs" / "tasks.png"}
-    for path, (widest, largest) in pictures.items():
-        assert path.stat().st_size <= largest and 800 <= Image.open(path).width <= widest
-
-
-@pytest.mark.parametrize("length", [1, 5, 10, 11, 300])
-def test_moments_of_an_episode_are_ten_at_most_with_the_first_and_the_last(length):
-    phases = [
-        "explore" if i < length // 3 else "annotate" if i % 7 else "correct" for i in range(length)
-    ]
-    chosen = docs.moments(phases, ["undo" if phase == "correct" else "place" for phase in phases])
-    assert len(chosen) == min(length, docs.SHOWN) == len(set(chosen))
-    assert chosen == sorted(chosen) and chosen[0] == 0 and chosen[-1] == length - 1
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 @pytest.fixture(scope="module")
-def extended(root, tmp_path_factory) -> Path:
-    """A copy of the package with the task of adding_a_task.md in it."""
-    folder = tmp_path_factory.mktemp("extended")
-    shutil.copytree(
-        provenance.ROOT, folder / "lastmile", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    page = (root / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert sorted(name for name, _ in blocks) == [
-        "__init__.py",
-        "annotator.py",
-        "interface.py",
-        "world.py",
+def docs_modules() -> Iterator[tuple[ModuleType, ModuleType]]:
+    """The scripts `task_pages` and `reference_pages`."""
+    sys.path.insert(0, str(DOCS))
+    yield importlib.import_module("task_pages"), importlib.import_module("reference_pages")
+    sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def task_pages(docs_modules: tuple[ModuleType, ModuleType]) -> ModuleType:
+    return docs_modules[0]
+
+
+@pytest.fixture(scope="module")
+def reference(docs_modules: tuple[ModuleType, ModuleType]) -> ModuleType:
+    return docs_modules[1]
+
+
+# Task pages
+
+
+def test_task_pages_are_current(task_pages: ModuleType) -> None:
+    pages = task_pages.pages()
+    written = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "tasks").glob("*.md")}
+    assert written == pages, "run: python docs/task_pages.py"
+
+
+def test_every_task_has_a_picture(task_pages: ModuleType) -> None:
+    limits = {DOCS / "tasks" / f"{name}.png": task_pages.EPISODE_LIMITS for name in task_names()}
+    assert set((DOCS / "tasks").glob("*.png")) == set(limits)
+    for path, (widest, largest) in {**limits, DOCS / "tasks.png": task_pages.OVERVIEW_LIMITS}.items():
+        assert path.stat().st_size <= largest
+        assert 800 <= Image.open(path).width <= widest
+
+
+@pytest.mark.parametrize("length", [1, 5, 10, 11, 300])
+def test_moments_of_an_episode_are_ten_at_most_with_the_first_and_the_last(
+    task_pages: ModuleType, length: int
+) -> None:
+    phases = [
+        "explore" if i < length // 3 else "annotate" if i % 7 else "correct" for i in range(length)
     ]
-    (folder / "lastmile" / "tasks" / NAME).mkdir()
-    for name, code in blocks:
-        (folder / "lastmile" / "tasks" / NAME / name).write_text(code, encoding="utf-8")
-    return folder
+    kinds = ["undo" if phase == "correct" else "place" for phase in phases]
+    steps = task_pages.moments(phases, kinds)
+    assert len(steps) == min(length, task_pages.SHOWN) == len(set(steps))
+    assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == length - 1
 
 
-def python(folder: Path, *arguments: str) -> str:
-    """What Python prints with the copy of the package."""
-    env = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+def test_meanings_of_numbers_come_from_the_docstring(task_pages: ModuleType) -> None:
+    text = "Numbers.\n\nAttributes:\n    a, b: First\n        and last.\n    c: Other.\n\nMore: text."
+    assert dict(task_pages._attributes(text)) == {
+        "a": "First and last.",
+        "b": "First and last.",
+        "c": "Other.",
+    }
+    assert dict(task_pages._attributes("Without.")) == {}
 
 
-def test_a_task_is_a_folder_and_nothing_else(extended):
-    code = f"""
-import json, gymnasium, lastmile.docs as docs, lastmile.env
-from lastmile.check import check
-from lastmile.config import parse, task_list
-from lastmile.tasks import task_names
-env = gymnasium.make("lastmile/PointCounting-v0")
-screen, _ = env.reset(seed=0)
-facts = {{
-    "file": docs.__file__, "tasks": task_names(), "studied": task_list(parse({{}})), "screen": screen.shape, "page": docs.page(),
-    "picture": docs.episode_picture("{NAME}").shape,
-    "oracle": check("{NAME}", 20, "oracle")["success"], "anywhere": check("{NAME}", 20, "oracle", "random")["success"],
-    "typical": check("{NAME}", 20), "blind": check("{NAME}", 5, "blind")["success"],
-}}
-print(json.dumps(facts))
-"""
-    facts = json.loads(python(extended, "-c", code))
-    assert facts["file"].startswith(str(extended))
-    assert set(facts["tasks"]) == {*task_names(), NAME} and facts["studied"] == facts["tasks"]
-    assert facts["screen"] == [126, 168, 3] and len(facts["picture"]) == 3
-    assert (
-        "## Point counting" in facts["page"]
-        and "| `smooth` | View: Smooth | look |" in facts["page"]
-        and "lastmile/PointCounting-v0" in facts["page"]
-    )
-    assert facts["oracle"] == facts["anywhere"] == 1 and facts["blind"] == 0
-    assert (
-        facts["typical"]["success"] >= 0.95
-        and 0.05 <= facts["typical"]["mistakes_per_placement"] <= 0.3
-    )
+# Blocks of code
 
 
-def test_the_new_task_can_be_recorded(extended):
-    spec = json.dumps({"task": NAME, "split": "test", "seed": 0, "episodes": 2})
-    python(extended, "-m", "lastmile", "trajectories", "--spec", spec, "--out", "test.parquet")
-    python(
-        extended,
-        "-m",
-        "lastmile",
-        "tokens",
-        "--trajectories",
-        "test.parquet",
-        "--out",
-        "test.tokens",
-    )
-    assert (extended / "test.tokens").stat().st_size > 1000
+def blocks(path: Path, language: str) -> list[tuple[str, bool]]:
+    """Return the code blocks of a page, and whether each can be run."""
+    text = path.read_text(encoding="utf-8")
+    pattern = rf"^(<!--[^\n]*-->\n)?```{language}\n(.*?)^```$"
+    matches = re.finditer(pattern, text, re.MULTILINE | re.DOTALL)
+    return [(match[2], not (match[1] or "").startswith(NOT_RUN)) for match in matches]
 
 
-def test_the_new_task_fulfils_the_contract(extended, root):
-    tests = extended / "tests"
-    tests.mkdir()
-    shutil.copy(root / "tests" / "test_tasks.py", tests)
-    out = python(
-        extended,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "tests/test_tasks.py",
-        "-k",
-        NAME,
-    )
-    assert " passed" in out and "failed" not in out
+PYTHON = [
+    pytest.param(code, runs, id=f"{page_id(path)}-{number}")
+    for path in PAGES
+    for number, (code, runs) in enumerate(blocks(path, "python"))
+]
+
+
+@pytest.mark.parametrize("code, runs", PYTHON)
+def test_python_in_the_pages_works(
+    code: str, runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if runs:
+        exec(compile(code, "page", "exec"), {"__name__": "page"})
+    else:
+        check_names(code)
+
+
+def check_names(code: str) -> None:
+    """Check that the names of lastmile that some code uses exist."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lastmile"):
+            module = importlib.import_module(node.module or "")
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lastmile":
+            assert hasattr(importlib.import_module("lastmile"), node.attr), ast.unparse(node)
+
+
+def test_the_notebook_runs_and_holds_no_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((DOCS / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    namespace: dict[str, object] = {"__name__": "notebook"}
+    for cell in code:
+        exec(compile("".join(cell["source"]), "notebook", "exec"), namespace)
+    assert namespace["terminated"] is True
+    assert namespace["info"]["success"] is True  # type: ignore[index]  # a dictionary
+
+
+# Commands
+
+
+def commands(path: Path) -> set[str]:
+    """Return the commands of lastmile in a page's shell blocks and code spans."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for code, _ in blocks(path, "sh") for line in code.splitlines()]
+    spans = re.findall(r"`((?:python -m )?lastmile [^`\n]+)`", text)
+    return {
+        line.partition("  #")[0].strip().removeprefix("python -m ")
+        for line in [*lines, *spans]
+        if re.match(r"\s*(python -m )?lastmile [a-z]", line)
+    }
+
+
+COMMANDS = sorted({command for path in PAGES for command in commands(path)})
+PLACEHOLDERS = {
+    "NAME": "record",  # `lastmile stage NAME`
+    "VERB": "run",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_in_the_pages_exist(reference: ModuleType, command: str) -> None:
+    """Every verb exists and takes the options that the pages give it."""
+    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)[1:] if word != "..."]
+    group: click.Command = reference.root_command()
+    while isinstance(group, click.Group):
+        child = group.get_command(click.Context(group), words.pop(0))
+        assert child is not None, f"no such verb: {command}"
+        group = child
+        if not words:
+            return  # a verb that is only named
+
+    options = {name for parameter in group.params for name in parameter.opts}
+    used = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert used - {"--help"} <= options, f"unknown options in: {command}"
+    if "--help" not in used:
+        group.make_context(words[0], words, resilient_parsing=True)
+
+
+def test_every_verb_is_mentioned(reference: ModuleType) -> None:
+    """People find every verb in the pages; `stage` and its jobs are for the workflow."""
+    text = "".join(path.read_text(encoding="utf-8") for path in [*PAGES, ROOT / "CHANGELOG.md"])
+    named = set(re.findall(r"[\w-]+", text))
+    root_command = reference.root_command()
+    assert set(root_command.list_commands(click.Context(root_command))) <= named
+
+
+def test_every_stage_is_described() -> None:
+    from lastmile.pipeline.stages import stage_names
+
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Stages")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(stage_names())
+
+
+# Links
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in link and not link.removeprefix("../").startswith(GENERATED):
+            assert (path.parent / link).exists(), f"{page_id(path)} links to {link}"

@@ -1,4 +1,4 @@
-"""What linters say of the workflow, and that the two lists of packages are in step."""
+"""What linters say of the workflow, and that all lists of packages agree."""
 
 from __future__ import annotations
 
@@ -6,69 +6,85 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import yaml
+
+from lowest_versions import lowest_versions
 
 ALLOWED = {
     "Specify a conda environment or container for each rule": "one environment for all rules, in environment.yml",
     "Param stem is a prefix of input or output file but hardcoded": "a figure has four outputs beside its table, of one name",
     "Environment variable PATH used but not asserted with envvars directive": "it is extended, not required",
 }
-"""Lints of Snakemake that are meant to be, with the reason."""
-NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+"""Lints of Snakemake that are accepted, with the reason."""
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 """Names of packages in conda, where they differ."""
+USER_EXTRAS = ("", "data", "train", "watch", "workflow", "dinov2")
+"""The base and the extras that `all` consists of."""
 
 
-def test_snakemake_has_nothing_else_to_say(root):
+def test_snakemake_accepts_the_workflow(root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--lint"], cwd=root, capture_output=True, text=True
     )
-    found = {
+    lints = {
         re.sub(r" in line \d+", "", line.strip()[2:].rstrip(":.").rstrip(":."))
         for line in (done.stdout + done.stderr).splitlines()
         if line.startswith("    * ")
     }
-    assert found and found <= ALLOWED.keys(), found - ALLOWED.keys()
+    assert lints and lints <= ALLOWED.keys(), lints - ALLOWED.keys()
 
 
 def bounds(text: str) -> tuple[str, str]:
-    """Name and version bounds of a requirement."""
-    name, rest = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)", text).groups()
-    return name.lower(), rest.replace(" ", "")
+    """Return name and version bounds of a requirement."""
+    match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)", text)
+    assert match, text
+    return match[1].lower(), match[2].replace(" ", "")
 
 
-def test_conda_and_pip_ask_for_the_same(root):
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    environment = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
-    conda = dict(bounds(item) for item in environment if isinstance(item, str))
-    pip = dict(
-        bounds(item)
-        for item in next(item["pip"] for item in environment if isinstance(item, dict))
-        if not item.startswith("-")
-    )
-    wanted = dict(bounds(item) for item in project["dependencies"])
-    given = {
-        name: version for name, version in {**conda, **pip}.items() if name not in ("python", "pip")
+def test_conda_and_pip_ask_for_the_same(root: Path) -> None:
+    dependencies = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    conda = dict(bounds(item) for item in dependencies if isinstance(item, str))
+    python = conda.pop("python")
+    conda.pop("pip")
+    (nested,) = [item["pip"] for item in dependencies if isinstance(item, dict)]
+    pip = dict(bounds(item) for item in nested if not item.startswith("-"))
+
+    lowest = lowest_versions(root / "pyproject.toml", USER_EXTRAS)
+    expected = {
+        name if name in pip else CONDA_NAMES.get(name, name): f">={version}"
+        for name, version in lowest.items()
     }
-    assert {
-        NAMES.get(name, name) if name not in pip else name: version
-        for name, version in wanted.items()
-    } == given
-    assert conda["python"].startswith(project["requires-python"])
+    assert conda | pip == expected
+
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert python.startswith(project["requires-python"])
 
 
-def test_what_is_no_source_is_installed_too(root):
-    """Files beside the sources are in the wheel only if pyproject.toml says so."""
-    found = [
-        path.relative_to(root / "src" / "lastmile")
-        for path in (root / "src" / "lastmile").rglob("*")
+def test_the_lock_has_a_version_of_every_package(root: Path) -> None:
+    """Versions that were tested are within the bounds, and none is missing."""
+    lines = (root / "requirements.lock").read_text().splitlines()
+    locked = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    for name, lowest in lowest_versions(root / "pyproject.toml").items():
+        assert numbers(locked[name]) >= numbers(lowest), name
+    assert {"torch"} <= locked.keys() and "+" not in locked["torch"]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, to be compared."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def test_files_that_are_not_code_are_installed_too(root: Path) -> None:
+    """Files beside the code are in the wheel only if pyproject.toml says so."""
+    package = root / "src" / "lastmile"
+    paths = [
+        path.relative_to(package)
+        for path in package.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     ]
-    data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"][
-        "package-data"
-    ]["lastmile"]
-    assert [
-        path
-        for path in found
-        if not any(path.match(pattern) and len(path.parts) == 1 for pattern in data)
-    ] == []
+    setuptools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = setuptools["package-data"]["lastmile"]
+    listed = {path.relative_to(package) for pattern in patterns for path in package.glob(pattern)}
+    assert set(paths) <= listed
