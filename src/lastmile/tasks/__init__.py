@@ -16,7 +16,7 @@ __all__ = ["Task", "get_task", "task_names"]
 @lru_cache(maxsize=1)
 def task_names() -> tuple[str, ...]:
     """Names of all tasks, sorted: the folders beside this file that hold a `world.py`."""
-    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/world.py")))
+    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("[!_]*/world.py")))
 
 
 @cache
