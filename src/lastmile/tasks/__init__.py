@@ -15,8 +15,11 @@ __all__ = ["Task", "get_task", "task_names"]
 
 @cache
 def task_names() -> tuple[str, ...]:
-    """Return the names of all tasks, sorted: the folders beside this file with a `world.py`."""
-    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/world.py")))
+    """Return the names of all tasks, sorted: the folders beside this file with a `world.py`.
+
+    Folders that begin with an underscore are none.
+    """
+    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("[!_]*/world.py")))
 
 
 @cache

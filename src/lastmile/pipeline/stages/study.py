@@ -17,13 +17,21 @@ SECONDS = 6.0
 
 
 class Spec(BaseSpec):
-    """Which study, and the settings that it reads: no others, so that it cannot forget one silently."""
+    """Which study, what it measures, and the settings that it reads.
+
+    Attributes:
+        needs: Table, run and task of every measurement.
+        seeds: Of the runs.
+        settings: No others are given, so that the study cannot forget one silently.
+    """
 
     study: str
+    needs: tuple[tuple[str, str, str], ...]
+    seeds: tuple[int, ...]
     settings: dict[str, Any]
 
     def given(self) -> Settings:
-        """Return these settings; reading any other one is an error."""
+        """Return the settings; reading any other one is an error."""
         return given(self.settings)
 
 
@@ -42,16 +50,11 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    from lastmile.studies import get_study
-
-    settings = spec.given()
-    needs = get_study(spec.study).needs(settings)
-    seeds = settings.training.seeds if needs else ()
     return Inputs(
         tuple(
-            paths.evaluation(results, need.run.name, need.task, seed, need.table)
-            for need in needs
-            for seed in seeds
+            paths.evaluation(results, run_name, task, seed, table)
+            for table, run_name, task in spec.needs
+            for seed in spec.seeds
         )
     )
 
@@ -77,7 +80,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     study = get_study(spec.study)
     settings = spec.given()
     measurements: dict[str, pd.DataFrame] = {}
-    for name in dict.fromkeys(need.table for need in study.needs(settings)):
+    for name in dict.fromkeys(table for table, _, _ in spec.needs):
         tables = [parquet.frame(path) for path in inputs.measurements if path.stem == name]
         measurements[name] = pd.concat(tables, ignore_index=True)
 
@@ -94,14 +97,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    """The study; one that needs no measurements draws the worlds itself, and then depends on the tasks."""
-    from lastmile.studies import get_study
-
+    """The study; one without measurements draws the worlds itself, and then depends on the tasks."""
     name = f"studies.{spec.study}.study"
-    settings = spec.given()
-    if get_study(spec.study).needs(settings):
+    if spec.needs:
         return (name,)
-    return (name, *(f"tasks.{task}" for task in settings.tasks))
+    return (name, *(f"tasks.{task}" for task in spec.settings["tasks"]))
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -109,10 +109,16 @@ def wanted(request: Request) -> list[Spec]:
 
     settings = request.settings.model_copy(update={"tasks": request.tasks})
     specs = []
-    for name in request.needs:
-        study = get_study(name)
-        reads = settings.only((*COMMON, *study.READS))
-        specs.append(Spec(study=name, settings=reads.model_dump(mode="json", exclude_unset=False)))
+    for name, needs in request.needs.items():
+        reads = settings.only((*COMMON, *get_study(name).READS))
+        specs.append(
+            Spec(
+                study=name,
+                needs=tuple((need.table, need.run.name, need.task) for need in needs),
+                seeds=request.seeds if needs else (),
+                settings=reads.model_dump(mode="json"),
+            )
+        )
     return specs
 
 

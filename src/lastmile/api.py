@@ -1,0 +1,268 @@
+"""The functions that users call: environments, recordings, and the evaluation of any policy.
+
+Import them from `lastmile`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from lastmile.errors import LastmileError
+from lastmile.extras import needed_for
+
+if TYPE_CHECKING:
+    import gymnasium
+    import pandas as pd
+
+    from lastmile.policy.policy import Policy
+    from lastmile.simulation.pool import Rollout
+    from lastmile.simulation.trajectory import Trajectories
+
+
+class Player(Protocol):
+    """What `evaluate` takes as a policy: any callable from a screen to a click.
+
+    If it also has a method `reset()`, that is called at the start of every episode. A player that
+    remembers earlier screens forgets them there.
+    """
+
+    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
+        """Return the next click.
+
+        Args:
+            observation: The screen, (126, 168, 3) uint8: a third of the real one, shrunk.
+            info: What else a person would know: `task`; `step`, the number of clicks so far, and
+                `max_steps`; `click`, the last click (x, y), or None; `widget` and `kind`, what it
+                hit, empty before the first click. Nothing in it comes from the ground truth.
+
+        Returns:
+            The click (x, y) in logical px, 0 <= x < 448 and 0 <= y < 336.
+        """
+
+
+def make_env(
+    task: str,
+    *,
+    difficulty: str = "short",
+    layout: str = "right",
+    theme: str = "dark",
+    render_mode: str | None = None,
+    max_steps: int = 500,
+) -> gymnasium.Env[np.ndarray, Any]:
+    """Make the Gymnasium environment of a task.
+
+    See `lastmile.simulation.env.AnnotationEnv` for observations, actions, rewards and info, and for
+    how to play the held-out worlds.
+
+    Args:
+        task: Name of the task; see `lastmile.task_names`.
+        difficulty: Name of one of the task's difficulties; all have "short" and "full".
+        layout: Layout of the interface: "right", "left", "top", "bottom" or "split".
+        theme: Theme of the interface: "dark", "light" or "retro".
+        render_mode: None, or "rgb_array", with which `render` returns the full screen.
+        max_steps: Steps after which an episode is truncated.
+
+    Raises:
+        LastmileError: The task, difficulty, layout, theme or render mode does not exist, or
+            `max_steps` is below 1.
+
+    Example:
+        >>> env = make_env("colored_dots", theme="light")
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step((100, 100))
+        >>> info["widget"]
+        'canvas'
+    """
+    import gymnasium
+
+    from lastmile.screen import Look
+    from lastmile.simulation.registration import env_id, register_environments
+    from lastmile.tasks import get_task
+
+    if max_steps < 1:
+        raise LastmileError(f"max_steps: expected at least 1, got {max_steps}")
+    get_task(task).difficulty(difficulty)
+    look = Look(layout, theme).check()
+
+    register_environments()
+    env: gymnasium.Env[np.ndarray, Any] = gymnasium.make(
+        env_id(task),
+        max_episode_steps=max_steps,
+        difficulty=difficulty,
+        look=look,
+        render_mode=render_mode,
+    )
+    return env
+
+
+def record(
+    task: str,
+    *,
+    episodes: int = 1,
+    split: str = "test",
+    seed: int = 0,
+    difficulty: str = "short",
+    style: str = "typical",
+    out: str | Path | None = None,
+) -> Trajectories:
+    """Record episodes of the virtual annotator.
+
+    Args:
+        task: Name of the task.
+        episodes: Number of episodes, at least 1.
+        split: "train", "validation" or "test". Worlds of different splits differ. Outside "train"
+            the annotator is asked twice at every step, which gives its self-agreement.
+        seed: Seed of the recording.
+        difficulty: Name of one of the task's difficulties.
+        style: Style of the annotator: "careful", "typical", "hasty" or "oracle".
+        out: Parquet file of the steps; the episodes are written beside it, to
+            `STEM.episodes.parquet`. Without it nothing is kept on disk.
+
+    Returns:
+        The recording: `steps` and `episodes` are data frames (columns as in
+        `lastmile.simulation.trajectory.STEPS` and `EPISODES`), `clicks(number)` are the clicks of an
+        episode, and `open(number)` replays it.
+
+    Raises:
+        LastmileError: An argument is impossible.
+
+    Example:
+        >>> recording = record("colored_dots", episodes=2)
+        >>> len(recording.episodes)
+        2
+        >>> screens = [recording.open(0).screen()]
+    """
+    from lastmile.tasks import get_task
+    from lastmile.tasks.annotator import get_style
+
+    get_task(task).difficulty(difficulty)
+    get_style(style)
+
+    with needed_for("lastmile.record"):
+        from lastmile.simulation import trajectory
+        from lastmile.simulation.trajectory import Source
+
+    source = Source(task, split, seed, difficulty, style)
+    if out is not None:
+        trajectory.write(out, source, episodes)
+        return trajectory.read(out)
+
+    # One way to make a recording, one way to read it: through files, which are then removed.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.parquet"
+        trajectory.write(path, source, episodes)
+        return replace(trajectory.read(path), path=Path("(in memory)"))
+
+
+def evaluate(
+    policy: Policy | Player | str | Path,
+    task: str,
+    *,
+    worlds: int = 20,
+    seed: int = 0,
+    difficulty: str = "short",
+    temperature: float = 0.4,
+    split: str = "test",
+    layout: str = "right",
+    theme: str = "dark",
+    max_steps: int | None = None,
+) -> pd.DataFrame:
+    """Let a policy annotate worlds with its own clicks, and score it.
+
+    The worlds depend on `task`, `split`, `seed` and `difficulty` alone: all policies get the same
+    ones, and with seed 0 they are those of the studies.
+
+    Args:
+        policy: A `lastmile.Policy`, the folder of one, or any `Player`: a callable that takes a
+            screen and returns a click.
+        task: Name of the task.
+        worlds: Number of worlds, at least 1; one episode is played on each.
+        seed: Seed of the worlds, and of the clicks that a `Policy` samples.
+        difficulty: Name of one of the task's difficulties.
+        temperature: Temperature at which a `Policy` samples its clicks, above 0; not used for
+            players of other kinds.
+        split: Split of the worlds: "train", "validation" or "test".
+        layout: Layout of the interface.
+        theme: Theme of the interface.
+        max_steps: Clicks after which an episode is truncated. By default three times the median
+            length of the virtual annotator's episodes on these worlds, as in the studies.
+
+    Returns:
+        One row per episode. Columns: `episode`, `score` (0 to 1), `success`, `finished` (whether
+        `Done` was pressed), `steps`, `coverage`, the number of clicks of each kind, `placements`,
+        `mistakes` (wrong ones among them) and `left` (mistakes at the end).
+
+    Raises:
+        LastmileError: An argument is impossible, or a click is outside the screen.
+
+    Example:
+        Any callable can be scored. This one always clicks the middle of the screen:
+
+        >>> table = evaluate(lambda observation, info: (224, 168), "colored_dots", worlds=2)
+        >>> len(table), float(table["success"].mean())
+        (2, 0.0)
+    """
+    from lastmile.screen import Look
+    from lastmile.tasks import get_task
+
+    get_task(task).difficulty(difficulty)
+    look = Look(layout, theme).check()
+    if worlds < 1:
+        raise LastmileError(f"worlds: expected at least 1, got {worlds}")
+    if max_steps is not None and max_steps < 1:
+        raise LastmileError(f"max_steps: expected at least 1, got {max_steps}")
+
+    with needed_for("lastmile.evaluate"):
+        import pandas as pd
+
+        from lastmile.evaluation.closed_loop import describe, play_rollouts
+        from lastmile.policy.policy import Policy
+        from lastmile.simulation.pool import Rollout
+        from lastmile.simulation.trajectory import Source
+
+    if isinstance(policy, (str, Path)):
+        policy = Policy.load(policy)
+    source = Source(task, split, seed, difficulty)
+    if max_steps is None:
+        max_steps = _step_limit(source, worlds)
+    rollouts = [
+        Rollout(number, task, source.world(number), look, max_steps) for number in range(worlds)
+    ]
+
+    if isinstance(policy, Policy):
+        rollouts = play_rollouts(policy, rollouts, temperature, seed)
+    else:
+        for rollout in rollouts:
+            _play(policy, rollout)
+    return pd.DataFrame([describe(rollout) for rollout in rollouts])
+
+
+def _step_limit(source: Any, worlds: int) -> int:
+    """Return the limit on steps of the studies: a multiple of the annotator's median."""
+    from lastmile.config import Evaluation
+    from lastmile.simulation.trajectory import record as record_episode
+
+    lengths = [len(record_episode(source, number).columns["x"]) for number in range(worlds)]
+    return int(Evaluation().max_steps * np.median(lengths))
+
+
+def _play(player: Player, rollout: Rollout) -> None:
+    """Let a player play a rollout to its end."""
+    if hasattr(player, "reset"):
+        player.reset()
+    info: dict[str, Any] = {
+        "task": rollout.task.name,
+        "max_steps": rollout.max_steps,
+        "click": None,
+        "widget": "",
+        "kind": "",
+    }
+    while not rollout.over:
+        x, y = player(rollout.observe(), {**info, "step": len(rollout.steps)})
+        step = rollout.click(x, y)
+        info.update(click=step.click, widget=step.hit.widget, kind=step.hit.kind)

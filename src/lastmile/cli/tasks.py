@@ -1,0 +1,195 @@
+"""Commands about tasks: `watch`, `check`, `new-task`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lastmile.cli.options import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    FILE_OUT,
+    FOLDER,
+    KIND,
+    LAYOUT,
+    PLAYER,
+    POSITIVE,
+    STYLE,
+    TASK,
+    TASK_OR_ALL,
+    THEME,
+    TaskCommand,
+    difficulty_option,
+    json_option,
+    seed_option,
+)
+
+
+@click.command(cls=TaskCommand)
+@click.argument("task", type=TASK, metavar="TASK")
+@click.option(
+    "--out", metavar="FILE", type=FILE_OUT, required=True, help="File to write, .gif or .mp4."
+)
+@click.option(
+    "--policy",
+    metavar="FOLDER",
+    type=FOLDER,
+    help="Folder of a policy to watch.  [default: watch the annotator]",
+)
+@click.option("--style", type=STYLE, default="typical", help="Style of the annotator.")
+@difficulty_option
+@click.option("--episode", type=AT_LEAST_0, default=0, help="Number of the world, from 0.")
+@seed_option
+@click.option(
+    "--temperature", type=POSITIVE, default=0.4, help="Sampling temperature of the policy."
+)
+@click.option("--layout", type=LAYOUT, default="right", help="Layout of the interface.")
+@click.option("--theme", type=THEME, default="dark", help="Theme of the interface.")
+@click.option("--fps", type=POSITIVE, default=3.0, help="Steps per second.")
+def watch(
+    task: str,
+    out: Path,
+    policy: Path | None,
+    style: str,
+    difficulty: str,
+    episode: int,
+    seed: int,
+    temperature: float,
+    layout: str,
+    theme: str,
+    fps: float,
+) -> None:
+    """Save an episode of TASK as GIF or MP4.
+
+    It is played by the virtual annotator, or by a policy.
+    """
+    from lastmile.evaluation.watch import watch as save_episode
+    from lastmile.screen import Look
+
+    if policy is not None:
+        warn_of_other_task(policy, task)
+    steps = save_episode(
+        task,
+        out,
+        policy,
+        style,
+        difficulty,
+        episode,
+        seed,
+        temperature,
+        Look(layout, theme),
+        fps,
+    )
+    click.echo(f"{out}: {steps} steps")
+
+
+def warn_of_other_task(policy: Path, task: str) -> None:
+    """Warn if a policy was not trained on a task, as far as its manifest tells.
+
+    The policy itself does not know its task. The manifest beside it lists its training data, as
+    `TASK/SPLIT.tokens`.
+    """
+    try:
+        data = json.loads((policy / "manifest.json").read_text(encoding="utf-8"))["spec"]["data"]
+        tasks = sorted({name.partition("/")[0] for name in data if name.endswith(".tokens")})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    if tasks and task not in tasks:
+        click.echo(
+            f"warning: the policy in {policy} was trained on {', '.join(tasks)}, not on {task}",
+            err=True,
+        )
+
+
+@click.command(cls=TaskCommand)
+@click.argument("task", type=TASK_OR_ALL, metavar="TASK|all")
+@click.option("--worlds", type=AT_LEAST_1, default=100, help="Number of worlds.")
+@click.option(
+    "--style",
+    type=PLAYER,
+    default="typical",
+    help="Style of the annotator; `random` clicks anywhere, `blind` sees another world.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(("start", "random")),
+    default="start",
+    help="State to begin in: the first one, or one after random clicks.",
+)
+@difficulty_option
+@seed_option
+@json_option
+def check(
+    task: str,
+    worlds: int,
+    style: str,
+    start: str,
+    difficulty: str,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Measure how well the annotator does TASK.
+
+    It works on many worlds. Printed are its success, score and steps, its mistakes and how many of
+    them it repairs, and the shares of its actions.
+    """
+    from lastmile.evaluation.annotators import check as check_annotator
+    from lastmile.storage import files
+    from lastmile.tasks import task_names
+
+    for name in task_names() if task == "all" else (task,):
+        result = check_annotator(name, worlds, style, start, difficulty, seed)
+        actions = ", ".join(f"{kind} {share:.1%}" for kind, share in result["actions"].items())
+        click.echo(
+            f"{name}: success {result['success']:.2f}, score {result['score']:.3f}, "
+            f"{result['steps']['mean']:.1f} steps, "
+            f"mistakes per placement {result['mistakes_per_placement']:.3f}, "
+            f"repaired {result['repaired']:.3f}, {actions}"
+        )
+        if json_file is not None:
+            # Several tasks do not fit into one file: check.json becomes check_TASK.json.
+            path = json_file
+            if task == "all":
+                path = json_file.with_stem(f"{json_file.stem}_{name}")
+            files.write_text(path, json.dumps(result, indent=2) + "\n")
+
+
+@click.command("new-task")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=KIND,
+    default="place",
+    help="Template: annotations are placed on the canvas, or decided with buttons.",
+)
+@click.option(
+    "--folder",
+    type=FOLDER,
+    help="Folder of the tasks.  [default: that of the package]",
+)
+def new_task(name: str, kind: str, folder: Path | None) -> None:
+    """Make a new task NAME from a template that works as it is.
+
+    NAME is in snake case, such as point_counting.
+    """
+    from lastmile.tasks._template.create import TASKS, create_task
+
+    for path in create_task(name, kind, folder or TASKS):
+        click.echo(path)
+    click.echo(
+        f"""
+Now change it to what you need, and look at it as you go:
+
+  lastmile watch {name} --out {name}.gif
+  lastmile check {name} --style oracle            (must always succeed; also with --from random)
+  lastmile check {name}                           (makes mistakes, repairs them, succeeds)
+
+When it is as you want it:
+
+  python tests/golden.py {name}                   (write the digests of its episodes)
+  python -m pytest tests/test_tasks.py -k {name}  (the contract of a task)
+  python docs/task_pages.py                       (its page in docs/, with a picture)"""
+    )
