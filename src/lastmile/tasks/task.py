@@ -234,7 +234,7 @@ class Interface(ABC, Generic[W, S]):
         raise KeyError(f"no button '{button}' in {self.title}")
 
     def touch(self, state: S, u: float, v: float) -> S:
-        """Return the state after a click at (u, v). Where the canvas is not live, nothing changes."""
+        """Return the state after a click at (u, v). Only a click on the live canvas changes it."""
         if state.done or not self.live(state) or not (0 <= u < CANVAS and 0 <= v < CANVAS):
             return state
         return self.place(state, u, v)
