@@ -73,12 +73,9 @@ class MovieState(State):
     t: int = 0
 
 
-W = TypeVar("W")
-"""The world of a task."""
-S = TypeVar("S", bound=State)
-"""The state of a task."""
-E = TypeVar("E")
-"""The annotation of a task, as stored in `State.edits`."""
+W = TypeVar("W")  # the world of a task
+S = TypeVar("S", bound=State)  # its state
+E = TypeVar("E")  # one of its annotations, as stored in `State.edits`
 
 
 class Score(NamedTuple):
@@ -87,8 +84,8 @@ class Score(NamedTuple):
     Attributes:
         score: From 0 to 1.
         success: Whether the task is finished and done well enough.
-        details: The task's own measures by name. `coverage`, the share of the work that is done
-            correctly, from 0 to 1, is always among them.
+        details: The task's own measures by name, always with `coverage`, the share of the work
+            that is done correctly.
     """
 
     score: float
@@ -102,8 +99,7 @@ class Mistake(NamedTuple):
     Attributes:
         kind: One of `MISTAKES`.
         edit: Index of the wrong annotation in `state.edits`; None for an omission.
-        omitted: What was left out (a slice, a key point in a frame, ...); None for a wrong
-            annotation.
+        omitted: What was left out, such as a slice; None for a wrong annotation.
     """
 
     kind: str
@@ -238,24 +234,17 @@ class Interface(ABC, Generic[W, S]):
         raise KeyError(f"no button '{button}' in {self.title}")
 
     def touch(self, state: S, u: float, v: float) -> S:
-        """Return the state after a click on the canvas at (u, v).
-
-        A click outside the canvas, or on a canvas that takes no clicks, changes nothing.
-        """
+        """Return the state after a click at (u, v). Only a click on the live canvas changes it."""
         if state.done or not self.live(state) or not (0 <= u < CANVAS and 0 <= v < CANVAS):
             return state
         return self.place(state, u, v)
 
     def screen(self, state: S, look: Look = _DEFAULT_LOOK) -> Screen:
-        """Return what can be seen and clicked in a state.
-
-        This is cheap: `lastmile.screen.draw` makes the pixels. The last screen is cached, because a
-        step asks for it more than once.
-        """
+        """Return what can be seen and clicked. This is cheap: no pixels are drawn."""
         last = self._last_screen
         if last is not None and last[0] is state and last[1] == look:
             return last[2]
-        screen = self._screen(state, look)
+        screen = self._screen(state, look)  # cached, as a step asks for it more than once
         self._last_screen = (state, look, screen)
         return screen
 
@@ -341,13 +330,7 @@ class Task(ABC, Generic[W, S, E]):
 
     @abstractmethod
     def judge(self, world: W, earlier: tuple[E, ...], edit: E) -> str:
-        """Return the verdict on an annotation: `RIGHT` or the kind of mistake.
-
-        Args:
-            world: The annotated world.
-            earlier: The annotations made before this one.
-            edit: The annotation to judge.
-        """
+        """Judge an annotation, given those made before it: `RIGHT` or the kind of mistake."""
 
     @abstractmethod
     def score(self, world: W, state: S) -> Score:
@@ -380,10 +363,6 @@ class Task(ABC, Generic[W, S, E]):
     def world(self, seed: tuple[int, ...] | int, difficulty: str) -> W:
         """Make the world of a seed. It is the same on every machine, and no two tasks share one.
 
-        Args:
-            seed: Non-negative integers.
-            difficulty: Name of a difficulty.
-
         Raises:
             LastmileError: The seed is negative or the difficulty is unknown.
         """
@@ -415,29 +394,23 @@ def digest(world: object) -> str:
                 if not item.name.startswith("image"):
                     code.update(item.name.encode())
                     feed(getattr(value, item.name))
-
         elif isinstance(value, (tuple, list)):
             code.update(f"[{len(value)}".encode())
             for part in value:
                 feed(part)
-
         elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
             code.update(str(value.shape).encode())
             code.update(np.round(value.astype(np.float64) * 100).astype(np.int64).tobytes())
-
         # Masks and label maps are large: their bytes are hashed as they are.
         elif isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
             code.update(str(value.shape).encode())
             code.update(np.ascontiguousarray(value).tobytes())
-
         # Other integers are widened, because their default width differs between platforms.
         elif isinstance(value, np.ndarray):
             code.update(str(value.shape).encode())
             code.update(np.ascontiguousarray(value).astype(np.int64).tobytes())
-
         elif isinstance(value, float):
             code.update(str(round(value * 100)).encode())
-
         else:
             code.update(repr(value).encode())
 

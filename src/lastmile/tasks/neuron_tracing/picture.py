@@ -1,7 +1,6 @@
 """The images of neuron tracing: stained tissue, drawn slice by slice.
 
-Everything is made at half the resolution of the canvas (1 half px = 2 logical px) on a padded grid,
-and enlarged when it is shown.
+They are made at half the resolution of the canvas (1 half px = 2 logical px) and then enlarged.
 """
 
 from __future__ import annotations
@@ -12,32 +11,9 @@ import cv2
 import numpy as np
 
 from lastmile.screen import CANVAS
-
-SIDE = CANVAS // 2
-"""Side of a slice, half px."""
-PAD = 10
-"""Margin around the visible part, half px, so that cells do not begin at its border."""
-GRID = SIDE + 2 * PAD
-"""Side of the padded grid, half px."""
+from lastmile.tasks.neuron_tracing.tissue import GRID, SIDE, Tissue, smooth_noise, warp
 
 _NOISE = CANVAS + 32  # side of the noise field, of which each slice shows another part
-
-
-class Tissue(NamedTuple):
-    """The geometry behind the images.
-
-    Attributes:
-        depth: (slices, 128, 128) distance to the nearest membrane, half px.
-        seeds: (slices, cells, 7, 2) midlines of the cells on the padded grid, half px.
-        maps: (slices, 128, 128, 2) float32, the elastic deformation: the point (x, y) of the padded
-            grid that each half px shows.
-        drift: (slices, 2) shift of the whole tissue, half px.
-    """
-
-    depth: np.ndarray
-    seeds: np.ndarray
-    maps: np.ndarray
-    drift: np.ndarray
 
 
 class Stain(NamedTuple):
@@ -62,45 +38,6 @@ class Stain(NamedTuple):
     gain: np.ndarray
     offset: np.ndarray
     noise: np.ndarray
-
-
-def smooth_noise(
-    rng: np.random.Generator, sigma: float, channels: int, side: int = SIDE
-) -> np.ndarray:
-    """Return Gaussian noise, smoothed.
-
-    Args:
-        rng: The source of randomness.
-        sigma: Standard deviation of the smoothing, px.
-        channels: Number of independent fields.
-        side: Side of the fields, px.
-
-    Returns:
-        (side, side, channels), of unit standard deviation.
-    """
-    # Coarse noise is made small and enlarged, which is faster.
-    coarse = max(1, int(sigma / 2))
-    small = -(-side // coarse) + 4
-    field = cv2.GaussianBlur(rng.standard_normal((small, small, channels)), (0, 0), sigma / coarse)
-    if coarse > 1:
-        field = cv2.resize(field, (small * coarse, small * coarse), interpolation=cv2.INTER_CUBIC)
-    field = field.reshape(*field.shape[:2], channels)[:side, :side]
-    return field / field.std()
-
-
-def warp(image: np.ndarray, maps: np.ndarray, interpolation: int) -> np.ndarray:
-    """Return an image on the padded grid as the deformation shows it.
-
-    Args:
-        image: (148, 148) of any type.
-        maps: (128, 128, 2), the deformation of a slice as in `Tissue.maps`.
-        interpolation: A constant of OpenCV.
-
-    Returns:
-        (128, 128) of the same type.
-    """
-    # `None` for a second map is what OpenCV documents, but its types do not allow it.
-    return cv2.remap(image, maps, None, interpolation)  # type: ignore[call-overload]
 
 
 def make_stain(rng: np.random.Generator, tissue: Tissue) -> Stain:

@@ -14,16 +14,15 @@ import cv2
 import numpy as np
 
 from lastmile.screen import CANVAS
-from lastmile.tasks.neuron_tracing.picture import (
-    GRID,
+from lastmile.tasks.neuron_tracing.picture import Stain, draw_slice, make_stain
+from lastmile.tasks.neuron_tracing.tissue import (
     PAD,
     SIDE,
-    Stain,
     Tissue,
-    draw_slice,
-    make_stain,
-    smooth_noise,
-    warp,
+    assign_labels,
+    random_deformation,
+    random_drift,
+    random_midlines,
 )
 from lastmile.tasks.task import RIGHT, Mistake
 
@@ -41,7 +40,6 @@ class Difficulty:
 
 DIFFICULTIES = {"short": Difficulty(slices=(10, 16)), "full": Difficulty(slices=(24, 50))}
 
-_SPACING = 17.0  # mean distance between neighboring cells, half px
 _REACH = 3  # how far outside the target a node is a slip, half px
 _STEP = 9.0  # how far the target's point may move from slice to slice, half px
 _DEEP = 2.8  # smallest radius of the target's cross-section, half px
@@ -210,10 +208,10 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> NeuronTracin
     """Make a stack with a cell that can be traced through all slices. See `Task.make_world`."""
     slices = int(rng.integers(difficulty.slices[0], difficulty.slices[1] + 1))
     while True:
-        drift = _drift(rng, slices)
-        seeds = _seeds(rng, slices) + drift[:, None, None]
-        maps = _maps(rng, slices)
-        labels = _labels(seeds, maps)
+        drift = random_drift(rng, slices)
+        seeds = random_midlines(rng, slices) + drift[:, None, None]
+        maps = random_deformation(rng, slices)
+        labels = assign_labels(seeds, maps)
 
         # Membranes are where the label changes.
         edges = np.zeros(labels.shape, np.bool_)
@@ -230,127 +228,6 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> NeuronTracin
     return NeuronTracingWorld(
         slices, target, center, labels, Tissue(depth, seeds, maps, drift), rng
     )
-
-
-def _waves(
-    rng: np.random.Generator,
-    slices: int,
-    count: int,
-    size: tuple[float, float],
-    period: tuple[float, float],
-) -> np.ndarray:
-    """Draw smooth movements: sine waves along z.
-
-    Args:
-        rng: The source of randomness.
-        slices: Number of slices.
-        count: Number of movements.
-        size: Smallest and largest amplitude, half px.
-        period: Shortest and longest period, slices.
-
-    Returns:
-        (slices, count, 2) displacements, half px.
-    """
-    z = np.arange(slices)[:, None, None]
-    return rng.uniform(*size, (count, 2)) * np.sin(
-        2 * np.pi * (z / rng.uniform(*period, (count, 2)) + rng.uniform(0, 1, (count, 2)))
-    )
-
-
-def _drift(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """Draw the shift of the whole tissue, (slices, 2), half px.
-
-    It is the sum of slow and faster drift, imperfect alignment of the slices, and rare jumps.
-    """
-    drift = (
-        _waves(rng, slices, 1, (6, 12), (26, 60))[:, 0]
-        + _waves(rng, slices, 1, (1.5, 3.5), (9, 16))[:, 0]
-    )
-    jumps = rng.normal(0, 2.0, (slices, 2)) * (rng.random((slices, 1)) < 0.06)
-    return drift + rng.normal(0, 0.5, (slices, 2)) + np.cumsum(jumps, 0)
-
-
-def _seeds(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """Draw the midlines of the cells, about a third of them long.
-
-    Returns:
-        (slices, cells, 7, 2) points (x, y) on the padded grid, half px.
-    """
-    # Cells on a jittered hexagonal grid, with gaps that their neighbors will fill.
-    side = np.arange(-34, GRID + 34, _SPACING)
-    x, y = np.meshgrid(side, side)
-    x[1::2] += _SPACING / 2
-    middle = np.stack([x.ravel(), y.ravel()], 1)
-    middle += rng.uniform(-0.36, 0.36, middle.shape) * _SPACING
-    middle = middle[rng.random(len(middle)) > 0.12]  # (cells, 2)
-    count = len(middle)
-
-    # Each midline is a parabola that turns slowly with z.
-    length = np.where(rng.random(count) < 0.35, rng.uniform(9, 22, count), rng.uniform(0, 5, count))
-    z = np.arange(slices)[:, None]
-    angle = rng.uniform(0, np.pi, count) + rng.uniform(-0.03, 0.03, count) * z  # (slices, cells)
-    along = (
-        np.linspace(-0.5, 0.5, 7) * length[:, None] * np.ones((slices, 1, 1))
-    )  # (slices, cells, 7)
-    bend = rng.uniform(-0.03, 0.03, count)[:, None] * along**2
-    cos = np.cos(angle)[..., None]
-    sin = np.sin(angle)[..., None]
-    points = np.stack([along * cos - bend * sin, along * sin + bend * cos], -1)
-    return points + (middle + _waves(rng, slices, count, (1.5, 4.5), (18, 44)))[:, :, None]
-
-
-def _maps(rng: np.random.Generator, slices: int) -> np.ndarray:
-    """Draw an elastic deformation that changes slowly with z.
-
-    Returns:
-        (slices, 128, 128, 2) float32, the point (x, y) of the padded grid that each half px shows.
-    """
-    # Two fixed fields, mixed by an angle that turns with z. All is rounded to binary fractions, so
-    # that the sums below are exact and the same on every machine.
-    first, second = (
-        np.float32(
-            np.round(64 * (2.6 * smooth_noise(rng, 11, 2) + 0.9 * smooth_noise(rng, 3.5, 2))) / 64
-        )
-        for _ in range(2)
-    )
-    turn = 2 * np.pi * (np.arange(slices) / rng.uniform(30, 45) + rng.random())
-    cosines = (np.round(256 * np.cos(turn)) / 256).tolist()
-    sines = (np.round(256 * np.sin(turn)) / 256).tolist()
-
-    base = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1).astype(np.float32) + PAD
-    maps = np.empty((slices, *base.shape), np.float32)
-    for z, (cos, sin) in enumerate(zip(cosines, sines)):
-        np.add(base, cos * first + sin * second, out=maps[z])
-    return maps
-
-
-def _labels(seeds: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Assign each half px to the cell with the nearest midline, seen through the deformation.
-
-    Args:
-        seeds: (slices, cells, 7, 2) midlines.
-        maps: (slices, 128, 128, 2) deformation.
-
-    Returns:
-        (slices, 128, 128) uint8.
-    """
-    slices = len(seeds)
-    x, y = np.floor(seeds + 0.5).astype(np.int64).reshape(slices, -1, 2).transpose(2, 0, 1)
-    owner = np.full((slices, GRID, GRID), 255, np.uint8)  # the cell of each midline pixel
-    level, k = np.nonzero((x >= 0) & (x < GRID) & (y >= 0) & (y < GRID))
-    owner[level, y[level, k], x[level, k]] = k // seeds.shape[2]
-
-    labels = np.empty((slices, SIDE, SIDE), np.uint8)
-    for z, plane in enumerate(owner):
-        # OpenCV numbers the midline pixels itself; `table` translates its numbers into cells.
-        free = plane == 255
-        nearest = cv2.distanceTransformWithLabels(
-            free.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )[1]
-        table = np.zeros(int(nearest.max()) + 1, np.uint8)
-        table[nearest[~free]] = plane[~free]
-        labels[z] = warp(table[nearest], maps[z], cv2.INTER_NEAREST)
-    return labels
 
 
 def _deepest(depth: np.ndarray) -> np.ndarray:

@@ -1,0 +1,122 @@
+"""Styles of annotators: how thoroughly they work, how often they err, and how they notice it.
+
+Noticing is a chance per step (a hazard), not a date drawn in advance: asked again in the same state
+with other random numbers, an annotator may act differently. How often it does not is the annotator
+self-agreement, the ceiling of a policy's accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lastmile.errors import UnknownNameError
+from lastmile.tasks.task import Mistake, State
+
+if TYPE_CHECKING:
+    from lastmile.tasks.annotator import Annotator
+
+Noticed = frozenset[Hashable]
+"""The mistakes that an annotator has noticed, by `Annotator.key`."""
+Noticing = Callable[["Annotator[Any, Any]", State, tuple[Mistake, ...]], Noticed]
+"""A strategy of noticing: maps an annotator, a state and the mistakes in it to the mistakes that
+the annotator is aware of."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeByChance:
+    """Notice mistakes as people do: with some probability at every step that shows them.
+
+    Attributes:
+        at_once: Probability to notice a mistake right after making it.
+        later: Probability at each later step with the mistake in view.
+        checking: Probability at each step of the verification with the mistake in view.
+    """
+
+    at_once: float
+    later: float
+    checking: float
+
+    def __call__(
+        self, annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
+    ) -> Noticed:
+        """Return the mistakes that the annotator knew already, and those it notices now."""
+        # What is no longer a mistake is forgotten.
+        noticed = annotator.noticed & {annotator.key(state, mistake) for mistake in mistakes}
+        if len(noticed) == len(mistakes):
+            return noticed
+
+        before = annotator.edits
+        newest = len(state.edits) - 1
+        added = before is not None and state.edits != before and len(state.edits) > len(before)
+
+        for mistake in mistakes:
+            key = annotator.key(state, mistake)
+            if key in noticed or not annotator.visible(state, mistake):
+                continue
+            if added and mistake.edit == newest:
+                chance = self.at_once
+            else:
+                chance = self.checking if annotator.phase == "verify" else self.later
+            if annotator.rng.random() < chance:
+                noticed |= {key}
+        return noticed
+
+
+def notice_everything(
+    annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
+) -> Noticed:
+    """Notice every mistake at once, in view or not."""
+    return frozenset(annotator.key(state, mistake) for mistake in mistakes)
+
+
+def notice_nothing(
+    annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
+) -> Noticed:
+    """Never notice a mistake."""
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a person works.
+
+    Attributes:
+        name: The name of the style.
+        explore: How thoroughly they look around before they annotate, from 0 to 1.
+        verify: How thoroughly they check their work at the end, from 0 to 1.
+        mistakes: Factor on the mistake rate of the task.
+        noticing: How they become aware of mistakes.
+        jitter: Standard deviation of a placement around its target, logical px.
+    """
+
+    name: str
+    explore: float
+    verify: float
+    mistakes: float
+    noticing: Noticing
+    jitter: float
+
+
+STYLES: dict[str, Style] = {
+    style.name: style
+    for style in (
+        Style("careful", 1.0, 1.0, 0.5, NoticeByChance(0.85, 0.6, 0.98), jitter=0.7),
+        Style("typical", 0.6, 0.6, 1.0, NoticeByChance(0.75, 0.5, 0.95), jitter=1.0),
+        Style("hasty", 0.2, 0.2, 1.7, NoticeByChance(0.6, 0.35, 0.9), jitter=1.4),
+        Style("oracle", 0.6, 0.6, 0.0, notice_everything, jitter=0.7),
+    )
+}
+"""Styles by name. `oracle` makes no mistakes and notices every one."""
+
+
+def get_style(name: str) -> Style:
+    """Return the style with this name.
+
+    Raises:
+        UnknownNameError: No style has this name.
+    """
+    if name not in STYLES:
+        raise UnknownNameError("style", name, STYLES)
+    return STYLES[name]
