@@ -180,7 +180,7 @@ class BehaviorTrackingAnnotator(MovieAnnotator[BehaviorTrackingWorld, State]):
         if state.edits[-1] in wrong:
             return Intent("undo")
 
-        # Repair first what needs the fewest clicks to get to
+        # Start with what is shown and selected, to save clicks
         first = min(
             wrong,
             key=lambda marker: (

@@ -143,7 +143,7 @@ class Pen:
         Args:
             widths: (21,) half widths from back to front, px.
             color: Red, green, blue.
-            shrink: Factor on the widths, for layers that lie on each other.
+            shrink: Factor on the widths, for layers on top of each other.
         """
         along = np.concatenate([_ALONG, _ALONG[::-1]])
         self.fill(
@@ -196,7 +196,7 @@ def body_points(
         (..., 2) offsets, px.
     """
     distance = along * length / 2
-    curvature = (np.asarray(bend) + 1e-6) / length  # never 0, so that straight needs no extra case
+    curvature = (np.asarray(bend) + 1e-6) / length  # a straight body must not divide by 0
     sin = np.sin(curvature * distance)
     cos = np.cos(curvature * distance)
     forward = sin / curvature - across * sin
@@ -348,8 +348,8 @@ def _ground(rng: np.random.Generator, species: str, color: Color) -> np.ndarray:
         light += np.where(chips > 0, (chips.astype(np.float32) - 128) * 0.35, 0)
 
     scalar = (*map(float, color), 0.0)
-    merged = cv2.merge([light] * 3)
-    return cv2.add(merged, scalar, dtype=cv2.CV_8U)  # type: ignore[call-overload]  # no scalars
+    gray = cv2.merge([light] * 3)
+    return cv2.add(gray, scalar, dtype=cv2.CV_8U)  # type: ignore[call-overload]  # a scalar is fine
 
 
 def _smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:

@@ -124,7 +124,7 @@ def _simulate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Simulate how the animals move, in many independent draws.
 
-    Each animal of a video has another pattern of movement: straight on, circling, darting (rest and
+    Each animal of a video moves in a different pattern: straight on, circling, darting (rest and
     dash), or pausing (walk and stand). Near the edge all turn back towards the middle.
 
     Returns:
@@ -212,7 +212,7 @@ def _is_suitable(points: np.ndarray, center: np.ndarray) -> np.ndarray:
     share = crossing.mean(1)
     some_crossing = (share > 0) & (share <= 0.5) & ~crossing[:, 0]
 
-    # Half of the last motion goes on; from the first frame no motion is known
+    # Extrapolate half of the last motion; there is none to extrapolate in the first frame
     guess = points[:, 1:-1] + 0.5 * (points[:, 1:-1] - points[:, :-2])
     guess = np.concatenate([points[:, :1], guess], 1)
     true = points[:, 1:]  # (draws, frames - 1, animals, 2, 2)
@@ -229,7 +229,7 @@ def _is_suitable(points: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 
 def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of both members of all pairs of `count` things."""
+    """Return the indices of both members of all pairs of `count` items."""
     first, second = np.triu_indices(count, 1)
     return first, second
 
