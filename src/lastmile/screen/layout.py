@@ -48,7 +48,7 @@ class Look:
         """Return the look itself, if both names exist.
 
         Raises:
-            UnknownNameError: There is no such layout or theme.
+            UnknownNameError: The layout or theme does not exist.
         """
         if self.layout not in LAYOUTS:
             raise UnknownNameError("layout", self.layout, LAYOUTS)

@@ -41,9 +41,10 @@ class ObjectExploration(Task[ObjectExplorationWorld, State, Choice]):
     out although it has been seen, or a choice not changed when a second kind comes into sight.
 
     **What is simplified.** The object is star-shaped and its features are spread evenly, so every
-    feature can be seen well from some side. There are only 12 sides at each of 3 (`short`) or 5 (`full`) heights, so episodes
-    in `full` worlds take fewer than 60 steps on average, less than the 60 to 180 of the other
-    tasks; finer steps would show nothing new. Nothing on the screen comes from the ground truth.
+    feature can be seen well from some side. There are only 12 sides at each of 3 (`short`) or 5
+    (`full`) heights, so episodes in `full` worlds take fewer than 60 steps on average, less than
+    the 60 to 180 of the other tasks; finer steps would show nothing new. Nothing on the screen
+    comes from the ground truth.
 
     **Sources.** Accuracy of the final class as in active object recognition (Jayaraman and Grauman,
     ECCV 2016).

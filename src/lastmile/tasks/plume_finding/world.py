@@ -159,7 +159,7 @@ class PlumeFindingWorld:
     def rim(self, u: float, v: float) -> tuple[float, float] | None:
         """Return the nearest point on the border of a shadow that is clearly off the outline.
 
-        None if there is none within `REACH`.
+        Points farther than `REACH` do not count; None if no point is left.
         """
         best = REACH
         point = None

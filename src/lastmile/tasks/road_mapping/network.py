@@ -79,11 +79,10 @@ def _walk(
     steps: int,
     roads: list[np.ndarray],
 ) -> np.ndarray | None:
-    """Return a new road, (k, 2), that begins at a start.
+    """Return a new road, (k, 2); None if it does not fit.
 
-    It goes on until it leaves the map, comes to another road, or has as many straight parts as
-    `steps`. None if there is no room for it. A road that comes to another one is joined to it,
-    which adds a corner to that one in `roads`.
+    The road ends where it leaves the map, where it comes to another road, or after `steps` straight
+    parts. If it can be joined to the other road, that one gets a corner there, in `roads`.
     """
     corners = [start]
     ahead = heading
