@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "src"))
-sys.path.insert(0, str(HERE))
+SOURCE = str(HERE.parent / "src")
+sys.path[:0] = [SOURCE, str(HERE)]
+os.environ["PYTHONPATH"] = SOURCE  # of the notebook's kernel
 
 import lastmile  # noqa: E402
 import reference_pages  # noqa: E402
@@ -32,6 +34,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 
+autodoc_inherit_docstrings = False  # those of torch and Gymnasium are theirs
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -65,15 +68,15 @@ def write_api(folder: Path) -> None:
             parts.setdefault(name.split(".")[1], []).append(name)
 
     pages = {"index.md": ["# API reference", "", "```{toctree}", *sorted(parts), "```"]}
+    public = {name: getattr(lastmile, name) for name in lastmile.__all__ if name[:1] != "_"}
     pages["index.md"][1:1] = [
         "",
-        "Names that most users need are in {py:mod}`lastmile` itself; the pages below list every",
-        "public module.",
+        "The names that most users need, to be imported from `lastmile`:",
         "",
-        "```{eval-rst}",
-        ".. automodule:: lastmile",
-        "   :imported-members:" if getattr(lastmile, "__all__", ()) else "   :no-members:",
-        "```",
+        *(f"- {{py:obj}}`{name} <{value.__module__}.{name}>`" for name, value in public.items()),
+        "",
+        "The pages below describe every public module.",
+        "",
     ]
     for part, names in parts.items():
         lines = [f"# lastmile.{part}"]

@@ -24,7 +24,7 @@ from PIL import Image
 
 from lastmile.config import parse
 from lastmile.screen import HEIGHT, WIDTH, draw, text
-from lastmile.simulation.env import env_id
+from lastmile.simulation.registration import env_id
 from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import Source
 from lastmile.storage import files
