@@ -123,7 +123,7 @@ def _closed_loop(need, settings, rng):
             yield {"who": who, **_played(rng, episode, wrong, good)}
 
 
-def _closed_loop_along(need, settings, rng):
+def _closed_loop_curve(need, settings, rng):
     for at in _frames(need.run)[::2]:
         good = 1 / (1 + np.exp(-4 * (_ahead(need.run, at) - 3.9)))
         for episode in _episodes(need, settings)[: settings.episodes.shared_test]:
@@ -148,7 +148,7 @@ def _recovery(need, settings, rng):
                     }
 
 
-def _probes(need, settings, rng):
+def _linear_probes(need, settings, rng):
     for target in ("phase", "position", "mistake"):
         for feature, share in {**LAYERS, **BASELINES}.items():
             for labels in ("real", "control"):
@@ -167,7 +167,7 @@ def _probes(need, settings, rng):
                         }
 
 
-def _probe_transfer(need, settings, rng):
+def _cross_task_probes(need, settings, rng):
     tasks = need.run.tasks
     for target in tasks:
         for source in (*tasks, "others"):

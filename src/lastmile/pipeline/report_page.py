@@ -6,25 +6,26 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lastmile.provenance.manifests import packages
+from lastmile.studies.claims import Claim, Effect, from_json
+from lastmile.studies.findings import VERDICT_WORDS, effects, in_words, performance, summary
 
 if TYPE_CHECKING:
     from lastmile.pipeline.stages.report import Inputs, Spec
 
-ALL = "all tasks"
-VERDICTS = {
-    "shown": ("shown", "shown"),
-    "not shown": ("open", "not shown"),
-    "contradicted": ("opposite", "opposite measured"),
-    "not testable": ("untestable", "not testable"),
+BADGES = {
+    "shown": "shown",
+    "not shown": "open",
+    "contradicted": "opposite",
+    "not testable": "untestable",
 }
-"""Class of the badge, and what it says, by verdict."""
+"""Class of a badge by verdict."""
 TITLES = {
     "emergence": "In which order skills are learned",
     "mistakes": "Mistakes: made, and repaired",
@@ -86,17 +87,16 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
     tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
     pictures = {path.stem: path for path in inputs.pictures}
     captions = {path.stem: path.read_text(encoding="utf-8") for path in inputs.captions}
-    claims = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in inputs.claims}
-    published = {
-        claim["claim"]: claim["published"]
-        for claim in json.loads(inputs.ledger.read_text(encoding="utf-8"))
-    }
-    links = [("#tasks-by-success", "What the policies can do"), ("#episode", "An episode")]
+    claims = {path.stem: from_json(path) for path in inputs.claims}
+    published = {claim.claim: claim.published for claim in from_json(inputs.ledger)}
+    words = effects()
+    every_claim = [claim for of_study in claims.values() for claim in of_study]
+    links = [("#abilities", "What the policies can do"), ("#episode", "An episode")]
     links += [(f"#{study}", _title(study)) for study in spec.studies]
     links += [("#runs", "Training runs"), ("#settings", "Settings and versions")]
     body = [
         f"<h1>{html.escape(spec.name)}</h1>",
-        f"<p class='muted'>{_summary(claims.values())} Verdicts are about these policies on held-out "
+        f"<p class='muted'>{html.escape(summary(every_claim))} Verdicts are about these policies on held-out "
         "worlds, by rules fixed beforehand; intervals are 95 %.</p>",
         "<nav>"
         + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
@@ -127,71 +127,42 @@ def _task(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _summary(claims: Iterable[list[dict[str, Any]]]) -> str:
-    """Return how many claims have which verdict."""
-    verdicts = [_whole(group)["verdict"] for of_study in claims for group in _by_claim(of_study)]
-    counts = [f"{verdicts.count(verdict)} {words}" for verdict, (_, words) in VERDICTS.items()]
-    return f"{len(verdicts)} claims tested: {', '.join(counts)}."
-
-
-def _by_claim(claims: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for claim in claims:
-        groups.setdefault(claim["claim"], []).append(claim)
-    return list(groups.values())
-
-
-def _whole(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the claim about all tasks together, or the only one."""
-    return next((claim for claim in group if claim["task"] == ALL), group[0])
-
-
 def _abilities(tables: dict[str, pd.DataFrame]) -> str:
     """Return success in closed loop and placement accuracy of the single-task policies, by task."""
-    rows: dict[str, dict[str, Any]] = {}
-    if "mistakes" in tables:
-        table = tables["mistakes"]
-        for who in ("policy", "annotator"):
-            part = table[(table["who"] == who) & (table["measure"] == "success")]
-            for row in part[part["task"] != ALL].itertuples():
-                rows.setdefault(row.task, {})[f"success {who}"] = row
-    if "emergence" in tables:
-        table = tables["emergence"]
-        part = table[(table["measure"] == "share") & (table["skill"] == "placement@5")]
-        for predictor in ("policy", "ceiling"):
-            of_predictor = part[part["predictor"] == predictor].sort_values("frames")
-            for task, of_task in of_predictor.groupby("task"):
-                last = list(of_task.itertuples())[-1]
-                rows.setdefault(str(task), {})[f"placement {predictor}"] = last
-    if not rows:
+    table = performance(tables)
+    if table.empty:
         return ""
-    columns = ("success policy", "success annotator", "placement policy", "placement ceiling")
-    head = (
-        "<tr><th>task</th><th class='number'>success of the policy</th><th class='number'>of the "
-        "annotator</th><th class='number'>placements within 5 px</th><th class='number'>annotator "
-        "self-agreement</th></tr>"
-    )
+    columns = {
+        "success": "success of the policy",
+        "success of the annotator": "success of the annotator",
+        "placement": "placements within 5 px",
+        "self-agreement": "annotator self-agreement",
+    }
+    shown = [name for name in columns if name in table]
+    head = "".join(f"<th class='number'>{columns[name]}</th>" for name in shown)
     lines = []
-    for task in sorted(rows):
-        cells = "".join(
-            f"<td class='number'>{_share(rows[task].get(name), bar=name.endswith('policy'))}</td>"
-            for name in columns
-        )
-        lines.append(f"<tr><td>{html.escape(_task(task))}</td>{cells}</tr>")
+    for row in table.to_dict("records"):
+        cells = "".join(f"<td class='number'>{_share(row, name)}</td>" for name in shown)
+        lines.append(f"<tr><td>{html.escape(_task(str(row['task'])))}</td>{cells}</tr>")
     return (
-        "<section id='tasks-by-success'><h2>What the policies can do</h2><p class='muted'>One policy for "
+        "<section id='abilities'><h2>What the policies can do</h2><p class='muted'>One policy for "
         "each task, on held-out worlds: success in closed loop, and accuracy of the predicted placement "
-        "where the annotator places.</p><div class='scroll'><table>"
-        f"{head}{''.join(lines)}</table></div></section>"
+        "where the annotator places (teacher-forced).</p><div class='scroll'><table>"
+        f"<tr><th>task</th>{head}</tr>{''.join(lines)}</table></div></section>"
     )
 
 
-def _share(row: Any, bar: bool) -> str:
-    if row is None or pd.isna(row.value):
+def _share(row: dict[Any, Any], name: str) -> str:
+    """Return a share in percent with its interval; of a policy also as a bar."""
+    value, low, high = (row.get(f"{name}{end}") for end in ("", " low", " high"))
+    if value is None or pd.isna(value):
         return "<span class='muted'>not measured</span>"
-    interval = f" <span class='muted'>[{row.low:.2f}, {row.high:.2f}]</span>"
-    strip = f"<span class='bar'><i style='width:{100 * row.value:.0f}%'></i></span>" if bar else ""
-    return f"{row.value:.2f}{interval}{strip}"
+    text = f"{100 * value:.0f} %"
+    if low is not None and not pd.isna(low):
+        text += f" <span class='muted'>({100 * low:.0f} to {100 * high:.0f})</span>"
+    if name in ("success", "placement"):
+        text += f"<span class='bar'><i style='width:{100 * value:.0f}%'></i></span>"
+    return text
 
 
 def _episode(spec: Spec) -> str:
@@ -235,15 +206,8 @@ def _ring(image: Any, click: tuple[int, int]) -> None:
     cv2.circle(image, center, 11 * 16, (255, 59, 107), 2, cv2.LINE_AA, 4)
 
 
-def _study(
-    study: str,
-    claims: Sequence[dict[str, Any]],
-    published: dict[str, str],
-    picture: Path | None,
-    caption: str | None,
-) -> str:
-    parts = [f"<section id='{study}'><h2>{html.escape(_title(study))}</h2>"]
-    parts += [_claim(group, published) for group in _by_claim(claims)]
+def _study(study: str, claims: Sequence[str], picture: Path | None, caption: str | None) -> str:
+    parts = [f"<section id='{study}'><h2>{html.escape(_title(study))}</h2>", *claims]
     if picture is not None:
         kind = "svg+xml" if picture.suffix == ".svg" else "png"
         data = base64.b64encode(picture.read_bytes()).decode()
@@ -253,42 +217,35 @@ def _study(
     return "".join([*parts, "</section>"])
 
 
-def _claim(group: Sequence[dict[str, Any]], published: dict[str, str]) -> str:
-    whole = _whole(group)
-    by_task = [claim for claim in group if claim is not whole]
+def _claim(
+    whole: Claim, by_task: Sequence[Claim], words: dict[str, Effect], published: dict[str, str]
+) -> str:
+    effect = words.get(whole.claim)
     lines = [
-        f"<div class='claim'><p><b>{html.escape(whole['statement'])}</b> {_badge(whole['verdict'])}</p>",
-        f"<p>{html.escape(whole['statistic'])}: {_interval(whole)}"
-        f" <span class='muted'>({html.escape(_task(whole['task']))})</span></p>",
+        f"<div class='claim'><p><b>{html.escape(whole.statement)}</b> {_badge(whole.verdict)}</p>",
+        f"<p>Measured: {html.escape(in_words(whole, effect))}"
+        f" <span class='muted'>({html.escape(_task(whole.task))})</span></p>",
     ]
-    if published.get(whole["claim"]):
-        text = html.escape(published[whole["claim"]])
-        lines.append(f"<p class='muted'>Published (Chandok and Park, 2026): {text}</p>")
+    if published.get(whole.claim):
+        text = html.escape(published[whole.claim])
+        lines.append(f"<p class='muted'>Original study: {text}</p>")
     rows = "".join(
-        f"<tr><td>{html.escape(_task(claim['task']))}</td><td>{_interval(claim)}</td>"
-        f"<td>{_badge(claim['verdict'])}</td></tr>"
+        f"<tr><td>{html.escape(_task(claim.task))}</td>"
+        f"<td>{html.escape(in_words(claim, effect))}</td><td>{_badge(claim.verdict)}</td></tr>"
         for claim in by_task
     )
     table = f"<div class='scroll'><table>{rows}</table></div>" if rows else ""
     lines.append(
         f"<details><summary>{'Task by task, and the rule' if rows else 'The rule'}</summary>{table}"
-        f"<p class='muted'>{html.escape(whole['rule'])} Unit of inference: {html.escape(whole['unit'])}."
-        "</p></details></div>"
+        f"<p class='muted'>{html.escape(whole.rule)} Statistic: {html.escape(whole.statistic)}. "
+        f"Unit of inference: {html.escape(whole.unit)}.</p></details></div>"
     )
     return "".join(lines)
 
 
 def _badge(verdict: str) -> str:
-    kind, words = VERDICTS.get(verdict, ("open", verdict))
-    return f"<span class='badge {kind}'>{html.escape(words)}</span>"
-
-
-def _interval(claim: dict[str, Any]) -> str:
-    values = [claim[name] for name in ("value", "low", "high")]
-    if any(value is None for value in values):
-        return "<span class='muted'>not measured</span>"
-    value, low, high = (f"{0.0 if abs(number) < 1e-9 else number:.3g}" for number in values)
-    return f"{value} [{low}, {high}]"
+    words = VERDICT_WORDS.get(verdict, verdict)
+    return f"<span class='badge {BADGES.get(verdict, 'open')}'>{html.escape(words)}</span>"
 
 
 def _markdown(text: str) -> str:

@@ -47,7 +47,7 @@ def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
         out: Path of the figure without its ending.
 
     Returns:
-        The files written: `out`.png, .svg, .pdf, and the caption as .rst.
+        The files written: `out`.png, .svg, .pdf, and the caption as .md.
 
     Raises:
         LastmileError: The table cannot be read, or it has no rows and is not that of the study.
@@ -80,8 +80,8 @@ def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
                 figure.savefig(temporary, format=form, **style.SAVE[form])
             written.append(path)
         style.close(figure)
-    files.write_text(out.with_suffix(".rst"), caption + "\n")
-    return [*written, out.with_suffix(".rst")]
+    files.write_text(out.with_suffix(".md"), caption + "\n")
+    return [*written, out.with_suffix(".md")]
 
 
 def _columns(name: str) -> tuple[str, ...]:

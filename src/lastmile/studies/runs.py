@@ -41,7 +41,7 @@ class Need(NamedTuple):
     """A table of measurements that a study reads.
 
     Attributes:
-        table: What is measured: skills, losses, closed_loop, closed_loop_along, recovery, probes,
+        table: What is measured: skills, losses, closed_loop, closed_loop_curve, recovery, probes,
             probe_generalization or speed.
         run: The training run whose policies are measured.
         task: The task they are measured on, or `JOINT` for all tasks of the run at once.

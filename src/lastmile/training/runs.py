@@ -15,7 +15,7 @@ import torch
 from lastmile.closed import canonical
 from lastmile.errors import LastmileError
 from lastmile.policy.weights import PolicyError
-from lastmile.provenance import file_digest
+from lastmile.provenance.manifests import file_digest
 from lastmile.simulation.tokens import FirstEpisodes, Store, TokenStore
 from lastmile.storage import files
 from lastmile.training.devices import device_slot

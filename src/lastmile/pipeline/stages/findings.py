@@ -53,25 +53,21 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     import pandas as pd
 
     from lastmile.storage import files
-    from lastmile.studies.claims import (
-        beside,
-        from_json,
-        read_published,
-        to_json,
-        to_markdown,
-        with_published,
-    )
+    from lastmile.studies.claims import from_json, to_json
+    from lastmile.studies.findings import beside, read_published, to_markdown, with_published
 
     published = read_published(inputs.expected)
     claims = [claim for path in inputs.claims for claim in from_json(path)]
     claims = with_published(claims, published)
     tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
+    page = to_markdown(claims, spec.name, beside(published, tables), tables)
     files.write_text(outputs.ledger, to_json(claims))
-    files.write_text(outputs.findings, to_markdown(claims, spec.name, beside(published, tables)))
+    files.write_text(outputs.findings, page)
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return ()
+    """The studies say how their claims are put into words."""
+    return tuple(f"studies.{study}.study" for study in spec.studies)
 
 
 def wanted(request: Request) -> list[Spec]:

@@ -79,7 +79,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    """The task whose episode is shown; the studies say how their claims are put into words."""
+    return (f"tasks.{spec.task}", *(f"studies.{study}.study" for study in spec.studies))
 
 
 def wanted(request: Request) -> list[Spec]:

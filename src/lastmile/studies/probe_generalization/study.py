@@ -84,7 +84,7 @@ def needs(settings: Settings) -> list[Need]:
     """Return the probes of the joint policy across tasks; nothing for a single task."""
     if len(task_list(settings)) < 2:
         return []
-    return [Need("probe_generalization", joint(settings), JOINT)]
+    return [Need("cross_task_probes", joint(settings), JOINT)]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """
     rows: list[tuple] = []
     count = settings.evaluation.resamples
-    measured = inputs["probe_generalization"]
+    measured = inputs["cross_task_probes"]
 
     accuracies = measured[measured["measure"] == "accuracy"]
     for (source, target), part in accuracies.groupby(["source", "target"], sort=True):
@@ -135,7 +135,7 @@ def _moved(measured: pd.DataFrame) -> pd.DataFrame:
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether mistake probes generalize, whether directions agree, and whether they act."""
     count = settings.evaluation.resamples
-    measured = inputs["probe_generalization"]
+    measured = inputs["cross_task_probes"]
     return [
         *_accuracy_claims(measured, count),
         _cosine_claim(measured),

@@ -62,7 +62,7 @@ def kind_of(feature: str) -> str:
 
 def needs(settings: Settings) -> list[Need]:
     """Return the probes of the joint policy on each task."""
-    return [Need("probes", joint(settings), task) for task in task_list(settings)]
+    return [Need("linear_probes", joint(settings), task) for task in task_list(settings)]
 
 
 def _over_tasks(part: pd.DataFrame, target: str, count: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """
     rows: list[tuple] = []
     count = settings.evaluation.resamples
-    probed = inputs["probes"]
+    probed = inputs["linear_probes"]
     probe = ["target", "feature", "labels"]
 
     def add(task: str, target: str, feature: str, labels: str, part: pd.DataFrame) -> None:
@@ -100,7 +100,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether the last layer says more than the best baseline."""
     count = settings.evaluation.resamples
-    real = inputs["probes"][inputs["probes"]["labels"] == "real"]
+    real = inputs["linear_probes"][inputs["linear_probes"]["labels"] == "real"]
     if real.empty:
         task = whole_and_parts(list(task_list(settings)))[0]
         return [

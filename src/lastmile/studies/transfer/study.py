@@ -100,7 +100,7 @@ def needs(settings: Settings) -> list[Need]:
         for table in ("skills", "losses")
     ]
     return measured + [
-        Need("closed_loop_along", run, task)
+        Need("closed_loop_curve", run, task)
         for kind in ("pretrained", "scratch")
         for task, run in runs(settings, kind).items()
     ]
@@ -124,7 +124,7 @@ def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task
     parts = {"loss": (_of(inputs["losses"], settings, kind, task), "nats", "steps")}
     parts |= {skill: (skills[skills["skill"] == skill], "hits", "total") for skill in SKILLS}
     if kind != "alone":
-        played = _of(inputs["closed_loop_along"], settings, kind, task).assign(one=1)
+        played = _of(inputs["closed_loop_curve"], settings, kind, task).assign(one=1)
         played = played.astype({"success": float, "finished": float})
         parts |= {name: (played, name, "one") for name in ("score", "success", "finished")}
 
@@ -201,7 +201,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether pretraining helps to learn and to do new tasks, and whether scratch fails."""
     tasks = sorted(runs(settings, "scratch"))
     held_out = inputs["losses"].groupby("task")["episode"].nunique()
-    played = inputs["closed_loop_along"].groupby("task")["episode"].nunique()
+    played = inputs["closed_loop_curve"].groupby("task")["episode"].nunique()
     seeds = inputs["losses"]["seed"].nunique()
     tested = []
 
@@ -227,7 +227,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
             reason = "no episodes of both kinds of runs were played in closed loop"
             tested.append(HELPS_DOING.untestable(reason, task))
 
-        along = _of(inputs["closed_loop_along"], settings, "scratch", task)
+        along = _of(inputs["closed_loop_curve"], settings, "scratch", task)
         last = along.groupby(["run", "seed"])["frames"].transform("max")
         final = along[along["frames"] == last]
         if len(final):
