@@ -1,4 +1,4 @@
-"""The policy: shapes, arithmetic of clicks, decoding, rollouts against teacher forcing, saving and loading."""
+"""The policy: shapes, clicks and bins, decoding, rollouts and teacher forcing, saving, loading."""
 
 from __future__ import annotations
 
@@ -607,7 +607,8 @@ def test_weights_that_cannot_be_had(
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "other")), 0)
     with pytest.raises(
         ValueError,
-        match="none' cannot be fetched(.|\n)*hf download facebook/dinov2-with-registers-small(.|\n)*policy.weights",
+        match="none' cannot be fetched(.|\n)*"
+        "hf download facebook/dinov2-with-registers-small(.|\n)*policy.weights",
     ):
         initial(PolicySettings(**tiny_backbone, weights=str(tmp_path / "none")), 0)
     monkeypatch.setitem(sys.modules, "transformers", None)

@@ -169,12 +169,14 @@ def test_tokens_in_the_wrong_place(stores: dict[str, TokenStore], tmp_path: Path
         (
             [held_out],
             [held_out],
-            "validation.tokens: holds the split 'validation' of colored_dots; --tokens expects 'train'",
+            "validation.tokens: holds the split 'validation' of colored_dots; "
+            "--tokens expects 'train'",
         ),
         (
             [training],
             [training],
-            "train.tokens: holds the split 'train' of colored_dots; --validation expects 'validation'",
+            "train.tokens: holds the split 'train' of colored_dots; "
+            "--validation expects 'validation'",
         ),
         ([training, training], [held_out], "were given already"),
     ):
@@ -290,7 +292,7 @@ def test_each_training_has_gpus_of_its_own(gpus: None, tmp_path: Path) -> None:
 def test_a_gpu_is_the_same_by_any_number(
     gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With CUDA_VISIBLE_DEVICES, which SLURM sets for each job, the first GPU is always number 0."""
+    """With CUDA_VISIBLE_DEVICES, which SLURM sets for each job, the first GPU is number 0."""
     with devices.device_slot(tmp_path):
         os.environ.pop(devices.SLOTS)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")

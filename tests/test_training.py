@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -437,7 +438,7 @@ def test_lost_lines_of_progress_come_back(
     monkeypatch: pytest.MonkeyPatch,
     lost: int | None,
 ) -> None:
-    """After a loss of power the file may be shorter than in the checkpoint beside it, or missing."""
+    """After a loss of power the file may be shorter than in the checkpoint, or missing."""
     with monkeypatch.context() as patch:
         stop_after(patch, 6, lambda: (_ for _ in ()).throw(Stops()))
         with pytest.raises(Stops):
@@ -479,9 +480,10 @@ def test_a_reader_that_dies_without_a_word(
     calls = []
 
     def read(*args: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 6:
-            raise SystemExit
+        if threading.current_thread().name == "batches":  # and not for the validation loss
+            calls.append(1)
+            if len(calls) == 6:
+                raise SystemExit
         return original(*args)
 
     with monkeypatch.context() as patch:
@@ -595,7 +597,8 @@ def test_the_bad_window_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     first = start - begin[episode]
     with pytest.raises(
         TrainingError,
-        match=f"from store {store}, episode {episode}, frames {first} to {first + length - 1}; a lower",
+        match=f"from store {store}, episode {episode}, "
+        f"frames {first} to {first + length - 1}; a lower",
     ):
         run(tmp_path, stores=[toy, other])
 

@@ -71,8 +71,8 @@ def parse_config(config: Any, source: str | Path) -> tuple[PolicySettings, tuple
             the message names `source`.
     """
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = repr(config.get("format")) if isinstance(config, dict) else type(config).__name__
-        raise PolicyError(f"{source}: expected a policy of format '{FORMAT}', got {found}")
+        actual = repr(config.get("format")) if isinstance(config, dict) else type(config).__name__
+        raise PolicyError(f"{source}: expected a policy of format '{FORMAT}', got {actual}")
     if set(config) != _KEYS:
         raise PolicyError(
             f"{source}: expected the keys {', '.join(sorted(_KEYS))}, "

@@ -115,7 +115,7 @@ def precision(setting: str, device: str) -> Precision:
 
 
 def fast_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 in hardware; elsewhere it would only be slower."""
+    """Return whether this CPU multiplies bfloat16 in hardware; otherwise it is slower."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(supported())
 

@@ -42,16 +42,16 @@ def start_from(policy: Policy, folder: str | Path) -> None:
         )
 
     own = policy.state_dict()
-    given = other.state_dict()
+    theirs = other.state_dict()
     copied = {
         name: value
-        for name, value in given.items()
+        for name, value in theirs.items()
         if name in own and own[name].shape == value.shape
     }
     policy.load_state_dict({**own, **copied})
 
     new = sorted(own.keys() - copied.keys())
-    unused = sorted(given.keys() - copied.keys())
+    unused = sorted(theirs.keys() - copied.keys())
     parameters = sum(value.numel() for value in copied.values())
     say(
         f"starting from {folder}: {len(copied)} of {len(own)} weight tensors copied "

@@ -492,7 +492,8 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
     if keeper.signal and module.done < len(keeper.seen):
         signal_name = signal.Signals(keeper.signal).name
         say(
-            f"stopped by {signal_name} after update {module.done}/{module.updates}; checkpoint saved"
+            f"stopped by {signal_name} after update {module.done}/{module.updates}; "
+            "checkpoint saved"
         )
         if keeper.signal == signal.SIGINT:
             raise KeyboardInterrupt  # the command line then says how to resume

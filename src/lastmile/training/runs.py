@@ -1,4 +1,4 @@
-"""A training run, known by a key, which finds its work in `runs/KEY` again after an interruption."""
+"""A training run, known by a key: after an interruption it finds its work in `runs/KEY`."""
 
 from __future__ import annotations
 
