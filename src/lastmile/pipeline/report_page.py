@@ -105,11 +105,10 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         _episode(spec),
     ]
     for study in spec.studies:
-        body.append(
-            _study(
-                study, claims.get(study, []), published, pictures.get(study), captions.get(study)
-            )
-        )
+        claims_of_study = [
+            _claim(line.whole, line.by_task, words, published) for line in ledger(claims[study])
+        ]
+        body.append(_study(study, claims_of_study, pictures.get(study), captions.get(study)))
     body += [_runs(inputs.runs), _settings(spec.settings)]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
