@@ -52,7 +52,7 @@ def latest_markers(edits: tuple[Marker, ...]) -> Mapping[MarkerKey, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class State(task.State):
+class State(task.MovieState):
     """The view, the selection and the markers placed so far.
 
     Attributes:
@@ -62,7 +62,6 @@ class State(task.State):
     """
 
     edits: tuple[Marker, ...] = ()
-    t: int = 0
     animal: int = 0
     part: int = 0
 
