@@ -135,6 +135,7 @@ class Interface(ABC, Generic[W, S]):
     def __init__(self, world: W) -> None:
         self.world = world
         self._last_screen: tuple[S, Look, Screen] | None = None
+        self._controls: tuple[S, tuple[Group, ...]] | None = None
 
     # What a task must provide.
 
@@ -195,7 +196,15 @@ class Interface(ABC, Generic[W, S]):
     # What all tasks share.
 
     def controls(self, state: S) -> tuple[Group, ...]:
-        """Return all groups of buttons. The last group holds Undo and Done."""
+        """Return all groups of buttons. The last group holds Undo and Done.
+
+        Those of the last state are kept: drawing, hit-testing and pressing ask for them in turn.
+        """
+        if self._controls is None or self._controls[0] is not state:
+            self._controls = (state, self._list_controls(state))
+        return self._controls[1]
+
+    def _list_controls(self, state: S) -> tuple[Group, ...]:
         finish = Group(
             "",
             (

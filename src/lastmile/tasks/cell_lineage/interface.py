@@ -168,7 +168,6 @@ class CellLineageInterface(task.Interface[CellLineageWorld, State]):
 
     def __init__(self, world: CellLineageWorld) -> None:
         super().__init__(world)
-        self._last_groups: tuple[State, tuple[Group, ...]] | None = None
         self._last_lineage: tuple[Edits, Lineage] | None = None
 
     def lineage(self, state: State) -> Lineage:
@@ -186,15 +185,6 @@ class CellLineageInterface(task.Interface[CellLineageWorld, State]):
         return State()
 
     def groups(self, state: State) -> tuple[Group, ...]:
-        """Return the buttons. The last ones are cached, because a step asks for them repeatedly."""
-        last = self._last_groups
-        if last is not None and last[0] is state:
-            return last[1]
-        groups = self._groups(state)
-        self._last_groups = (state, groups)
-        return groups
-
-    def _groups(self, state: State) -> tuple[Group, ...]:
         lineage = self.lineage(state)
         t = state.t
         busy = lineage.pending > 0
