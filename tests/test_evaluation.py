@@ -148,13 +148,15 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_an_injection_is_one_mistake_and_a_control_is_none(cases: Cases) -> None:
-    trajectories, found = cases
+    trajectories, injections = cases
     task = get_task(trajectories.source.task)
-    assert len(found) >= 6 and len({(c.episode, c.kind, c.delay) for c in found}) == len(found)
-    assert {c.delay for c in found} == (
+    assert len(injections) >= 6 and len({(c.episode, c.kind, c.delay) for c in injections}) == len(
+        injections
+    )
+    assert {c.delay for c in injections} == (
         {0} if task.name == "object_exploration" else {0, 2}
     )  # there the wrong choice is the last step but one
-    for case in found:
+    for case in injections:
         standing = task.mistakes(case.world, case.mistaken.state)
         assert case.edit_index in [m.edit for m in standing] and not task.mistakes(
             case.world, case.control.state
@@ -176,8 +178,8 @@ def test_an_injection_is_one_mistake_and_a_control_is_none(cases: Cases) -> None
 
 
 def test_with_a_delay_the_annotator_goes_on_without_noticing(cases: Cases) -> None:
-    trajectories, found = cases
-    later = [case for case in found if case.delay == 2 and case.step >= 4]
+    trajectories, injections = cases
+    later = [case for case in injections if case.delay == 2 and case.step >= 4]
     assert later or trajectories.source.task == "object_exploration"
     for case in later:
         replay = trajectories.open(case.episode)
@@ -193,20 +195,20 @@ def test_with_a_delay_the_annotator_goes_on_without_noticing(cases: Cases) -> No
 
 
 def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases: Cases) -> None:
-    trajectories, found = cases
-    replay = trajectories.open(found[0].episode)
+    trajectories, injections = cases
+    replay = trajectories.open(injections[0].episode)
     states = [step.before for step in replay.replay()]
-    assert found[0].delay == 0
+    assert injections[0].delay == 0
     assert np.array_equal(
-        found[0].mistaken.screens[-1],
-        draw_small(replay.interface.screen(states[found[0].step], replay.look)),
+        injections[0].mistaken.screens[-1],
+        draw_small(replay.interface.screen(states[injections[0].step], replay.look)),
     )
 
 
 def test_the_oracle_repairs_every_injection(cases: Cases) -> None:
-    trajectories, found = cases
+    trajectories, injections = cases
     task = get_task(trajectories.source.task)
-    for case in found:
+    for case in injections:
         rng = np.random.default_rng(0)
         session = Session(task, case.world, case.look, case.mistaken.state)
         annotator = make_annotator(task, case.world, session.interface, "oracle", rng)
@@ -355,13 +357,13 @@ def test_in_groups_of_one_size_rows_are_the_same_to_the_bit(kind: dict[str, str]
     previous = torch.from_numpy(rng.integers(0, 336, (4, count, 2)))
 
     def contexts(order: np.ndarray) -> torch.Tensor:
-        memory, found = policy.begin(count), torch.zeros(4, count, policy.size.width)
+        memory, last_contexts = policy.begin(count), torch.zeros(4, count, policy.size.width)
         with torch.inference_mode():
             for t in range(4):
                 for rows in torch.from_numpy(order).split(closed_loop.GROUP):
                     tokens = policy.encode(screens[t, rows], previous[t, rows]).tokens
-                    found[t, rows] = policy.context.last(*memory.append(rows, tokens))[0]
-        return found
+                    last_contexts[t, rows] = policy.context.last(*memory.append(rows, tokens))[0]
+        return last_contexts
 
     assert torch.equal(contexts(np.arange(count)), contexts(rng.permutation(count)))
 
@@ -386,19 +388,20 @@ def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head: str) -> None:
             else (c[0] // 4, c[1] // 4): c
             for c in clicks
         }
-        said = {
+        points = {
             b: click_of(torch.tensor(b)).tolist()
             if head == "pointer"
             else [b[0] * 4 + 2, b[1] * 4 + 2]
             for b in bins
         }
-        inside = [c for c in said.values() if x <= c[0] < x + width and y <= c[1] < y + height]
+        inside = [c for c in points.values() if x <= c[0] < x + width and y <= c[1] < y + height]
         for row in range(3):
-            of_row = [
+            contexts, cells, patches = (
                 value[row : row + 1].expand(len(inside), *value.shape[1:])
                 for value in (context, frames.cells, frames.patches)
-            ]
-            summed = (-policy.head.loss(*of_row, torch.tensor(inside))).exp().sum()
+            )
+            losses = policy.head.loss(contexts, cells, patches, torch.tensor(inside))
+            summed = (-losses).exp().sum()
             assert part[row].item() == pytest.approx(summed.item(), rel=1e-3, abs=1e-7)
 
 
@@ -417,12 +420,12 @@ def test_a_shared_direction_is_found_and_a_foreign_one_is_not() -> None:
     one, other = np.zeros(8), np.zeros(8)
     one[:2], other[6] = 2.0, 3.0
     samples = [planted("a", one, 0), planted("b", one, 1), planted("c", other, 2)]
-    found = (
+    accuracies = (
         pd.DataFrame(generalization._accuracies(samples))
         .groupby(["source", "target"])[["score", "total"]]
         .sum()
     )
-    share = found["score"] / found["total"]
+    share = accuracies["score"] / accuracies["total"]
     assert (
         share["a", "b"] > 0.8
         and share["b", "a"] > 0.8

@@ -1,5 +1,8 @@
-"""Readers given mutated files: each is refused with the error of its kind or read as it was; nothing crashes, and nothing takes more memory than
-twice what the file states. `make fuzz` mutates 10,000 files, the ordinary tests LASTMILE_FUZZ of them (600 by default)."""
+"""Readers given mutated files: each file is refused with the reader's error, or read as it was.
+
+Nothing crashes, and nothing takes more memory than twice the size of the file. `make fuzz` mutates
+10,000 files, the ordinary tests LASTMILE_FUZZ of them (600 by default).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import os
 import resource
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +32,7 @@ from lastmile.storage import parquet, seal
 
 FILES = int(os.environ.get("LASTMILE_FUZZ", 600))
 SLACK = 32 << 20
-"""Bytes by which memory may grow beyond twice the file: what allocators and libraries keep for themselves."""
+"""Bytes that memory may grow beyond twice the file: what allocators and libraries hold back."""
 CHUNK = 4 << 20
 """Bytes of the largest chunk of screens."""
 NUMBERS = [
@@ -48,8 +51,16 @@ NUMBERS = [
 
 
 class Reader(NamedTuple):
-    """How a kind of file is read. files: name and bytes of all that is needed; mutated: the one that is damaged. read: of a folder. error: what it
-    raises. sealed: bytes that the seal covers, None for a file without one. same: whether two readings are alike."""
+    """How a kind of file is read.
+
+    Attributes:
+        files: Name and bytes of every file that is needed.
+        mutated: Name of the file that is damaged.
+        read: Reads from a folder.
+        error: What `read` raises for a damaged file.
+        same: Whether two results of `read` are alike.
+        sealed: Number of bytes that the seal of a file covers; None for a file without a seal.
+    """
 
     files: dict[str, bytes]
     mutated: str
@@ -59,8 +70,15 @@ class Reader(NamedTuple):
     sealed: Callable[[bytes], int] | None = None
 
 
+class Readers(NamedTuple):
+    """Readers by kind of file, and the undamaged files by name."""
+
+    by_kind: dict[str, Reader]
+    whole: dict[str, bytes]
+
+
 def mutations() -> st.SearchStrategy:
-    """A list of changes: what, where (a share of the file, its ends preferred), and with what."""
+    """Draw changes: what, where (as a share of the file, its ends preferred), and with what."""
     place = st.one_of(st.floats(0, 1), st.floats(0, 0.02), st.floats(0.98, 1))
     change = st.one_of(
         st.tuples(st.just("flip"), place, st.integers(0, 7)),
@@ -79,7 +97,8 @@ def mutations() -> st.SearchStrategy:
     return st.lists(change, min_size=1, max_size=4)
 
 
-def mutate(whole: bytes, changes: list) -> bytes:
+def mutate(whole: bytes, changes: list[Any]) -> bytes:
+    """Apply changes to the bytes of a file."""
     data = bytearray(whole)
     for what, share, value in changes:
         at = min(int(share * len(data)), max(0, len(data) - 1))
@@ -108,7 +127,7 @@ def mutate(whole: bytes, changes: list) -> bytes:
 
 
 def reseal(data: bytes, end: int, path: Path) -> bytes:
-    """The same bytes with the seal that they should have, as somebody would make them who means harm; as they are if there is no place for it."""
+    """Forge the seal of damaged bytes; without a place for a seal they stay as they are."""
     path.write_bytes(data)
     with contextlib.suppress(seal.SealError):
         place = seal._find(data[:end])
@@ -119,7 +138,7 @@ def reseal(data: bytes, end: int, path: Path) -> bytes:
 
 
 def status(name: str) -> int:
-    """Bytes of this process's memory, from the kernel."""
+    """Return a figure of this process's memory, in bytes, from the kernel."""
     line = next(
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)
     )
@@ -127,8 +146,8 @@ def status(name: str) -> int:
 
 
 @contextlib.contextmanager
-def memory_bounded(bytes_: int):
-    """Fails if the block ever holds more memory than that, or asks for vastly more."""
+def memory_bounded(bytes_: int) -> Iterator[None]:
+    """Fail if the block ever holds more memory than that, or asks for vastly more."""
     if not Path("/proc/self/clear_refs").exists():
         yield
         return
@@ -145,7 +164,7 @@ def memory_bounded(bytes_: int):
 
 
 def attempt(reader: Reader, folder: Path, data: bytes) -> Any:
-    """The damaged file read: None if it is refused with the error of its kind, which names a file here."""
+    """Read a damaged file; None if it is refused with the reader's error, which names a file here."""
     (folder / reader.mutated).write_bytes(data)
     with memory_bounded(2 * max(len(data), CHUNK) + SLACK):
         try:
@@ -157,7 +176,13 @@ def attempt(reader: Reader, folder: Path, data: bytes) -> Any:
 
 
 @pytest.fixture(scope="module")
-def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, Reader]:
+def readers(
+    recorded: trajectory.Trajectories,
+    token_file: Path,
+    policy: Policy,
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Readers:
     folder = tmp_path_factory.mktemp("whole")
     policy.save(folder)
     parquet.write(
@@ -167,7 +192,7 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
         folder / "table.parquet",
     )
     provenance.write_manifests(
-        "tokens", {}, provenance.code_label("files"), [], [folder / "table.parquet"]
+        "tokens", {}, provenance.code_label("storage.files"), [], [folder / "table.parquet"]
     )
     shutil.copy(token_file, folder / "test.tokens")
     for part in (recorded.path, trajectory.episodes_path(recorded.path)):
@@ -177,7 +202,7 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
     recording = {name: whole[name] for name in ("test.parquet", "test.episodes.parquet")}
     weights = {name: whole[name] for name in ("config.json", "policy.safetensors")}
 
-    def screens(path: Path) -> tuple:
+    def screens(path: Path) -> tuple[Any, ...]:
         store = TokenStore(path / "test.tokens")
         return (
             store.clicks,
@@ -198,7 +223,7 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
         return max(0, len(data) - (len(whole["test.tokens"]) - begin))
 
     begin = TokenStore(folder / "test.tokens")._blobs
-    return {
+    by_kind = {
         "settings": Reader(
             {},
             "config.yaml",
@@ -261,7 +286,8 @@ def readers(recorded, token_file, policy, root, tmp_path_factory) -> dict[str, R
             ManifestError,
             dict.__eq__,
         ),
-    } | {"whole": whole}
+    }
+    return Readers(by_kind, whole)
 
 
 KINDS = (
@@ -277,8 +303,9 @@ KINDS = (
 FORGED = ("steps", "episodes", "table", "tokens", "policy")
 
 
-def run(readers, kind: str, forged: bool, count: int, folder: Path) -> None:
-    reader, whole = readers[kind], readers["whole"]
+def run(readers: Readers, kind: str, forged: bool, count: int, folder: Path) -> None:
+    """Mutate a kind of file `count` times and read it."""
+    reader, whole = readers.by_kind[kind], readers.whole
     for name, data in reader.files.items():
         (folder / name).write_bytes(data)
     (folder / reader.mutated).write_bytes(whole[reader.mutated])
@@ -292,12 +319,13 @@ def run(readers, kind: str, forged: bool, count: int, folder: Path) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(mutations())
-    def each(changes):
+    def each(changes: list[Any]) -> None:
         data = mutate(whole[reader.mutated], changes)
         if forged:
+            assert reader.sealed is not None
             data = reseal(data, reader.sealed(data), folder / "forged")
-        found = attempt(reader, folder, data)
-        assert found is None or forged or reader.same(found, wanted), "read as something else"
+        result = attempt(reader, folder, data)
+        assert result is None or forged or reader.same(result, wanted), "read as something else"
 
     try:
         each()
@@ -306,17 +334,17 @@ def run(readers, kind: str, forged: bool, count: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_files(readers, kind, tmp_path):
+def test_mutated_files(readers: Readers, kind: str, tmp_path: Path) -> None:
     run(readers, kind, False, -(-FILES * 2 // (3 * len(KINDS))), tmp_path)
 
 
 @pytest.mark.parametrize("kind", FORGED)
-def test_mutated_files_with_a_forged_seal(readers, kind, tmp_path):
-    """What the seal does not catch: sizes that are not there, types of another kind. Such a file may be read, but does no harm."""
+def test_mutated_files_with_a_forged_seal(readers: Readers, kind: str, tmp_path: Path) -> None:
+    """A forged seal lets wrong sizes and types through: such a file may be read, but does no harm."""
     run(readers, kind, True, -(-FILES // (3 * len(FORGED))), tmp_path)
 
 
-def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
+def test_a_few_lines_that_stand_for_gigabytes(tmp_path: Path) -> None:
     laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
     )
@@ -335,9 +363,9 @@ def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
             config.load(path)
 
 
-def test_sizes_that_are_only_stated(readers, tmp_path):
-    """A policy of the largest size and a screen of a million pixels in a file of settings; a header of exabytes in front of a few weights."""
-    whole = readers["whole"]
+def test_sizes_that_are_only_stated(readers: Readers, tmp_path: Path) -> None:
+    """Nothing is allocated for sizes that a file only states: a huge policy, screen or header."""
+    whole = readers.whole
     values = json.loads(whole["config.json"])
     (tmp_path / "policy.safetensors").write_bytes(whole["policy.safetensors"])
     for change in (
@@ -361,8 +389,8 @@ def test_sizes_that_are_only_stated(readers, tmp_path):
                 read(tmp_path / name if name == "test.tokens" else tmp_path)
 
 
-def test_nothing_is_loaded_that_could_be_a_program(root):
-    """No pickle: torch.load with weights_only alone, YAML by a safe loader, numpy and pandas without objects from disk."""
+def test_nothing_is_loaded_that_could_be_a_program(root: Path) -> None:
+    """No pickles, no code: torch.load only with weights_only, YAML only by a safe loader."""
     for path in sorted((root / "src").rglob("*.py")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             place = f"{path.name}:{number}"

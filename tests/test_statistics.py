@@ -1,9 +1,12 @@
-"""Intervals, half-way points, matching and probes on made-up data whose answer is known; verdicts and the ledger."""
+"""Intervals, matching, probes and studies on made-up data whose answer is known."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,6 +55,9 @@ from lastmile.studies.scaling import study as scaling
 from lastmile.studies.transfer import study as transfer
 from lastmile.tasks import task_names
 
+Evaluations = dict[str, dict[str, pd.DataFrame]]
+"""Made-up tables by study and name."""
+
 
 @pytest.mark.parametrize(
     "successes, trials, low, high",
@@ -63,27 +69,29 @@ from lastmile.tasks import task_names
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_gives_the_published_values(successes, trials, low, high):
+def test_wilson_gives_the_published_values(
+    successes: int, trials: int, low: float, high: float
+) -> None:
     """The last two are examples of Newcombe (1998), table I."""
     estimate = wilson(successes, trials)
     assert estimate == pytest.approx((successes / trials, low, high), abs=1e-4)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_symmetric_and_holds_the_share(of):
+def test_wilson_is_symmetric_and_holds_the_share(of: tuple[int, int]) -> None:
     successes, trials = of
     one, other = wilson(successes, trials), wilson(trials - successes, trials)
     assert 0 <= one.low <= one.value + 1e-12 and one.value <= one.high + 1e-12 and one.high <= 1
     assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
 
 
-def test_without_trials_nothing_is_known():
+def test_without_trials_nothing_is_known() -> None:
     assert all(np.isnan(wilson(0, 0))) and all(np.isnan(ratio([0, 0], [0, 0])))
     assert np.isnan(interval(1.0, np.array([np.nan])).low)
 
 
-def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
-    """Episodes differ in length and in how well they go, so that steps are far from independent."""
+def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Episodes differ in length and in success, so steps are far from independent."""
     rng = np.random.default_rng(0)
     held = []
     for seed in range(200):
@@ -94,7 +102,7 @@ def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.89 <= np.mean(held) <= 0.99
 
 
-def test_resamples_draw_as_many_episodes_as_there_are():
+def test_resamples_draw_as_many_episodes_as_there_are() -> None:
     weights = resamples(7, 100)
     assert (
         weights.shape == (100, 7)
@@ -106,7 +114,7 @@ def test_resamples_draw_as_many_episodes_as_there_are():
     )
 
 
-def test_differences_are_paired():
+def test_differences_are_paired() -> None:
     """Two measures of the same episodes that differ by a constant differ by it in every resample."""
     rng = np.random.default_rng(0)
     hits, totals = rng.integers(0, 10, 30), np.full(30, 20)
@@ -115,7 +123,7 @@ def test_differences_are_paired():
     assert ratio_samples(hits, totals).std() > 0.01
 
 
-def test_mean_is_the_mean():
+def test_mean_is_the_mean() -> None:
     estimate = mean([0.0, 1.0, 2.0, 3.0])
     assert (
         estimate.value == 1.5
@@ -127,7 +135,7 @@ def test_mean_is_the_mean():
 FRAMES = np.array([0, 10, 100, 1000, 10_000])
 
 
-def test_half_of_a_gain_is_found_between_the_points():
+def test_half_of_a_gain_is_found_between_the_points() -> None:
     values = np.array(
         [[0, 0, 0, 1, 1], [0, 0.5, 1, 1, 1], [0.2, 0.2, 0.4, 0.8, 1.0], [0, 0, 0, 0, 1]], float
     )
@@ -136,7 +144,7 @@ def test_half_of_a_gain_is_found_between_the_points():
     assert at == pytest.approx([between[0], 10, between[0], between[1]])
 
 
-def test_what_was_not_learned_comes_at_the_end():
+def test_what_was_not_learned_comes_at_the_end() -> None:
     values = np.array(
         [[0.3, 0.9, 0.9, 0.5, 0.35], [0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4, 0.4]]
     )
@@ -144,7 +152,9 @@ def test_what_was_not_learned_comes_at_the_end():
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(0.01, 3))
-def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(points, factor):
+def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(
+    points: list[float], factor: float
+) -> None:
     values = np.array([[0.0, *points]])
     at = emergence.half_gain(FRAMES, values)
     assert 0 <= at[0] <= 10_000 * (1 + 1e-9)
@@ -153,7 +163,8 @@ def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(points,
 
 
 def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
-    """Episodes with labels that depend on each other as in real ones, and features that know all, nothing, or the step number."""
+    """Make episodes with labels as correlated as real ones, and features that encode all labels,
+    nothing, or the last action."""
     rng = np.random.default_rng(seed)
     episode = np.repeat(np.arange(episodes), length)
     step = np.tile(np.arange(length), episodes)
@@ -179,7 +190,7 @@ def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
     )
 
 
-def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
+def test_mistakes_are_matched_on_the_last_action_and_near_in_time() -> None:
     made = inputs()
     chosen = matched_mistakes(made, np.random.default_rng(0), np.ones(len(made.step), bool))
     wrong = made.open_mistakes[chosen] > 0
@@ -192,14 +203,14 @@ def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
 
 
-def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test():
+def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test() -> None:
     made = inputs()
     among = made.episode < 10
     chosen = matched_mistakes(made, np.random.default_rng(0), among)
     assert among[chosen].all() and 2 * (made.open_mistakes[chosen] > 0).sum() == len(chosen) > 20
 
 
-def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
+def test_more_mistakes_than_others_are_matched_as_far_as_it_goes() -> None:
     made = inputs(2, 10)
     crowded = Inputs(
         made.features,
@@ -214,7 +225,7 @@ def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
     assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
 
-def test_control_labels_are_one_for_each_third_of_an_episode():
+def test_control_labels_are_one_for_each_third_of_an_episode() -> None:
     made = inputs()
     drawn = control_labels(made, made.phase, np.random.default_rng(0))
     groups = pd.DataFrame(
@@ -237,35 +248,37 @@ def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real
     return 1 - share if target == "position" else share
 
 
-def test_probes_read_what_is_there(fitted):
+def test_probes_read_what_is_there(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted") > 0.95
     assert accuracy(fitted, "mistake", "planted") > 0.95
     assert accuracy(fitted, "position", "planted") > 0.9
 
 
-def test_probes_read_nothing_where_nothing_is(fitted):
+def test_probes_read_nothing_where_nothing_is(fitted: pd.DataFrame) -> None:
     commonest = np.bincount(inputs().phase).max() / len(inputs().phase)
     assert accuracy(fitted, "phase", "noise") < commonest + 0.05
     assert 0.35 < accuracy(fitted, "mistake", "noise") < 0.65
     assert abs(accuracy(fitted, "position", "noise")) < 0.1
 
 
-def test_the_last_action_does_not_give_a_mistake_away(fitted):
+def test_the_last_action_does_not_give_a_mistake_away(fitted: pd.DataFrame) -> None:
     assert 0.35 < accuracy(fitted, "mistake", "metadata") < 0.65
 
 
-def test_control_labels_are_not_readable_in_other_episodes(fitted):
+def test_control_labels_are_not_readable_in_other_episodes(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted", "control") < 0.5
     assert "control" not in set(fitted[fitted["target"] == "position"]["labels"])
 
 
-def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(fitted):
+def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(
+    fitted: pd.DataFrame,
+) -> None:
     tested = fitted[fitted["target"] == "phase"].groupby("episode")["steps"].first()
     assert len(tested) == 12 and (tested == 40).all()
     pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
 
 
-def test_too_little_to_probe():
+def test_too_little_to_probe() -> None:
     with pytest.raises(ValueError, match="too little to probe: 6 frames of 2 episodes"):
         fit_probes(inputs(2, 3))
 
@@ -284,11 +297,11 @@ def test_too_little_to_probe():
         (0.2, 0.2, 0, "not shown"),
     ],
 )
-def test_verdicts(low, high, null, expected):
+def test_verdicts(low: float, high: float, null: float, expected: str) -> None:
     assert verdict(Estimate(0.2, low, high), null) == expected
 
 
-def claim(**change) -> Claim:
+def claim(**change: Any) -> Claim:
     known = {
         "claim": "c",
         "statement": "Cats see",
@@ -310,7 +323,7 @@ def claim(**change) -> Claim:
     )
 
 
-def test_claims_survive_being_written(tmp_path):
+def test_claims_survive_being_written(tmp_path: Path) -> None:
     claims = [claim(), claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown")]
     (tmp_path / "claims.json").write_text(to_json(claims))
     json.loads(to_json(claims), parse_constant=pytest.fail)  # strict JSON has no NaN
@@ -322,7 +335,7 @@ def test_claims_survive_being_written(tmp_path):
     )
 
 
-def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below():
+def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below() -> None:
     claims = [
         claim(task="all tasks"),
         claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"),
@@ -351,7 +364,7 @@ def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below():
     assert "2 claims tested" in page and "* - Cats see" in page and "- **shown**" in page
 
 
-def test_published_figures_stand_beside_ours(tmp_path, root):
+def test_published_figures_stand_beside_ours(tmp_path: Path, root: Path) -> None:
     (tmp_path / "a.yaml").write_text(
         "claims: {c: it was so}\nfigures: [{what: steps, study: s, where: {task: t}, published: 7}, {what: more, study: none, where: {}, published: 1}]\n"
     )
@@ -380,7 +393,9 @@ def test_published_figures_stand_beside_ours(tmp_path, root):
     assert read_published(sorted((root / "workflow" / "expected").glob("*.yaml"))).figures
 
 
-def test_what_is_published_belongs_to_claims_that_are_made(evaluations, root):
+def test_what_is_published_belongs_to_claims_that_are_made(
+    evaluations: Evaluations, root: Path
+) -> None:
     made = {
         one.claim
         for name in study_names()
@@ -391,7 +406,7 @@ def test_what_is_published_belongs_to_claims_that_are_made(evaluations, root):
     )
 
 
-def test_every_study_says_what_it_needs_and_claims(evaluations):
+def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> None:
     for name in study_names():
         found = get_study(name).claims(evaluations[name], SETTINGS)
         assert all(
@@ -409,11 +424,13 @@ def test_every_study_says_what_it_needs_and_claims(evaluations):
         get_study("nothing")
 
 
-def verdicts(study, inputs, task: str = "all tasks") -> dict[str, str]:
+def verdicts(
+    study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = "all tasks"
+) -> dict[str, str]:
     return {one.claim: one.verdict for one in study.claims(inputs, SETTINGS) if one.task == task}
 
 
-def test_the_order_of_skills_is_found(evaluations):
+def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
     found = verdicts(emergence, evaluations["emergence"])
     assert set(found.values()) == {"shown"} and len(found) == 4
     skills = evaluations["emergence"]["skills"]
@@ -439,7 +456,7 @@ def test_the_order_of_skills_is_found(evaluations):
     assert (half["low"] <= half["value"]).all() and (half["value"] <= half["high"]).all()
 
 
-def test_a_task_without_placements_has_no_say_on_placement(evaluations):
+def test_a_task_without_placements_has_no_say_on_placement(evaluations: Evaluations) -> None:
     found = [
         one
         for one in emergence.claims(evaluations["emergence"], SETTINGS)
@@ -448,7 +465,7 @@ def test_a_task_without_placements_has_no_say_on_placement(evaluations):
     assert [one.claim for one in found] == ["order: mechanics before decisions"]
 
 
-def test_fewer_mistakes_and_recovery_are_found(evaluations):
+def test_fewer_mistakes_and_recovery_are_found(evaluations: Evaluations) -> None:
     assert verdicts(mistakes, evaluations["mistakes"]) == {
         "fewer mistakes than the data": "shown",
         "correction retained": "shown",
@@ -469,7 +486,7 @@ def test_fewer_mistakes_and_recovery_are_found(evaluations):
     assert late[0] > late[3] > late[8]
 
 
-def test_probes_are_held_against_the_best_baseline(evaluations):
+def test_probes_are_held_against_the_best_baseline(evaluations: Evaluations) -> None:
     found = [
         one for one in probes.claims(evaluations["probes"], SETTINGS) if one.task == "all tasks"
     ]
@@ -485,7 +502,7 @@ def test_probes_are_held_against_the_best_baseline(evaluations):
     assert all(one.value == pytest.approx(0.35, abs=0.05) for one in found)
 
 
-def test_larger_policies_are_found_to_be_more_efficient(evaluations):
+def test_larger_policies_are_found_to_be_more_efficient(evaluations: Evaluations) -> None:
     found = verdicts(scaling, evaluations["scaling"])
     assert (
         found["larger is more data-efficient"] == "shown"
@@ -500,7 +517,7 @@ def test_larger_policies_are_found_to_be_more_efficient(evaluations):
     )
 
 
-def test_frames_to_a_loss():
+def test_frames_to_a_loss() -> None:
     frames, losses = (
         np.array([0, 10, 100, 1000]),
         np.array([[8.0, 4.0, 2.0, 1.0], [8.0, 4.0, 3.0, 3.0]]),
@@ -513,19 +530,19 @@ def test_frames_to_a_loss():
     )
 
 
-def test_a_power_law_is_found_again():
+def test_a_power_law_is_found_again() -> None:
     x = np.array([1e3, 1e4, 1e5])
     assert scaling.exponent(x, np.stack([5 * x**-0.25, 2 * x**0.1])) == pytest.approx([0.25, -0.1])
 
 
-def test_decisions_are_compared_at_equal_placement():
+def test_decisions_are_compared_at_equal_placement() -> None:
     placement = np.array([[0.0, 0.5, 1.0]])
     better, worse = (placement, placement), (placement**2, 0.8 * placement**2)
     assert scaling.worse(better, worse)[0] == pytest.approx(0.1, abs=0.03)
     assert np.isnan(scaling.worse((placement, placement), (placement + 2, placement)))[0]
 
 
-def test_transfer_is_found(evaluations):
+def test_transfer_is_found(evaluations: Evaluations) -> None:
     assert verdicts(transfer, evaluations["transfer"]) == {
         "pretraining transfers": "shown",
         "pretraining transfers, closed loop": "shown",
@@ -536,7 +553,9 @@ def test_transfer_is_found(evaluations):
     assert SETTINGS.transfer.frames < needed < SETTINGS.training.frames
 
 
-def test_mistakes_are_found_to_be_shared_by_all_but_classification(evaluations):
+def test_mistakes_are_found_to_be_shared_by_all_but_classification(
+    evaluations: Evaluations,
+) -> None:
     found = verdicts(probe_transfer, evaluations["probe_transfer"])
     assert found == {
         "mistake shared": "shown",
@@ -550,14 +569,14 @@ def test_mistakes_are_found_to_be_shared_by_all_but_classification(evaluations):
     )
 
 
-def test_the_better_head_is_found(evaluations):
+def test_the_better_head_is_found(evaluations: Evaluations) -> None:
     assert verdicts(heads, evaluations["heads"]) == {
         "ours places better, equal frames": "shown",
         "ours places better, equal time": "shown",
     }
 
 
-def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
+def rows(seeds: int, tasks: int, shares: Sequence[float]) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
@@ -575,16 +594,17 @@ def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
     )
 
 
-def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
+def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot() -> None:
     table = rows(1, 1, (0.2, 0.8))
     frames, samples = curve(table, "hits", "total", 300)
     assert frames.tolist() == [10, 20] and samples.shape == (301, 2)
     assert samples[0] == pytest.approx(table.groupby("frames")["hits"].mean() / 20)
     one = estimate(samples[:, 1])
-    assert one == ratio(*table[table["frames"] == 20][["hits", "total"]].to_numpy().T, 300)
+    last = table[table["frames"] == 20]
+    assert one == ratio(last["hits"], last["total"], 300)
 
 
-def test_seeds_are_drawn_as_well():
+def test_seeds_are_drawn_as_well() -> None:
     one, three = (
         curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,)))
     )
@@ -594,7 +614,7 @@ def test_seeds_are_drawn_as_well():
     assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
 
 
-def test_seeds_are_summed_up_by_their_interquartile_mean():
+def test_seeds_are_summed_up_by_their_interquartile_mean() -> None:
     table = rows(8, 1, (0.5,))
     by_seed = (
         (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum())
@@ -612,7 +632,7 @@ def test_seeds_are_summed_up_by_their_interquartile_mean():
     )
 
 
-def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes():
+def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes() -> None:
     table = rows(4, 1, (0.5,)).assign(done=lambda t: (t["hits"] + 6 * (t["seed"] % 2) - 3) > 10)
     whole, one = success(table, "done", 300), success(table[table["seed"] == 0], "done", 300)
     assert one == wilson(int(table[table["seed"] == 0]["done"].sum()), 30)
@@ -623,7 +643,7 @@ def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many
     )
 
 
-def test_the_mean_over_tasks_draws_within_each():
+def test_the_mean_over_tasks_draws_within_each() -> None:
     table = rows(1, 3, (0.5,))
     samples = curve_over_tasks(table, "hits", "total", 300)[1]
     assert samples[0] == pytest.approx(table["hits"].sum() / table["total"].sum())
@@ -634,7 +654,7 @@ def test_the_mean_over_tasks_draws_within_each():
     )
 
 
-def test_equal_runs_have_equal_names_and_different_ones_do_not():
+def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
     found = all_runs(SETTINGS)
     assert all(name == run.name for name, run in found.items())
     specs = [
@@ -664,7 +684,7 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not():
     assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
 
 
-def test_one_task_alone_leaves_out_what_needs_several():
+def test_one_task_alone_leaves_out_what_needs_several() -> None:
     alone = parse(
         {
             "tasks": ["colored_dots"],
@@ -680,7 +700,7 @@ def test_one_task_alone_leaves_out_what_needs_several():
     } <= set(all_needs(alone))
 
 
-def test_the_plan_grows_with_the_work(root):
+def test_the_plan_grows_with_the_work(root: Path) -> None:
     small, large = (
         plan.plan(settings)
         for settings in (
@@ -705,7 +725,7 @@ def test_the_plan_grows_with_the_work(root):
         assert f"{preset.stem}: " in plan.to_text(load(root / "config.yaml", preset), 8)
 
 
-def test_rates_are_known_for_every_task_and_size():
+def test_rates_are_known_for_every_task_and_size() -> None:
     table = plan.rates()
     assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(
         table["policies"]

@@ -6,6 +6,8 @@ import errno
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from lastmile.simulation.trajectory import (
     EPISODES,
     STEPS,
     Source,
+    Trajectories,
     TrajectoryError,
     episodes_path,
     read,
@@ -37,35 +40,38 @@ PARTS = ("test.parquet", "test.episodes.parquet")
 
 
 @pytest.fixture
-def copied(recorded, tmp_path):
-    """A recording that may be damaged: its folder."""
+def copied(recorded: Trajectories, tmp_path: Path) -> Path:
+    """Return the folder of a recording that may be damaged."""
     for name in PARTS:
         shutil.copy(recorded.path.with_name(name), tmp_path / name)
     return tmp_path
 
 
-def test_what_is_read_is_what_was_recorded(recorded):
+def test_what_is_read_is_what_was_recorded(recorded: Trajectories) -> None:
     assert recorded.source == Source("colored_dots", "test", 3)
     assert list(recorded.steps) == STEPS.names and list(recorded.episodes) == EPISODES.names
     for number in range(len(recorded.episodes)):
-        one = record(recorded.source, number, again=True)
+        episode = record(recorded.source, number, again=True)
         a, b = recorded.starts[number : number + 2]
-        for name, values in one.columns.items():
+        for name, values in episode.columns.items():
             assert np.array_equal(
                 recorded.steps[name].to_numpy()[a:b],
                 np.asarray(values, recorded.steps[name].to_numpy().dtype),
             ), name
         row = recorded.episodes.iloc[number]
-        assert (row["score"], row["success"]) == (np.float32(one.score.score), one.score.success)
+        assert (row["score"], row["success"]) == (
+            np.float32(episode.score.score),
+            episode.score.success,
+        )
         assert (row["layout"], row["theme"], row["world"], row["steps"]) == (
-            one.look.layout,
-            one.look.theme,
-            one.world,
+            episode.look.layout,
+            episode.look.theme,
+            episode.world,
             b - a,
         )
 
 
-def test_writing_again_gives_the_same_bytes(recorded, tmp_path):
+def test_writing_again_gives_the_same_bytes(recorded: Trajectories, tmp_path: Path) -> None:
     write(tmp_path / "test.parquet", recorded.source, 4)
     assert all(
         (tmp_path / name).read_bytes() == recorded.path.with_name(name).read_bytes()
@@ -73,7 +79,7 @@ def test_writing_again_gives_the_same_bytes(recorded, tmp_path):
     )
 
 
-def test_more_episodes_begin_with_the_same_ones(recorded, tmp_path):
+def test_more_episodes_begin_with_the_same_ones(recorded: Trajectories, tmp_path: Path) -> None:
     write(tmp_path / "test.parquet", recorded.source, 2)
     fewer = read(tmp_path / "test.parquet")
     pd.testing.assert_frame_equal(
@@ -81,26 +87,26 @@ def test_more_episodes_begin_with_the_same_ones(recorded, tmp_path):
     )
 
 
-def test_a_replay_reproduces_what_was_recorded(recorded):
+def test_a_replay_reproduces_what_was_recorded(recorded: Trajectories) -> None:
     row = 0
     for number in range(len(recorded.episodes)):
         replay = recorded.open(number)
         for state, _, hit, after in replay.replay():
-            kept = recorded.steps.iloc[row]
-            assert (hit.widget, hit.kind) == (kept["widget"], kept["kind"])
-            assert replay.interface.position(state) == pytest.approx(kept["position"], abs=1e-6)
-            assert len(replay.task.mistakes(replay.world, state)) == kept["open_mistakes"]
-            assert verdict(replay.task, replay.world, state, after) == kept["verdict"]
+            label = recorded.steps.iloc[row]
+            assert (hit.widget, hit.kind) == (label["widget"], label["kind"])
+            assert replay.interface.position(state) == pytest.approx(label["position"], abs=1e-6)
+            assert len(replay.task.mistakes(replay.world, state)) == label["open_mistakes"]
+            assert verdict(replay.task, replay.world, state, after) == label["verdict"]
             row += 1
-        assert after.done
-        score = replay.task.score(replay.world, after)
+        assert replay.done
+        score = replay.score
         assert (np.float32(score.score), score.success) == tuple(
             recorded.episodes.loc[number, ["score", "success"]]
         )
     assert row == len(recorded.steps)
 
 
-def test_labels_are_in_their_ranges(recorded):
+def test_labels_are_in_their_ranges(recorded: Trajectories) -> None:
     steps = recorded.steps
     assert (
         set(steps["phase"]) <= set(PHASES)
@@ -112,12 +118,12 @@ def test_labels_are_in_their_ranges(recorded):
     assert (steps["again_x"] >= 0).all()
 
 
-def test_only_held_out_splits_are_asked_again(tmp_path):
+def test_only_held_out_splits_are_asked_again(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", Source("colored_dots", "train", 0), 1)
     assert (read(tmp_path / "train.parquet").steps[["again_x", "again_y"]] == -1).all(axis=None)
 
 
-def test_no_two_splits_seeds_or_episodes_share_a_world():
+def test_no_two_splits_seeds_or_episodes_share_a_world() -> None:
     worlds = [
         digest(Source("colored_dots", split, seed).world(episode))
         for split in SPLITS
@@ -130,12 +136,12 @@ def test_no_two_splits_seeds_or_episodes_share_a_world():
 @given(
     st.tuples(*[st.tuples(st.sampled_from(SPLITS), st.integers(0, 99), st.integers(0, 9999))] * 2)
 )
-def test_keys_tell_episodes_apart(two):
+def test_keys_tell_episodes_apart(two: Any) -> None:
     keys = [Source("colored_dots", split, seed).key(episode) for split, seed, episode in two]
     assert (keys[0] == keys[1]) == (two[0] == two[1])
 
 
-def test_looks_are_drawn_by_episode_from_those_asked_for():
+def test_looks_are_drawn_by_episode_from_those_asked_for() -> None:
     source = Source("colored_dots", "train", 0, layouts=tuple(LAYOUTS), themes=("dark", "retro"))
     looks = {source.look(episode) for episode in range(60)}
     assert {look.layout for look in looks} == set(LAYOUTS) and {look.theme for look in looks} == {
@@ -156,14 +162,16 @@ def test_looks_are_drawn_by_episode_from_those_asked_for():
         ({"seed": -1}, "-1"),
     ],
 )
-def test_an_impossible_source_is_refused_and_writes_nothing(tmp_path, change, words):
+def test_an_impossible_source_is_refused_and_writes_nothing(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         write(tmp_path / "x.parquet", replace(Source("colored_dots", "test", 0), **change), 1)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_missing_file_is_named(copied, part):
+def test_a_missing_file_is_named(copied: Path, part: str) -> None:
     (copied / part).unlink()
     with pytest.raises(TrajectoryError, match=f"{part}: no such file"):
         read(copied / "test.parquet")
@@ -171,21 +179,21 @@ def test_a_missing_file_is_named(copied, part):
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
-def test_a_truncated_file_is_named(copied, part, share):
+def test_a_truncated_file_is_named(copied: Path, part: str, share: float) -> None:
     whole = (copied / part).read_bytes()
     (copied / part).write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(TrajectoryError, match=f"{part}: not a readable Parquet file"):
         read(copied / "test.parquet")
 
 
-def rewrite(path, table: pa.Table) -> None:
-    """Another table in a file's place, with the seal that belongs to it."""
+def rewrite(path: Path, table: pa.Table) -> None:
+    """Replace a file by another table, with the seal that belongs to it."""
     parquet.write(table, path, json.loads(table.schema.metadata[b"lastmile"]))
 
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("place", [4, 0.2, 0.5, 0.9, -9])
-def test_a_changed_byte_is_named(copied, part, place):
+def test_a_changed_byte_is_named(copied: Path, part: str, place: float) -> None:
     whole = bytearray((copied / part).read_bytes())
     whole[int(place * len(whole)) if isinstance(place, float) else place] ^= 1
     (copied / part).write_bytes(whole)
@@ -201,7 +209,9 @@ def test_a_changed_byte_is_named(copied, part, place):
         ("episode", 3, "not those of its"),
     ],
 )
-def test_what_cannot_be_in_a_recording_is_refused(copied, column, value, words):
+def test_what_cannot_be_in_a_recording_is_refused(
+    copied: Path, column: str, value: Any, words: str
+) -> None:
     path = copied / PARTS[0]
     table = pq.read_table(path)
     field = STEPS.field(column)
@@ -217,34 +227,36 @@ def test_what_cannot_be_in_a_recording_is_refused(copied, column, value, words):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_somebody_elses_parquet_is_named(copied, part):
+def test_somebody_elses_parquet_is_named(copied: Path, part: str) -> None:
     pd.DataFrame({"a": [1, 2]}).to_parquet(copied / part)
     with pytest.raises(TrajectoryError, match=f"{part}: not a table of lastmile"):
         read(copied / "test.parquet")
 
 
-def test_a_table_without_a_column_is_named(copied):
+def test_a_table_without_a_column_is_named(copied: Path) -> None:
     path = copied / PARTS[0]
     rewrite(path, pq.read_table(path).drop_columns(["phase"]))
     with pytest.raises(TrajectoryError, match=f"{path}: columns missing: phase"):
         read(path)
 
 
-def test_steps_and_episodes_of_two_recordings_are_refused(copied):
+def test_steps_and_episodes_of_two_recordings_are_refused(copied: Path) -> None:
     write(copied / "other.parquet", Source("colored_dots", "test", 1), 4)
     shutil.copy(episodes_path(copied / "other.parquet"), copied / PARTS[1])
     with pytest.raises(TrajectoryError, match="test.parquet: comes from .*seed=3.*seed=1"):
         read(copied / "test.parquet")
 
 
-def test_fewer_steps_than_counted_are_refused(copied):
+def test_fewer_steps_than_counted_are_refused(copied: Path) -> None:
     path = copied / PARTS[0]
     rewrite(path, pq.read_table(path).slice(0, 20))
     with pytest.raises(TrajectoryError, match="test.parquet: has 20 steps"):
         read(path)
 
 
-def test_another_version_of_the_task_is_refused(copied, monkeypatch):
+def test_another_version_of_the_task_is_refused(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(get_task("colored_dots")), "version", 99)
     with pytest.raises(
         TrajectoryError,
@@ -260,7 +272,9 @@ def test_another_version_of_the_task_is_refused(copied, monkeypatch):
         (b'"colored_dots"', b'"colored_cats"', "unknown task 'colored_cats'"),
     ],
 )
-def test_another_format_or_an_unknown_task_is_refused(copied, old, new, words):
+def test_another_format_or_an_unknown_task_is_refused(
+    copied: Path, old: bytes, new: bytes, words: str
+) -> None:
     path = copied / PARTS[0]
     table = pq.read_table(path)
     rewrite(
@@ -273,7 +287,7 @@ def test_another_format_or_an_unknown_task_is_refused(copied, old, new, words):
         read(path)
 
 
-def test_another_world_is_refused(copied):
+def test_another_world_is_refused(copied: Path) -> None:
     path = copied / PARTS[1]
     table = pq.read_table(path)
     worlds = table["world"].to_pylist()
@@ -292,17 +306,21 @@ def test_another_world_is_refused(copied):
 
 @pytest.mark.parametrize("failing", [1, 2])
 @pytest.mark.parametrize("exists", [False, True])
-def test_a_full_disk_leaves_everything_as_it_was(copied, monkeypatch, failing, exists):
+def test_a_full_disk_leaves_everything_as_it_was(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, failing: int, exists: bool
+) -> None:
     if not exists:
         for name in PARTS:
             (copied / name).unlink()
     before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    calls, real = [], pq.write_table
+    calls: list[Path] = []
+    real = pq.write_table
 
-    def full(table, where, **options):
+    def full(table: pa.Table, where: Path, **options: Any) -> None:
         calls.append(where)
         if len(calls) < failing:
-            return real(table, where, **options)
+            real(table, where, **options)
+            return
         where.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -25,17 +25,6 @@ MODE = 0o666 & ~_umask()
 """Permissions of any new file. Read once, at import, since other threads see the umask change."""
 
 
-def _umask() -> int:
-    """Return the umask of this process, which the system only tells when it is set."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
-
-
-MODE = 0o666 & ~_umask()
-"""Permissions of any new file. Read once, at import, since other threads see the umask change."""
-
-
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
     """Replace a file atomically by what the block writes.
