@@ -37,6 +37,10 @@ class Names(click.Choice[str]):
         """The names."""
         return tuple(self.look_up())
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return what is added to the message about a missing name."""
+        return f"Choose from {', '.join(self.choices)}."
+
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return the message about an unknown name."""
         return str(UnknownNameError(self.what, str(value), self.choices))
@@ -162,7 +166,6 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 
 FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_OUT = click.Path(dir_okay=False, path_type=Path)
-FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lastmile.cli.options import FILE_IN, FOLDER_IN, TASK, Cores, study_options
+from lastmile.cli.options import FILE_IN, FOLDER, TASK, Cores, study_options
 from lastmile.errors import LastmileError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def why(
 
 
 @click.command()
-@click.argument("folder", type=FOLDER_IN)
+@click.argument("folder", type=FOLDER)
 def verify(folder: Path) -> None:
     """Check the results in FOLDER against their manifests.
 

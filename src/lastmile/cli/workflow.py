@@ -24,7 +24,8 @@ class LazyStages(click.Group):
         """Find the command of a stage; an unknown one is refused with the closest known one."""
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
-            raise click.UsageError(str(UnknownNameError("stage", name, self.list_commands(ctx))))
+            error = UnknownNameError("stage", name, self.list_commands(ctx))
+            raise click.UsageError(str(error), ctx)
         return super().resolve_command(ctx, args)
 
     def _load(self) -> click.Group:
