@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,13 +54,12 @@ HELPERS = {
     "cli.py": set(),
 }
 """Modules that stages use, and exactly the stages that go stale with them."""
-PROSE = (
-    lambda text: text + "\n\n# a comment\n",
-    lambda text: text.replace('"""', '"""Other words. ', 1),
-    lambda text: text.replace("\n\n", "\n\n\n\n"),
-    lambda text: text.replace(" = ", "  =  "),
-    lambda text: text + '\n"""A string that is no code."""\n',
-)
+PROSE = {
+    "comment": lambda text: text + "\n\n# a comment\n",
+    "docstring": lambda text: text.replace('"""', '"""Other words. ', 1),
+    "blank lines": lambda text: text.replace("\n\n", "\n\n\n\n"),
+    "a string that is no code": lambda text: text + '\n"""Words."""\n',
+}
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +153,18 @@ def test_a_changed_study_or_figure_is_its_own(package, jobs):
 def test_prose_makes_nothing_stale(package, jobs, change):
     before = labels(jobs)
     for path in package.rglob("*.py"):
-        text = path.read_text()
-        changed = change(text)
+        changed = PROSE[change](path.read_text())
         compile(changed, str(path), "exec")
         path.write_text(changed)
+    assert stale(jobs, before) == set()
+
+
+def test_formatting_makes_nothing_stale(package, jobs):
+    before = labels(jobs)
+    sources = {path: path.read_text() for path in package.rglob("*.py")}
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "60"]
+    subprocess.run([*command, str(package)], check=True, capture_output=True)
+    assert sum(path.read_text() != text for path, text in sources.items()) > 50
     assert stale(jobs, before) == set()
 
 

@@ -150,6 +150,8 @@ def _serialize(node: object, tokens: list[str]) -> None:
         tokens.append(f"{type(node).__name__}(")
         for name in node._fields:
             value = getattr(node, name, None)
+            if isinstance(value, list):
+                value = [item for item in value if not _is_prose(item)]
             if value is None or value == [] or name in _SYNTAX_ONLY:
                 continue
             tokens.append(f"{name}=")
@@ -158,8 +160,7 @@ def _serialize(node: object, tokens: list[str]) -> None:
     elif isinstance(node, list):
         tokens.append("[")
         for item in node:
-            if not _is_prose(item):
-                _serialize(item, tokens)
+            _serialize(item, tokens)
         tokens.append("]")
     else:
         tokens.append(repr(node))
