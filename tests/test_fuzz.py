@@ -164,7 +164,7 @@ def memory_bounded(bytes_: int) -> Iterator[None]:
 
 
 def attempt(reader: Reader, folder: Path, data: bytes) -> Any:
-    """Read a damaged file; None if it is refused with the reader's error, which names a file here."""
+    """Read a damaged file; None if it is refused with an error that names a file here."""
     (folder / reader.mutated).write_bytes(data)
     with memory_bounded(2 * max(len(data), CHUNK) + SLACK):
         try:
@@ -340,7 +340,7 @@ def test_mutated_files(readers: Readers, kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FORGED)
 def test_mutated_files_with_a_forged_seal(readers: Readers, kind: str, tmp_path: Path) -> None:
-    """A forged seal lets wrong sizes and types through: such a file may be read, but does no harm."""
+    """A forged seal lets wrong sizes and types through: such a file may be read, without harm."""
     run(readers, kind, True, -(-FILES // (3 * len(FORGED))), tmp_path)
 
 

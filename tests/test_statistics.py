@@ -115,7 +115,7 @@ def test_resamples_draw_as_many_episodes_as_there_are() -> None:
 
 
 def test_differences_are_paired() -> None:
-    """Two measures of the same episodes that differ by a constant differ by it in every resample."""
+    """Two measures of the same episodes that differ by a constant do so in every resample."""
     rng = np.random.default_rng(0)
     hits, totals = rng.integers(0, 10, 30), np.full(30, 20)
     difference = ratio_samples(hits + 4, totals) - ratio_samples(hits, totals)

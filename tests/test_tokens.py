@@ -169,7 +169,8 @@ def rewrite(
 ) -> None:
     """Write a token file again with some parts replaced, and seal it; None leaves a part out."""
     with safe_open(path, "numpy") as file:
-        parts = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118 (no mapping)
+        names = file.keys()  # the file itself is no mapping
+        parts = {name: file.get_tensor(name) for name in names} | tensors
         meta = json.loads(file.metadata()["lastmile"]) | {"seal": seal.BLANK} | (metadata or {})
     parts = {name: values for name, values in parts.items() if values is not None}
     save_file(parts, path, {"lastmile": json.dumps(meta)})
@@ -243,7 +244,7 @@ def test_borders_out_of_order_are_refused(copied: Path, part: str) -> None:
 
 
 def test_a_file_changed_under_its_reader_is_refused(copied: Path) -> None:
-    """A mapped file would kill the process when truncated, and give other screens when written to."""
+    """A mapped file would kill the process if truncated, or give other screens."""
     store, whole = TokenStore(copied), copied.read_bytes()
     for change in (whole[:-1000], whole[:100], b"", whole[:-5] + b"12345"):
         copied.write_bytes(change)
@@ -266,7 +267,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
 ) -> None:
-    """A damaged chunk is refused by its checksum, unless the bit is in an unused part of its head."""
+    """A damaged chunk is refused by its checksum, unless the bit means nothing."""
     store = TokenStore(token_file)
     number = data.draw(st.integers(0, len(store._offsets) - 2))
     a, b = store._offsets[number : number + 2].tolist()

@@ -260,7 +260,8 @@ def test_another_version_of_the_task_is_refused(
     monkeypatch.setattr(type(get_task("colored_dots")), "version", 99)
     with pytest.raises(
         TrajectoryError,
-        match=r"test.parquet: recorded with version \d+ of task 'colored_dots', which is now at version 99",
+        match=r"test.parquet: recorded with version \d+ of task 'colored_dots', "
+        "which is now at version 99",
     ):
         read(copied / "test.parquet")
 

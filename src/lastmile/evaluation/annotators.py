@@ -1,5 +1,4 @@
-"""Check a virtual annotator: how often it succeeds, how it spends its clicks, and what becomes of its
-mistakes."""
+"""Check a virtual annotator: its success, how it spends its clicks, and its mistakes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Closed loop: the policy annotates new worlds with its own clicks.
 
-Screens of many rollouts are encoded together; each rollout remembers the tokens of its last screens.
-Random numbers are seeded per rollout, so the result of a rollout does not depend on the batch size or
-on its neighbors.
+Screens of many rollouts are encoded together; each rollout remembers the tokens of its last
+screens. Random numbers are seeded per rollout, so the result of a rollout does not depend on the
+batch size or on its neighbors.
 
 Rounding must not couple them either: a matrix product adds up in another order when its shape
 changes, and a probability that differs in the last digit can flip a sample. So the policy always

@@ -106,12 +106,12 @@ def interval(value: float, samples: np.ndarray, level: float = 0.95) -> Estimate
 def curve(
     rows: pd.DataFrame, hits: str, totals: str, count: int = 2000, stratum: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate sum(hits) / sum(totals) along a training run, as the interquartile mean of its seeds.
+    """Estimate sum(hits) / sum(totals) along a training run, by its seeds' interquartile mean.
 
-    Episodes are resampled, the same ones for all seeds; several seeds are resampled as well, crossed
-    with the episodes. Snapshots of different seeds, whose frames differ a little, are matched by
-    their order. Within a `stratum`, equal numbers of seeds and episodes draw the same ones, so the
-    difference of two such arrays is paired.
+    Episodes are resampled, the same ones for all seeds; several seeds are resampled as well,
+    crossed with the episodes. Snapshots of different seeds, whose frames differ a little, are
+    matched by their order. Within a `stratum`, equal numbers of seeds and episodes draw the same
+    ones, so the difference of two such arrays is paired.
 
     Args:
         rows: Measurements, with the columns `seed`, `episode` and `frames`.
@@ -201,7 +201,8 @@ def rate_over_tasks(rows: pd.DataFrame, hits: str, totals: str, count: int = 200
 def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
     """Estimate the share of episodes in which `column` is true.
 
-    Wilson's interval is used for one training run, the bootstrap over episodes and seeds for several.
+    Wilson's interval is used for one training run, the bootstrap over episodes and seeds for
+    several.
     """
     if rows["seed"].nunique() < 2:
         return wilson(int(rows[column].sum()), len(rows))

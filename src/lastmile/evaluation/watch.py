@@ -1,4 +1,4 @@
-"""Watch an episode: a video of its screens with the clicks on them, and the state and labels beside."""
+"""Watch an episode: a video of its screens with the clicks on them, beside state and labels."""
 
 from __future__ import annotations
 

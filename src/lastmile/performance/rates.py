@@ -1,7 +1,7 @@
 """Rates: how fast one core does each stage of the workflow. `lastmile plan` computes with them.
 
-The table in `rates.json` was measured by `lastmile rates --out src/lastmile/performance/rates.json`.
-Seconds are processor time of the process itself, so that other work on the machine does not count.
+The table in `rates.json` was measured by `lastmile rates`. Seconds are processor time of the
+process itself, so that other work on the machine does not count.
 
 Reading the table imports neither torch nor the simulation: those are imported by what measures.
 """

@@ -249,16 +249,19 @@ def sizes_page(table: dict[str, Any]) -> str:
     lines = [
         "# Sizes",
         "",
-        "Written by `python -m lastmile sizes --out docs/sizes.md`; run it again on your own machine.",
+        "Written by `python -m lastmile sizes --out docs/sizes.md`; "
+        "run it again on your own machine.",
         "",
-        "FLOPs count the matrix products and convolutions of one forward pass (two per multiply-add), "
-        f"per frame of a full window of {table['window']}; an",
-        "update costs about three times as much. Frames/s are measured in training (forward, "
-        "backward, clipping, AdamW) on",
-        f"{table['device']}, {table['precision']}. `frame`: one token per frame; `patch`: 109 tokens "
-        "per frame, as published. The last line is the published model.",
+        "FLOPs count the matrix products and convolutions of one forward pass "
+        f"(two per multiply-add), per frame of a full window of {table['window']};",
+        "an update costs about three times as much. Frames/s are measured in training "
+        "(forward, backward, clipping, AdamW),",
+        f"on {table['device']}, {table['precision']}. `frame`: one token per frame; `patch`: "
+        "109 tokens per frame, as published.",
+        "The last line is the published model.",
         "",
-        "| size | encoder | context | head | million parameters | million FLOPs per frame | frames/s |",
+        "| size | encoder | context | head | million parameters | million FLOPs per frame "
+        "| frames/s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in table["rows"]:

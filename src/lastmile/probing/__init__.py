@@ -1,1 +1,1 @@
-"""Probe what activations of a policy encode: linear probes, and their generalization across tasks."""
+"""Probe what activations of a policy encode, and whether probes generalize across tasks."""

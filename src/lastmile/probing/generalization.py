@@ -1,12 +1,13 @@
 """Do tasks share one representation of mistakes? Probes of one task tested on another, the angles
 between their directions, and what moving activations along them does.
 
-Everything is read from the last layer's residual stream at the newest frame, from which the click is
-chosen. As for all probes of mistakes, steps with an open mistake are matched with steps without one
-that follow the same action, so that chance is one half; probes are fitted on some episodes and tested
-on others. Tasks differ in the location and spread of their activations, so the activations of each
-task are centered and scaled by its own fitting steps, without labels. The direction of a task is the
-difference of the means with and without a mistake (a mass-mean probe; Marks and Tegmark, 2023).
+Everything is read from the last layer's residual stream at the newest frame, from which the click
+is chosen. As for all probes of mistakes, steps with an open mistake are matched with steps without
+one that follow the same action, so that chance is one half; probes are fitted on some episodes and
+tested on others. Tasks differ in the location and spread of their activations, so the activations
+of each task are centered and scaled by its own fitting steps, without labels. The direction of a
+task is the difference of the means with and without a mistake (a mass-mean probe; Marks and
+Tegmark, 2023).
 """
 
 from __future__ import annotations

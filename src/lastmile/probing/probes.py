@@ -2,8 +2,8 @@
 
 Every probe is fitted on some episodes and tested on others. Its baselines are a network with random
 weights, the raw screen and metadata (step number and last action). For mistakes, each step with an
-open mistake is matched with one without, equal in last action and near in step number; otherwise the
-probe could simply read the undo click.
+open mistake is matched with one without, equal in last action and near in step number; otherwise
+the probe could simply read the undo click.
 
 The control task of Hewitt and Liang (2019), a random label for each (episode, third of its steps),
 tells how much a probe memorizes: selectivity is accuracy minus accuracy on the control task.

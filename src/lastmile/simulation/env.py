@@ -73,7 +73,7 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise LastmileError(
                 f"render_mode: expected None or {' or '.join(map(repr, RENDER_MODES))}, "
-                f"got {render_mode!r}; to watch an episode, render to arrays and save them as a video"
+                f"got {render_mode!r}; to watch an episode, save the arrays as a video"
             )
         self.task = get_task(task)
         self.task.difficulty(difficulty)

@@ -1,12 +1,12 @@
 """Register the tasks as Gymnasium environments, without importing Gymnasium.
 
-`import lastmile` calls `register_environments`. Importing Gymnasium takes most of a second, and most
-users of lastmile never need it. So if Gymnasium is not imported yet, the registration waits for it:
-a finder on `sys.meta_path` notices the import and registers the tasks at its end. Gymnasium has no
-other way: since version 1.0 it no longer looks for entry points of installed packages.
+`import lastmile` calls `register_environments`. Importing Gymnasium takes most of a second, and
+most users of lastmile never need it. So if Gymnasium is not imported yet, the registration waits
+for it: a finder on `sys.meta_path` notices the import and registers the tasks at its end. Gymnasium
+has no other way: since version 1.0 it no longer looks for entry points of installed packages.
 
-Only small modules of the standard library are imported here: `importlib.abc` alone would take longer
-than all the rest, so finder and loader do without its base classes.
+Only small modules of the standard library are imported here: `importlib.abc` alone would take
+longer than all the rest, so finder and loader do without its base classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 MAX_EPISODE_STEPS = 500
-"""Steps after which an episode is truncated; `gymnasium.make(..., max_episode_steps=N)` changes it."""
+"""Steps after which an episode is truncated, unless `gymnasium.make` is told another number."""
 _TASKS = Path(__file__).parents[1] / "tasks"
 
 

@@ -1,10 +1,11 @@
-"""Tokens: what a policy reads. Small screens, clicks and latent labels of one task and split, in one
-compressed file.
+"""Tokens: what a policy reads.
+
+A token file holds small screens, clicks and latent labels of one task and split, compressed.
 
 From one screen to the next most pixels stay the same. So each chunk (up to 64 consecutive frames of
-one episode) holds every distinct piece of a pixel row once, and each frame as indices of its pieces;
-both are compressed with Zstandard. Reading a window means decompressing one or two chunks and
-gathering pieces; frames far from the window are not decoded.
+one episode) holds every distinct piece of a pixel row once, and each frame as indices of its
+pieces; both are compressed with Zstandard. Reading a window means decompressing one or two chunks
+and gathering pieces; frames far from the window are not decoded.
 
 The file is a safetensors file. Everything but the screens is sealed by a digest; each chunk of
 screens carries its own checksum.
@@ -382,7 +383,10 @@ class TokenStore:
 
         chunks = len(self._chunk_frames) - 1
         if chunks != len(self._offsets) - 1 or int(np.diff(self._chunk_frames).max()) > CHUNK:
-            return f"{chunks} chunks of at most {CHUNK} frames, {len(self._offsets) - 1} pieces of data"
+            return (
+                f"{chunks} chunks of at most {CHUNK} frames, "
+                f"{len(self._offsets) - 1} pieces of data"
+            )
         labels = (self.targets, self.phase, self.position, self.open_mistakes)
         if {len(values) for values in labels} != {self.frames}:
             return (

@@ -1,8 +1,8 @@
 """Trajectories: clicks with their latent labels, recorded, replayed, and kept as Parquet.
 
 A recording is two tables: the steps, one row per click, and beside it the episodes, one row each.
-There are no pixels: screens are drawn again from the seed. Both tables carry the version of the task,
-and each episode the digest of its world, so that a recording that no longer fits is refused.
+There are no pixels: screens are drawn again from the seed. Both tables carry the version of the
+task, and each episode the digest of its world, so that a recording that no longer fits is refused.
 """
 
 from __future__ import annotations
