@@ -102,9 +102,10 @@ def test_an_episode_is_cut_off() -> None:
 
 
 def test_layout_and_theme_change_the_screen() -> None:
+    looks = (("right", "dark"), ("left", "dark"), ("right", "light"))
     screens = [
-        lastmile.make_env("colored_dots", **look).reset(seed=0)[0]
-        for look in ({}, {"layout": "left"}, {"theme": "light"})
+        lastmile.make_env("colored_dots", layout=layout, theme=theme).reset(seed=0)[0]
+        for layout, theme in looks
     ]
     assert len({screen.tobytes() for screen in screens}) == 3
 

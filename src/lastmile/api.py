@@ -35,7 +35,7 @@ class Player(Protocol):
         """Return the next click.
 
         Args:
-            observation: The screen, (126, 168, 3) uint8: a third of the real one, shrunk.
+            observation: The screen, (126, 168, 3) uint8, shrunk to 3/8 of its size.
             info: What else a person would know: `task`; `step`, the number of clicks so far, and
                 `max_steps`; `click`, the last click (x, y), or None; `widget` and `kind`, what it
                 hit, empty before the first click. Nothing in it comes from the ground truth.
@@ -125,8 +125,8 @@ def record(
 
     Returns:
         The recording: `steps` and `episodes` are data frames (columns as in
-        `lastmile.simulation.trajectory.STEPS` and `EPISODES`), `clicks(number)` are the clicks of an
-        episode, and `open(number)` replays it.
+        `lastmile.simulation.trajectory.STEPS` and `EPISODES`), `clicks(number)` are the clicks of
+        an episode, and `open(number)` replays it.
 
     Raises:
         LastmileError: An argument is impossible.

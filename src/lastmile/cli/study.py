@@ -29,8 +29,9 @@ def run(
 ) -> int:
     """Run a study, or resume it.
 
-    Only what is missing or stale is made. TARGET is the name of a study (emergence), a kind of results (trajectories, models, evaluations,
-    findings, figures, report), a file in results/, or all, the default.
+    Only what is missing or stale is made. TARGET is the name of a study (emergence), a kind of
+    results (trajectories, models, evaluations, findings, figures, report), a file in results/, or
+    all, the default.
     """
     settings = study_settings(configfiles, overrides)
     check_targets(targets)
@@ -86,7 +87,8 @@ def why(
 ) -> None:
     """Tell why a result is stale.
 
-    The answer names the settings and source files that have changed since it was made. TARGET is a file in results/, or a target of `lastmile run`, such as emergence or all.
+    The answer names the settings and source files that have changed since it was made. TARGET is a
+    file in results/, or a target of `lastmile run`, such as emergence or all.
     """
     study_settings(configfiles, overrides)  # a wrong setting is refused in our own words
     check_targets(targets)
@@ -153,8 +155,8 @@ def study_settings(configfiles: Sequence[Path], overrides: Sequence[str]) -> Set
 
     Args:
         configfiles: Settings files, laid over config.yaml one after the other.
-        overrides: Settings as `KEY=VALUE`, laid over all files. The key of a setting in a section is
-            dotted, a value is YAML.
+        overrides: Settings as `KEY=VALUE`, laid over all files. The key of a setting in a section
+            is dotted, such as training.frames; the value is YAML.
 
     Raises:
         LastmileError: This is not a checkout, or a setting is wrong.
