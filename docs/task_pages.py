@@ -135,7 +135,8 @@ def task_page(name: str) -> str:
     for group in session.interface.controls(session.state):
         prefix = f"{group.title}: " if group.title else ""
         lines += [
-            f"| `{button.id}` | {prefix}{button.label} | {button.kind} |" for button in group.buttons
+            f"| `{button.id}` | {prefix}{button.label} | {button.kind} |"
+            for button in group.buttons
         ]
     lines += [
         "",
@@ -206,7 +207,9 @@ def episode_picture(name: str) -> np.ndarray:
             row, column = divmod(shown.index(step), COLUMNS)
             left = column * (WIDTH + _GAP)
             top = row * (_CAPTION + HEIGHT + _GAP)
-            caption = f"{step + 1} of {len(clicks)}  {columns['phase'][step]}: {columns['kind'][step]}"
+            caption = (
+                f"{step + 1} of {len(clicks)}  {columns['phase'][step]}: {columns['kind'][step]}"
+            )
             text.put(sheet, caption, left, top, _INK, 15)
 
             image = draw(session.screen())
@@ -289,9 +292,7 @@ def _save(path: Path, image: np.ndarray, limits: tuple[int, int]) -> None:
     for width in range(widest, 400, -80):
         share = min(1.0, width / image.shape[1])
         small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        indexed = Image.fromarray(small).quantize(
-            palette=_palette(small), dither=Image.Dither.NONE
-        )
+        indexed = Image.fromarray(small).quantize(palette=_palette(small), dither=Image.Dither.NONE)
         out = io.BytesIO()
         indexed.save(out, "PNG", optimize=True)
         if out.tell() <= largest:

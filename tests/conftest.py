@@ -9,17 +9,17 @@ os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # threads of torch that wait without spinning, before torch is imported
 
-import pandas as pd  # noqa: E402
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pandas as pd
+import pytest
+from hypothesis import settings
 
-from lastmile.config import parse  # noqa: E402
+from lastmile.config import parse
 from lastmile.simulation import (
     tokens,
-    trajectory,  # noqa: E402
+    trajectory,
 )
-from lastmile.studies import all_needs  # noqa: E402
-from made_up import measurements  # noqa: E402
+from lastmile.studies import all_needs
+from made_up import measurements
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")

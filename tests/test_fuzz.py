@@ -23,9 +23,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastmile import config, provenance
+from lastmile import config
 from lastmile.policy import Policy, PolicyError
-from lastmile.provenance.verify import ManifestError, read_manifest
+from lastmile.provenance.fingerprints import code_label
+from lastmile.provenance.manifests import ManifestError, read_manifest, write_manifests
 from lastmile.simulation import trajectory
 from lastmile.simulation.tokens import TokenError, TokenStore
 from lastmile.storage import parquet, seal
@@ -191,9 +192,7 @@ def readers(
         ),
         folder / "table.parquet",
     )
-    provenance.write_manifests(
-        "tokens", {}, provenance.code_label("storage.files"), [], [folder / "table.parquet"]
-    )
+    write_manifests("tokens", {}, code_label("storage.files"), [], [folder / "table.parquet"])
     shutil.copy(token_file, folder / "test.tokens")
     for part in (recorded.path, trajectory.episodes_path(recorded.path)):
         shutil.copy(part, folder / part.name)

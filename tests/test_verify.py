@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lastmile.cli import main
 
+from lastmile.cli import main
 from lastmile.pipeline.runner import run_stage
 from lastmile.provenance import fingerprints, manifests
 from lastmile.provenance import verify as verifying

@@ -1,2 +1,3 @@
 """Evaluate policies: teacher-forced skills, closed loop, recovery from injected mistakes, and the
-statistics of all three. Also checks of the virtual annotators, and videos of episodes."""
+statistics of all three. Also checks of the virtual annotators, and videos of episodes.
+"""

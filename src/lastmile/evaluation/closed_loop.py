@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lastmile.errors import LastmileError
-from lastmile.policy.policy import NOWHERE, Memory, Policy
+from lastmile.policy.policy import NO_CLICK, Memory, Policy
 from lastmile.screen.widgets import KINDS
 from lastmile.simulation.pool import Pool, Rollout
 from lastmile.simulation.trajectory import Trajectories
@@ -65,7 +65,7 @@ def play_rollouts(
     pool = Pool(rollouts, rows)
     memory = policy.begin(rows + GROUP - 1)  # the last rows are for the empty screens
     generators: dict[int, np.random.Generator] = {}  # by row
-    previous = np.full((rows, 2), NOWHERE, np.int64)  # the last click of each row
+    previous = np.full((rows, 2), NO_CLICK, np.int64)  # the last click of each row
     finished: list[Rollout] = []
 
     while True:
@@ -73,7 +73,7 @@ def play_rollouts(
             rollout = pool[row]
             generators[row] = np.random.default_rng(np.random.SeedSequence([seed, rollout.number]))
             memory.reset([row])
-            previous[row] = NOWHERE
+            previous[row] = NO_CLICK
             if history and rollout.number in history:
                 screens_before, clicks_before = history[rollout.number]
                 _remember(policy, memory, row, screens_before, clicks_before)
@@ -109,7 +109,7 @@ def _remember(
 ) -> None:
     """Put the last screens of a history, with the click before each, into a row of the memory."""
     window = policy.settings.window
-    before = np.concatenate([[NOWHERE], clicks[:-1]])
+    before = np.concatenate([[NO_CLICK], clicks[:-1]])
     policy.remember(
         memory, row, torch.from_numpy(screens[-window:]), torch.from_numpy(before[-window:])
     )

@@ -161,9 +161,8 @@ def _measure_policy(settings: PolicySettings, path: Path) -> dict[str, Any]:
     """Measure the rates of a policy on a token file of colored dots."""
     from lastmile.evaluation.skills import predictions
     from lastmile.performance.speed import rollout_rate, training_rate
-    from lastmile.policy.policy import parameter_count
+    from lastmile.policy.policy import initial, parameter_count
     from lastmile.policy.sizes import flops_per_frame
-    from lastmile.policy.policy import initial
     from lastmile.simulation.tokens import FirstEpisodes, TokenStore
 
     store = TokenStore(path)

@@ -12,9 +12,8 @@ import torch
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import MissingExtraError
 from lastmile.evaluation.closed_loop import play_rollouts
-from lastmile.policy.sizes import flops_per_frame
 from lastmile.policy.policy import Policy, initial, parameter_count
-from lastmile.policy.vit import WeightsError
+from lastmile.policy.sizes import flops_per_frame
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
@@ -187,7 +186,7 @@ def size_table(
         settings = PolicySettings.model_validate({**variant, "weights": "random"})
         try:
             speed = _training_rate(settings, device, half, seconds)
-        except (MissingExtraError, WeightsError):  # dinov2 needs the package transformers
+        except MissingExtraError:  # dinov2 needs the package transformers
             continue
         rows.append(
             {

@@ -6,24 +6,21 @@ No torch here: the Snakefile reads this module for every job.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
-import lastmile
-from lastmile.config import PolicySettings, Settings, task_list
+from lastmile.config import Settings, task_list
 from lastmile.errors import LastmileError
+from lastmile.performance.rates import RATES, shape, task_rates
 from lastmile.pipeline.stage import Cost, Request, Spec
 from lastmile.pipeline.stages import get_stage, stage_names
 from lastmile.provenance.fingerprints import code_label
 from lastmile.studies import all_needs
 from lastmile.studies.runs import with_starts
 
-RATES = Path(lastmile.__file__).parent / "performance" / "rates.json"
-"""Made by `lastmile rates`."""
 PLAYED = 1.3
 """Steps of a policy's episode in closed loop over those of the annotator's, about; policies that never
 finish need up to `evaluation.max_steps`."""
@@ -117,14 +114,6 @@ def rates(path: Path = RATES) -> dict[str, Any]:
     return table
 
 
-def shape(policy: PolicySettings) -> str:
-    """Return the name of a policy's shape in the table of rates."""
-    default = PolicySettings()
-    keys = ("encoder", "context", "head")
-    parts = [getattr(policy, key) for key in keys if getattr(policy, key) != getattr(default, key)]
-    return ".".join([policy.size, *parts])
-
-
 @dataclass(frozen=True)
 class Estimates:
     """What costs are reckoned with.
@@ -138,21 +127,13 @@ class Estimates:
     table: dict[str, Any]
 
     def steps(self, task: str) -> float:
-        """Return the mean number of steps of an episode. A task that was not measured is taken for a usual one."""
-        difficulty = self.request.settings.worlds.difficulty
-
-        def of(rate: dict[str, Any]) -> float:
-            return rate["steps"].get(difficulty) or rate["steps"]["short"]
-
-        return self._of_task(task, of)
+        """Return the mean number of steps of an episode."""
+        steps = task_rates(self.table, task)["steps"]
+        return float(steps.get(self.request.settings.worlds.difficulty) or steps["short"])
 
     def task_rate(self, task: str, name: str) -> float:
         """Return seconds (record, record_again, tokenize) or bytes per step of a task."""
-        return self._of_task(task, lambda rate: rate[name])
-
-    def _of_task(self, task: str, value: Callable[[dict[str, Any]], float]) -> float:
-        known = self.table["tasks"]
-        return value(known[task]) if task in known else median(map(value, known.values()))
+        return float(task_rates(self.table, task)[name])
 
     def policy_rate(self, run: str, name: str) -> float:
         """Return a rate of the policy of a run: train, predict, rollout, played, parameters.

@@ -36,8 +36,6 @@ TOKENS_AT_ONCE = 512
 NO_CLICK = (-1, -1)
 """The previous click before the first one of an episode."""
 
-NOWHERE = NO_CLICK  # the old name, until evaluation and probing use the new one
-
 
 class Policy(Network):
     """A network that acts in rollouts, predicts whole episodes, and is saved in a folder.

@@ -22,7 +22,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from lastmile.errors import LastmileError
-from lastmile.policy.policy import NOWHERE, Policy
+from lastmile.policy.policy import NO_CLICK, Policy
 from lastmile.probing.activations import Inputs, step_labels
 from lastmile.probing.probes import fitting_episodes, matched_mistakes
 from lastmile.simulation.tokens import TokenStore
@@ -284,7 +284,7 @@ def _steered(
 
         screens = torch.from_numpy(np.concatenate([store.screens(row, row + 1) for row in rows]))
         previous = torch.tensor(
-            [store.clicks[row - 1].tolist() if row > first else NOWHERE for row in rows]
+            [store.clicks[row - 1].tolist() if row > first else NO_CLICK for row in rows]
         )
         frames = policy.encode(screens, previous)
         for name, vectors in directions.items():

@@ -60,7 +60,7 @@ def device_slot(folder: Path, count: int = 1) -> Iterator[list[int]]:
     while True:
         held: dict[int, IO[str]] = {}
         for number in range(available):
-            handle = open(folder / f".{device_name(number)}.lock", "a")  # noqa: SIM115 (held open)
+            handle = open(folder / f".{device_name(number)}.lock", "a")
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held[number] = handle
