@@ -14,7 +14,7 @@ import pandas as pd
 
 from lastmile.provenance.manifests import packages
 from lastmile.studies.claims import Claim, Effect, from_json
-from lastmile.studies.findings import VERDICT_WORDS, effects, in_words, performance, summary
+from lastmile.studies.findings import VERDICT_WORDS, effects, in_words, ledger, performance, summary
 
 if TYPE_CHECKING:
     from lastmile.pipeline.stages.report import Inputs, Spec

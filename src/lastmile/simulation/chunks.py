@@ -1,7 +1,7 @@
 """Chunks of screens: up to 64 consecutive frames of one episode, compressed.
 
-From one screen to the next most pixels stay the same. So a chunk holds every distinct piece of a pixel
-row once, and each frame as indices of its pieces; both are compressed with Zstandard.
+From one screen to the next most pixels stay the same. So a chunk holds every distinct piece of a
+pixel row once, and each frame as indices of its pieces; both are compressed with Zstandard.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import zstandard
 
+from lastmile.errors import LastmileError
 from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH
 
 CHUNK = 64
