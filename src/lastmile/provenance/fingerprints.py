@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PLANNING = ("cost", "wanted")
 """Functions of a stage that only decide what is planned: their result is the spec, which is compared itself."""
 _STAGES = "pipeline/stages"
-_VERSION = 1  # of what is remembered of a file
+_VERSION = 2  # of what is remembered of a file
 _SYNTAX_ONLY = ("ctx", "kind", "type_comment", "type_ignores")  # fields that change no behavior
 
 
@@ -69,10 +69,10 @@ def _facts(path: Path) -> _Facts:
         _remembered.update(_read_memory())
     if key not in _remembered:
         tree = ast.parse(source, str(path))
-        names = _imported_names(tree)
         if is_stage:
             body = [node for node in tree.body if getattr(node, "name", None) not in PLANNING]
             tree = ast.Module(body, [])
+        names = _imported_names(tree)
         tokens: list[str] = []
         _serialize(tree, tokens)
         digest = hashlib.blake2b("".join(tokens).encode(), digest_size=16).hexdigest()
