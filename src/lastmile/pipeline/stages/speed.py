@@ -48,8 +48,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     import pandas as pd
 
     from lastmile.performance.speed import training_rate
-    from lastmile.policy.policy import read_settings
-    from lastmile.policy.sizes import flops_per_frame, parameter_count
+    from lastmile.policy.policy import parameter_count, read_settings
+    from lastmile.policy.sizes import flops_per_frame
     from lastmile.simulation.tokens import TokenStore
 
     limit_threads(threads)
