@@ -9,7 +9,7 @@ from lastmile import plan, workplace
 from lastmile.figures import figure_names
 from lastmile.provenance import code_label
 from lastmile.studies import all_needs, all_runs, get_study
-from lastmile.studies.runs import TOGETHER
+from lastmile.studies.runs import JOINT
 
 try:
     SETTINGS = lastmile_config.parse(config, "config")
@@ -40,7 +40,7 @@ else:
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
-    task="|".join((*TASKS, TOGETHER)),
+    task="|".join((*TASKS, JOINT)),
     split="|".join(SPLITS),
     seed=r"\d+",
 

@@ -39,7 +39,7 @@ rule fit_transfer_probes:
     benchmark:
         f"{RESULTS}/benchmarks/probe_transfer/{{run}}.{{task}}.seed{{seed}}.tsv"
     wildcard_constraints:
-        task=TOGETHER,
+        task=JOINT,
     threads: 1
     resources:
         mem_mb=8000,

@@ -18,8 +18,7 @@ from lastmile.simulation import (
     tokens,
     trajectory,  # noqa: E402
 )
-from lastmile.studies import all_needs  # noqa: E402
-from made_up import measurements  # noqa: E402
+from made_up import inputs_of_studies  # noqa: E402
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
@@ -65,26 +64,16 @@ SETTINGS = parse(
         "evaluation": {"resamples": 200},
     }
 )
-"""Of the made-up evaluations."""
+"""Settings of the made-up evaluations."""
+
+Evaluations = dict[str, dict[str, pd.DataFrame]]
+"""Tables of measurements by study, then by name."""
 
 
 @pytest.fixture(scope="session")
-def evaluations() -> dict[str, dict[str, pd.DataFrame]]:
-    """Made-up evaluations by study, as the workflow gives them: skills come in the published order, recovery works, the last layer knows most."""
-    made, found = measurements(SETTINGS), {}
-    for name, needs in all_needs(SETTINGS).items():
-        wanted = (
-            pd.MultiIndex.from_tuples([(need.table, need.run.name, need.task) for need in needs])
-            if needs
-            else []
-        )
-        tables = {need.table: made[need.table] for need in needs}
-        found[name] = {
-            table: rows[
-                pd.MultiIndex.from_frame(
-                    rows[["run", "task"]].assign(table=table)[["table", "run", "task"]]
-                ).isin(wanted)
-            ]
-            for table, rows in tables.items()
-        }
-    return found
+def evaluations() -> Evaluations:
+    """Made-up evaluations by study, as the workflow gives them.
+
+    Skills come in the published order, mistakes are repaired, the last layer knows most.
+    """
+    return inputs_of_studies(SETTINGS)

@@ -290,28 +290,23 @@ def figure(args: argparse.Namespace) -> Made:
 
 
 def findings(args: argparse.Namespace) -> Made:
-    """The ledger of all claims, beside what is published, as JSON, Markdown and the report's first page (reStructuredText)."""
+    """The ledger of all claims, beside what is published, as JSON and Markdown."""
     import pandas as pd
 
-    from lastmile.studies.claims import (
-        beside,
-        from_json,
-        read_published,
-        to_json,
-        to_markdown,
-        to_rst,
-        with_published,
-    )
+    from lastmile.studies.claims import from_json, to_json
+    from lastmile.studies.findings import beside, read_published, to_markdown, with_published
 
     published = read_published(args.expected)
     claims = with_published([claim for path in args.claims for claim in from_json(path)], published)
-    compared = beside(published, {Path(path).stem: pd.read_csv(path) for path in args.tables})
+    tables = {Path(path).stem: pd.read_csv(path) for path in args.tables}
+    compared = beside(published, tables)
     files.write_text(args.out, to_json(claims))
-    files.write_text(Path(args.out).with_suffix(".md"), to_markdown(claims, args.name, compared))
-    files.write_text(Path(args.out).with_suffix(".rst"), to_rst(claims, args.name, compared))
+    files.write_text(
+        Path(args.out).with_suffix(".md"), to_markdown(claims, args.name, compared, tables)
+    )
     return Made(
         [Path(path) for path in (*args.claims, *args.tables, *args.expected)],
-        [Path(args.out).with_suffix(form) for form in (".json", ".md", ".rst")],
+        [Path(args.out).with_suffix(form) for form in (".json", ".md")],
     )
 
 
