@@ -139,7 +139,7 @@ def test_mean_is_the_mean():
 FRAMES = np.array([0, 10, 100, 1000, 10_000])
 
 
-def test_half_of_a_gain_is_found_between_the_points():
+def test_half_of_a_gain_is_found_between_the_points() -> None:
     values = np.array(
         [[0, 0, 0, 1, 1], [0, 0.5, 1, 1, 1], [0.2, 0.2, 0.4, 0.8, 1.0], [0, 0, 0, 0, 1]], float
     )
@@ -148,7 +148,7 @@ def test_half_of_a_gain_is_found_between_the_points():
     assert at == pytest.approx([between[0], 10, between[0], between[1]])
 
 
-def test_what_was_not_learned_comes_at_the_end():
+def test_what_was_not_learned_comes_at_the_end() -> None:
     values = np.array(
         [[0.3, 0.9, 0.9, 0.5, 0.35], [0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4, 0.4]]
     )
@@ -156,7 +156,9 @@ def test_what_was_not_learned_comes_at_the_end():
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(0.01, 3))
-def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(points, factor):
+def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(
+    points: list[float], factor: float
+) -> None:
     values = np.array([[0.0, *points]])
     at = emergence.half_gain(FRAMES, values)
     assert 0 <= at[0] <= 10_000 * (1 + 1e-9)
@@ -296,7 +298,7 @@ def test_too_little_to_probe():
         (0.2, 0.2, 0, "not shown"),
     ],
 )
-def test_verdicts(low, high, null, expected):
+def test_verdicts(low: float, high: float, null: float, expected: str) -> None:
     assert verdict(Estimate(0.2, low, high), null) == expected
 
 
@@ -705,7 +707,7 @@ def test_larger_policies_are_found_to_be_more_efficient(evaluations: Evaluations
     )
 
 
-def test_frames_to_a_loss():
+def test_frames_to_a_loss() -> None:
     frames, losses = (
         np.array([0, 10, 100, 1000]),
         np.array([[8.0, 4.0, 2.0, 1.0], [8.0, 4.0, 3.0, 3.0]]),
@@ -718,12 +720,12 @@ def test_frames_to_a_loss():
     )
 
 
-def test_a_power_law_is_found_again():
+def test_a_power_law_is_found_again() -> None:
     x = np.array([1e3, 1e4, 1e5])
     assert scaling.exponent(x, np.stack([5 * x**-0.25, 2 * x**0.1])) == pytest.approx([0.25, -0.1])
 
 
-def test_decisions_are_compared_at_equal_placement():
+def test_decisions_are_compared_at_equal_placement() -> None:
     placement = np.array([[0.0, 0.5, 1.0]])
     better, worse = (placement, placement), (placement**2, 0.8 * placement**2)
     assert scaling.worse(better, worse)[0] == pytest.approx(0.1, abs=0.03)
@@ -843,7 +845,7 @@ def test_the_mean_over_tasks_draws_within_each():
     )
 
 
-def test_equal_runs_have_equal_names_and_different_ones_do_not():
+def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
     found = all_runs(SETTINGS)
     assert all(name == run.name for name, run in found.items())
     specs = [
@@ -873,7 +875,7 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not():
     assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
 
 
-def test_one_task_alone_leaves_out_what_needs_several():
+def test_one_task_alone_leaves_out_what_needs_several() -> None:
     alone = parse(
         {
             "tasks": ["colored_dots"],

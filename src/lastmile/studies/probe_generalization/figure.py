@@ -180,6 +180,7 @@ def _others(axis: Axes, rows: pd.DataFrame, names: list[str]) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
+    table = table.dropna(subset="value")
     accuracy = table[table["measure"] == "accuracy"]
     own = accuracy[accuracy["source"] == accuracy["target"]]
     across = accuracy[(accuracy["source"] != accuracy["target"]) & (accuracy["source"] != OTHERS)]

@@ -55,6 +55,7 @@ def _loss(
         color = style.SIZE_COLORS[size]
         of_size = full[full["size"] == size]
         loss = of_size[(of_size["measure"] == "loss") & (of_size["frames"] > 0)]
+        loss = loss[loss["low"] > 0]  # what a logarithmic axis can show
         if loss.empty:
             continue
         style.band(over_frames, loss["frames"], loss, color, marker="o", ms=2.5)
@@ -66,6 +67,10 @@ def _loss(
             operations = 3 * flops.mean() * loss["frames"]
             style.band(over_compute, operations, loss, color, marker="o", ms=2.5)
 
+    if not ends:
+        over_frames.set(title="a  Loss over frames")
+        over_compute.set(title="b  Loss over compute")
+        return
     over_frames.set(
         yscale="log", title="a  Loss over frames", xlabel="frames seen", ylabel="nats per click"
     )
@@ -83,7 +88,7 @@ def _loss(
 
 def _needed(axis: Axes, full: pd.DataFrame, sizes: list[str]) -> None:
     """Draw the frames after which a loss is first reached, by size."""
-    rows = full[full["measure"].str.startswith(FRAMES_TO)]
+    rows = full[full["measure"].str.startswith(FRAMES_TO) & (full["low"] > 0)]
     rows = rows.assign(goal=rows["measure"].str.removeprefix(FRAMES_TO))
     axis.set(title="c  Frames to reach a loss", ylabel="frames", xlabel="size")
     axis.set_xticks(range(len(sizes)), sizes)
@@ -208,7 +213,7 @@ def _dashes(sizes: list[str]) -> dict[str, Any]:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    table = table.assign(size=table["size"].fillna(""))
+    table = table.assign(size=table["size"].fillna("")).dropna(subset="value")
     whole = table[table["task"] == ALL]
     full = whole[whole["distinct"] == whole["distinct"].max()]
 
