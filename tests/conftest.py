@@ -9,17 +9,16 @@ os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # threads of torch that wait without spinning, before torch is imported
 
-import pandas as pd
-import pytest
-from hypothesis import settings
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
-from lastmile.config import parse
+from lastmile.config import parse  # noqa: E402
 from lastmile.simulation import (
     tokens,
-    trajectory,
+    trajectory,  # noqa: E402
 )
-from lastmile.studies import all_needs
-from made_up import measurements
+from made_up import inputs_of_studies  # noqa: E402
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
@@ -65,26 +64,16 @@ SETTINGS = parse(
         "evaluation": {"resamples": 200},
     }
 )
-"""Of the made-up evaluations."""
+"""Settings of the made-up evaluations."""
+
+Evaluations = dict[str, dict[str, pd.DataFrame]]
+"""Tables of measurements by study, then by name."""
 
 
 @pytest.fixture(scope="session")
-def evaluations() -> dict[str, dict[str, pd.DataFrame]]:
-    """Made-up evaluations by study, as the workflow gives them: skills come in the published order, recovery works, the last layer knows most."""
-    made, found = measurements(SETTINGS), {}
-    for name, needs in all_needs(SETTINGS).items():
-        wanted = (
-            pd.MultiIndex.from_tuples([(need.table, need.run.name, need.task) for need in needs])
-            if needs
-            else []
-        )
-        tables = {need.table: made[need.table] for need in needs}
-        found[name] = {
-            table: rows[
-                pd.MultiIndex.from_frame(
-                    rows[["run", "task"]].assign(table=table)[["table", "run", "task"]]
-                ).isin(wanted)
-            ]
-            for table, rows in tables.items()
-        }
-    return found
+def evaluations() -> Evaluations:
+    """Made-up evaluations by study, as the workflow gives them.
+
+    Skills come in the published order, mistakes are repaired, the last layer knows most.
+    """
+    return inputs_of_studies(SETTINGS)

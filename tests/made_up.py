@@ -1,8 +1,13 @@
-"""Made-up measurements of every run that the studies need, in which all published claims hold and object_exploration is different."""
+"""Made-up measurements of every run that the studies need.
+
+All published claims hold in them, and object_exploration differs from the other tasks.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,33 +21,50 @@ from lastmile.studies.runs import Need, Run
 HALF = {"valid": 2.0, "button": 2.8, "placement@5": 3.4, "decision": 4.0}
 """log10 of the frames to half of the gain."""
 FASTER = {"xs": -0.2, "s": 0.0, "m": 0.25, "l": 0.45}
+"""log10 of how many frames one frame is worth, by size."""
 POINTS = 6
+"""Snapshots of a training run."""
 LAYERS = {"encoder": 0.6, "layer1": 0.7, "last": 0.95}
 BASELINES = {**{f"random:{name}": 0.4 for name in LAYERS}, "screen": 0.45, "metadata": 0.6}
 
+Rows = Iterator[dict[str, Any]]
+
 
 def measurements(settings: Settings) -> dict[str, pd.DataFrame]:
-    """By name of the measurement, as a study gets them."""
-    found: dict[str, list[pd.DataFrame]] = {}
+    """Return all measurements, by name."""
+    tables: dict[str, list[pd.DataFrame]] = {}
     needs = {need for needs in all_needs(settings).values() for need in needs}
     for need in sorted(needs, key=lambda need: (need.table, need.run.name, need.task)):
         for seed in settings.training.seeds:
-            rng = np.random.default_rng(
-                zlib.crc32(f"{need.table} {need.run.name} {need.task} {seed}".encode())
-            )
-            rows = pd.DataFrame(globals()[f"_{need.table}"](need, settings, rng))
-            found.setdefault(need.table, []).append(
-                rows.assign(run=need.run.name, task=need.task, seed=seed)
-            )
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+            purpose = f"{need.table} {need.run.name} {need.task} {seed}"
+            rng = np.random.default_rng(zlib.crc32(purpose.encode()))
+            rows = pd.DataFrame(MEASURES[need.table](need, settings, rng))
+            tagged = rows.assign(run=need.run.name, task=need.task, seed=seed)
+            tables.setdefault(need.table, []).append(tagged)
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def inputs_of_studies(settings: Settings) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return what each study reads, by study, then by name of the measurement."""
+    tables = measurements(settings)
+    inputs: dict[str, dict[str, pd.DataFrame]] = {}
+    for name, needs in all_needs(settings).items():
+        inputs[name] = {}
+        for table in dict.fromkeys(need.table for need in needs):
+            needed = {(need.run.name, need.task) for need in needs if need.table == table}
+            rows = tables[table]
+            keys = zip(rows["run"], rows["task"])
+            inputs[name][table] = rows[[key in needed for key in keys]]
+    return inputs
 
 
 def _frames(run: Run) -> list[int]:
+    """Return the frames seen at each snapshot; the first is before training."""
     return [0, *np.geomspace(min(1000, run.frames / 8), run.frames, POINTS).astype(int).tolist()]
 
 
 def _ahead(run: Run, at: int) -> float:
-    """log10 of the frames that a policy is worth."""
+    """Return log10 of the frames that a policy is worth."""
     ahead = (
         FASTER[run.policy.size]
         - 0.4 * (run.policy.head == "bins")
@@ -55,25 +77,20 @@ def _ahead(run: Run, at: int) -> float:
 
 def _episodes(need: Need, settings: Settings) -> range:
     fewer = len(need.run.tasks) > 1 or need.run.policy.context == "patch"
-    return range(
-        settings.episodes.test
-        if not fewer
-        else min(settings.episodes.shared_test, settings.episodes.test)
-    )
+    if not fewer:
+        return range(settings.episodes.test)
+    return range(min(settings.episodes.shared_test, settings.episodes.test))
 
 
-def _skills(need, settings, rng):
+def _skills(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for predictor, points in (("policy", _frames(need.run)), ("ceiling", [0]), ("floor", [0])):
         for at in points:
             for skill in SKILLS:
                 learned = 0.95 / (1 + np.exp(-4 * (_ahead(need.run, at) - HALF.get(skill, 3.7))))
                 share = {"ceiling": 0.97, "floor": 0.2}.get(predictor, learned)
+                placing = skill.startswith("placement")
+                total = 0 if placing and need.task == "object_exploration" else 30
                 for episode in _episodes(need, settings):
-                    total = (
-                        0
-                        if skill.startswith("placement") and need.task == "object_exploration"
-                        else 30
-                    )
                     yield {
                         "predictor": predictor,
                         "frames": at,
@@ -84,14 +101,15 @@ def _skills(need, settings, rng):
                     }
 
 
-def _losses(need, settings, rng):
+def _losses(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for at in _frames(need.run):
         for episode in _episodes(need, settings):
             nats = 2 + 9 * 10 ** (-0.3 * max(0.0, _ahead(need.run, at) - 1)) + rng.normal(0, 0.2)
             yield {"frames": at, "episode": episode, "nats": 40 * nats, "steps": 40}
 
 
-def _played(rng, episode: int, wrong: float, good: float) -> dict:
+def _played(rng: np.random.Generator, episode: int, wrong: float, good: float) -> dict[str, Any]:
+    """Return an episode in closed loop: `wrong` is the chance of a mistake, `good` the mean score."""
     counts = {
         "navigate": 14,
         "look": 3,
@@ -117,20 +135,20 @@ def _played(rng, episode: int, wrong: float, good: float) -> dict:
     }
 
 
-def _closed_loop(need, settings, rng):
+def _closed_loop(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for who, wrong, good in (("policy", 0.03, 0.85), ("annotator", 0.2, 0.97)):
         for episode in _episodes(need, settings):
             yield {"who": who, **_played(rng, episode, wrong, good)}
 
 
-def _closed_loop_curve(need, settings, rng):
+def _closed_loop_curve(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for at in _frames(need.run)[::2]:
         good = 1 / (1 + np.exp(-4 * (_ahead(need.run, at) - 3.9)))
         for episode in _episodes(need, settings)[: settings.episodes.shared_test]:
             yield {"frames": at, **_played(rng, episode, 0.1, good)}
 
 
-def _recovery(need, settings, rng):
+def _recovery(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for episode in _episodes(need, settings):
         for kind in ("slip", "confusion", "lapse"):
             for delay in DELAYS:
@@ -148,7 +166,7 @@ def _recovery(need, settings, rng):
                     }
 
 
-def _linear_probes(need, settings, rng):
+def _linear_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for target in ("phase", "position", "mistake"):
         for feature, share in {**LAYERS, **BASELINES}.items():
             for labels in ("real", "control"):
@@ -167,14 +185,11 @@ def _linear_probes(need, settings, rng):
                         }
 
 
-def _cross_task_probes(need, settings, rng):
+def _cross_task_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     tasks = need.run.tasks
     for target in tasks:
         for source in (*tasks, "others"):
-            alone = "object_exploration" in (source, target) and source != target
-            share = (
-                0.85 if source == target else 0.5 if alone else 0.8 if source == "others" else 0.7
-            )
+            share = _accuracy(source, target)
             for episode in _episodes(need, settings):
                 yield {
                     "measure": "accuracy",
@@ -197,6 +212,7 @@ def _cross_task_probes(need, settings, rng):
                         "score": 20 * chance,
                         "total": 20.0,
                     }
+
     pairs = [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]] + [("others", "others")]
     for source, target in pairs:
         value = rng.normal(0.02 if "object_exploration" in (source, target) else 0.4, 0.05)
@@ -211,14 +227,34 @@ def _cross_task_probes(need, settings, rng):
         }
 
 
-def _speed(need, settings, rng):
-    rate = {"xs": 900, "s": 350, "m": 120, "l": 40}[need.run.policy.size] / (
-        8 if need.run.policy.context == "patch" else 1
-    )
+def _accuracy(source: str, target: str) -> float:
+    """Return the accuracy of a mistake probe: those of object_exploration do not generalize."""
+    if source == target:
+        return 0.85
+    if "object_exploration" in (source, target):
+        return 0.5
+    return 0.8 if source == "others" else 0.7
+
+
+def _speed(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    rate = {"xs": 900, "s": 350, "m": 120, "l": 40}[need.run.policy.size]
     size = {"xs": 0.5e6, "s": 1.6e6, "m": 5e6, "l": 20e6}[need.run.policy.size]
     yield {
-        "frames_per_s": rate,
+        "frames_per_s": rate / (8 if need.run.policy.context == "patch" else 1),
         "wait_share": 0.01,
         "parameters": size,
         "flops_per_frame": 40 * size,
     }
+
+
+MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
+    "skills": _skills,
+    "losses": _losses,
+    "closed_loop": _closed_loop,
+    "closed_loop_curve": _closed_loop_curve,
+    "recovery": _recovery,
+    "probes": _probes,
+    "probe_generalization": _probe_generalization,
+    "speed": _speed,
+}
+"""What makes up each measurement."""

@@ -1,9 +1,10 @@
-"""Intervals, matching, probes and studies on made-up data whose answer is known."""
+"""Intervals, half-way points, matching and probes on made-up data whose answer is known; verdicts and the ledger."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from conftest import SETTINGS
+from conftest import SETTINGS, Evaluations
 from lastmile.config import load, parse
 from lastmile.evaluation.statistics import (
     Estimate,
@@ -37,26 +39,30 @@ from lastmile.studies import all_needs, all_runs, get_study, runs, study_names
 from lastmile.studies.claims import (
     VERDICTS,
     Claim,
-    beside,
+    Effect,
     from_json,
-    read_published,
     to_json,
-    to_markdown,
-    to_rst,
     verdict,
-    with_published,
 )
 from lastmile.studies.emergence import study as emergence
+from lastmile.studies.findings import (
+    beside,
+    effects,
+    in_words,
+    performance,
+    read_published,
+    to_markdown,
+    with_published,
+)
 from lastmile.studies.heads import study as heads
+from lastmile.studies.labels import ALL
 from lastmile.studies.mistakes import study as mistakes
-from lastmile.studies.probe_generalization import study as probe_transfer
+from lastmile.studies.probe_generalization import study as probe_generalization
 from lastmile.studies.probes import study as probes
+from lastmile.studies.render import render
 from lastmile.studies.scaling import study as scaling
 from lastmile.studies.transfer import study as transfer
 from lastmile.tasks import task_names
-
-Evaluations = dict[str, dict[str, pd.DataFrame]]
-"""Made-up tables by study and name."""
 
 
 @pytest.mark.parametrize(
@@ -69,29 +75,27 @@ Evaluations = dict[str, dict[str, pd.DataFrame]]
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_gives_the_published_values(
-    successes: int, trials: int, low: float, high: float
-) -> None:
+def test_wilson_gives_the_published_values(successes, trials, low, high):
     """The last two are examples of Newcombe (1998), table I."""
     estimate = wilson(successes, trials)
     assert estimate == pytest.approx((successes / trials, low, high), abs=1e-4)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_symmetric_and_holds_the_share(of: tuple[int, int]) -> None:
+def test_wilson_is_symmetric_and_holds_the_share(of):
     successes, trials = of
     one, other = wilson(successes, trials), wilson(trials - successes, trials)
     assert 0 <= one.low <= one.value + 1e-12 and one.value <= one.high + 1e-12 and one.high <= 1
     assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
 
 
-def test_without_trials_nothing_is_known() -> None:
+def test_without_trials_nothing_is_known():
     assert all(np.isnan(wilson(0, 0))) and all(np.isnan(ratio([0, 0], [0, 0])))
     assert np.isnan(interval(1.0, np.array([np.nan])).low)
 
 
-def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """Episodes differ in length and in success, so steps are far from independent."""
+def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Episodes differ in length and in how well they go, so that steps are far from independent."""
     rng = np.random.default_rng(0)
     held = []
     for seed in range(200):
@@ -102,7 +106,7 @@ def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None
     assert 0.89 <= np.mean(held) <= 0.99
 
 
-def test_resamples_draw_as_many_episodes_as_there_are() -> None:
+def test_resamples_draw_as_many_episodes_as_there_are():
     weights = resamples(7, 100)
     assert (
         weights.shape == (100, 7)
@@ -114,8 +118,8 @@ def test_resamples_draw_as_many_episodes_as_there_are() -> None:
     )
 
 
-def test_differences_are_paired() -> None:
-    """Two measures of the same episodes that differ by a constant do so in every resample."""
+def test_differences_are_paired():
+    """Two measures of the same episodes that differ by a constant differ by it in every resample."""
     rng = np.random.default_rng(0)
     hits, totals = rng.integers(0, 10, 30), np.full(30, 20)
     difference = ratio_samples(hits + 4, totals) - ratio_samples(hits, totals)
@@ -123,7 +127,7 @@ def test_differences_are_paired() -> None:
     assert ratio_samples(hits, totals).std() > 0.01
 
 
-def test_mean_is_the_mean() -> None:
+def test_mean_is_the_mean():
     estimate = mean([0.0, 1.0, 2.0, 3.0])
     assert (
         estimate.value == 1.5
@@ -163,8 +167,7 @@ def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(
 
 
 def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
-    """Make episodes with labels as correlated as real ones, and features that encode all labels,
-    nothing, or the last action."""
+    """Episodes with labels that depend on each other as in real ones, and features that know all, nothing, or the step number."""
     rng = np.random.default_rng(seed)
     episode = np.repeat(np.arange(episodes), length)
     step = np.tile(np.arange(length), episodes)
@@ -190,7 +193,7 @@ def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
     )
 
 
-def test_mistakes_are_matched_on_the_last_action_and_near_in_time() -> None:
+def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     made = inputs()
     chosen = matched_mistakes(made, np.random.default_rng(0), np.ones(len(made.step), bool))
     wrong = made.open_mistakes[chosen] > 0
@@ -203,14 +206,14 @@ def test_mistakes_are_matched_on_the_last_action_and_near_in_time() -> None:
     assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
 
 
-def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test() -> None:
+def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test():
     made = inputs()
     among = made.episode < 10
     chosen = matched_mistakes(made, np.random.default_rng(0), among)
     assert among[chosen].all() and 2 * (made.open_mistakes[chosen] > 0).sum() == len(chosen) > 20
 
 
-def test_more_mistakes_than_others_are_matched_as_far_as_it_goes() -> None:
+def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
     made = inputs(2, 10)
     crowded = Inputs(
         made.features,
@@ -225,7 +228,7 @@ def test_more_mistakes_than_others_are_matched_as_far_as_it_goes() -> None:
     assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
 
-def test_control_labels_are_one_for_each_third_of_an_episode() -> None:
+def test_control_labels_are_one_for_each_third_of_an_episode():
     made = inputs()
     drawn = control_labels(made, made.phase, np.random.default_rng(0))
     groups = pd.DataFrame(
@@ -248,37 +251,35 @@ def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real
     return 1 - share if target == "position" else share
 
 
-def test_probes_read_what_is_there(fitted: pd.DataFrame) -> None:
+def test_probes_read_what_is_there(fitted):
     assert accuracy(fitted, "phase", "planted") > 0.95
     assert accuracy(fitted, "mistake", "planted") > 0.95
     assert accuracy(fitted, "position", "planted") > 0.9
 
 
-def test_probes_read_nothing_where_nothing_is(fitted: pd.DataFrame) -> None:
+def test_probes_read_nothing_where_nothing_is(fitted):
     commonest = np.bincount(inputs().phase).max() / len(inputs().phase)
     assert accuracy(fitted, "phase", "noise") < commonest + 0.05
     assert 0.35 < accuracy(fitted, "mistake", "noise") < 0.65
     assert abs(accuracy(fitted, "position", "noise")) < 0.1
 
 
-def test_the_last_action_does_not_give_a_mistake_away(fitted: pd.DataFrame) -> None:
+def test_the_last_action_does_not_give_a_mistake_away(fitted):
     assert 0.35 < accuracy(fitted, "mistake", "metadata") < 0.65
 
 
-def test_control_labels_are_not_readable_in_other_episodes(fitted: pd.DataFrame) -> None:
+def test_control_labels_are_not_readable_in_other_episodes(fitted):
     assert accuracy(fitted, "phase", "planted", "control") < 0.5
     assert "control" not in set(fitted[fitted["target"] == "position"]["labels"])
 
 
-def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(
-    fitted: pd.DataFrame,
-) -> None:
+def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(fitted):
     tested = fitted[fitted["target"] == "phase"].groupby("episode")["steps"].first()
     assert len(tested) == 12 and (tested == 40).all()
     pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
 
 
-def test_too_little_to_probe() -> None:
+def test_too_little_to_probe():
     with pytest.raises(ValueError, match="too little to probe: 6 frames of 2 episodes"):
         fit_probes(inputs(2, 3))
 
@@ -310,29 +311,35 @@ def claim(**change: Any) -> Claim:
         "value": 0.25,
         "low": 0.1,
         "high": 0.4,
+        "rule": "Shown if above 0.",
+        "verdict": "shown",
+        "unit": "episode (9)",
+        "published": "seen",
     }
-    return Claim(
-        **{
-            **known,
-            "rule": "Shown if above 0.",
-            "verdict": "shown",
-            "unit": "episode (9)",
-            "published": "seen",
-            **change,
-        }
-    )
+    return Claim(**{**known, **change})
 
 
 def test_claims_survive_being_written(tmp_path: Path) -> None:
-    claims = [claim(), claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown")]
+    unknown = {"value": np.nan, "low": np.nan, "high": np.nan}
+    claims = [
+        claim(),
+        claim(task="b", verdict="not shown", **unknown),
+        claim(task="d", verdict="not testable", reason="no cats", **unknown),
+    ]
     (tmp_path / "claims.json").write_text(to_json(claims))
     json.loads(to_json(claims), parse_constant=pytest.fail)  # strict JSON has no NaN
     read = from_json(tmp_path / "claims.json")
-    assert (
-        read[0] == claims[0]
-        and np.isnan([read[1].value, read[1].low, read[1].high]).all()
-        and read[1].verdict == "not shown"
-    )
+    assert read[0] == claims[0]
+    assert np.isnan([read[1].value, read[1].low, read[1].high]).all()
+    assert read[1].verdict == "not shown"
+    assert read[2].reason == "no cats"
+
+
+@pytest.mark.parametrize("content", ["cats", "3", "{}x", '[{"claim": "c"}]', '["c"]'])
+def test_a_file_that_holds_no_claims_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "claims.json").write_text(content)
+    with pytest.raises(ValueError, match="claims.json: expected the claims of a study"):
+        from_json(tmp_path / "claims.json")
 
 
 def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below() -> None:
@@ -344,29 +351,103 @@ def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below() -> No
     ]
     claims.append(claim(claim="k", statement="Dogs hear", verdict="contradicted"))
     text = to_markdown(claims, "desk")
+    assert text.startswith("# Findings of `desk`\n")
     assert (
-        text.startswith("# Findings of `desk`\n")
-        and "2 claims tested: 1 shown, 0 not shown, 1 contradicted." in text
+        "2 claims tested: 1 shown here, 0 not shown here, "
+        "1 where the opposite was measured here." in text
     )
     assert (
-        "| Cats see | All tasks | share | 0.25 [0.1, 0.4] | **shown** | 2 shown; 1 not shown (B) | seen |"
-        in text
+        "| Cats see | **shown here** | 0.25 (0.1 to 0.4) | All tasks | 2 shown; 1 not shown (B) "
+        "| seen |" in text
     )
     assert (
-        "| Dogs hear | Colored dots | share | 0.25 [0.1, 0.4] | **contradicted** |  | seen |"
-        in text
+        "| Dogs hear | **the opposite was measured here** | 0.25 (0.1 to 0.4) | Colored dots |  "
+        "| seen |" in text
     )
-    assert "| Cats see | B | n/a [n/a, n/a] | not shown |" in text
-    assert text.count("- *Cats see*: Shown if above 0. Unit of inference: episode (9).") == 1
+    assert "| Cats see | B | not measured | not shown here |" in text
+    assert "n/a" not in text and "nan" not in text
+    rule = "- *Cats see*: Shown if above 0. Statistic: share, here 0.25 (0.1 to 0.4). "
+    assert text.count(rule + "Unit of inference: episode (9).") == 1
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert [row.count("|") for row in table] == [8] * 4 + [5] * 5
-    page = to_rst(claims, "desk")
-    assert "2 claims tested" in page and "* - Cats see" in page and "- **shown**" in page
+    assert [row.count("|") for row in table] == [7] * 4 + [5] * 5
+
+
+def test_what_was_not_testable_says_why() -> None:
+    unknown = claim(value=np.nan, low=np.nan, high=np.nan)
+    unknown = replace(unknown, verdict="not testable", reason="no cats")
+    text = to_markdown([unknown], "desk")
+    assert "0 not shown here, 1 not testable here." in text
+    assert "**not testable here** | not measured: no cats |" in text
+
+
+LATER = Effect("factor", above="times later", below="times earlier", lead="sight comes")
+POINTS = Effect("percent", above="points more", below="points fewer")
+NATS = Effect("difference", above="nats lower", below="nats higher")
+
+
+@pytest.mark.parametrize(
+    "effect, value, low, high, words",
+    [
+        (LATER, 1.5, 1.0, 2.0, "sight comes 2.8 times later (2.0 to 4.0)"),
+        (LATER, -1.5, -2.0, -1.0, "sight comes 2.8 times earlier (2.0 to 4.0)"),
+        (LATER, 0.5, -0.5, 1.0, "sight comes 1.4 times later (0.7 to 2.0)"),
+        (LATER, 5.0, 4.0, 6.0, "sight comes 32 times later (16 to 64)"),
+        (POINTS, -0.1, -0.3, 0.05, "10.0 points fewer (-5.0 to 30.0)"),
+        (POINTS, 0.25, 0.154, 0.25, "25.0 points more (15.4 to 25.0)"),
+        (NATS, 0.909, 0.885, 0.934, "0.909 nats lower (0.885 to 0.934)"),
+        (NATS, 0.0, 0.0, 0.0, "no difference (the same in every resample)"),
+        (NATS, 0.0, -0.1, 0.1, "no difference (-0.1 to 0.1)"),
+        (NATS, 0.2, np.nan, np.nan, "0.2 nats lower (no interval)"),
+        (NATS, np.nan, np.nan, np.nan, "not measured"),
+        (None, 0.25, 0.1, 0.4, "0.25 (0.1 to 0.4)"),
+    ],
+)
+def test_effects_are_told_in_words(
+    effect: Effect | None, value: float, low: float, high: float, words: str
+) -> None:
+    assert in_words(claim(value=value, low=low, high=high), effect) == words
+
+
+def test_every_claim_can_be_told_in_words(evaluations: Evaluations) -> None:
+    words = effects()
+    for name in study_names():
+        for tested in get_study(name).claims(evaluations[name], SETTINGS):
+            assert "not measured" in in_words(tested, words[tested.claim]) or np.isfinite(
+                tested.value
+            )
+
+
+def test_the_findings_open_with_how_well_the_policies_do_the_tasks(
+    evaluations: Evaluations,
+) -> None:
+    tables = {
+        name: get_study(name).table(evaluations[name], SETTINGS)
+        for name in ("emergence", "mistakes")
+    }
+    table = performance(tables).set_index("task")
+    assert list(table.index) == [*SETTINGS.tasks, ALL]
+    played = tables["mistakes"].set_index(["task", "who", "measure"])["value"]
+    assert table.loc["colored_dots", "success"] == played["colored_dots", "policy", "success"]
+    assert table.loc[ALL, "score"] == pytest.approx(played[ALL, "policy", "score"].item())
+    assert np.isnan(table.loc["object_exploration", "placement"])
+    assert table.loc["colored_dots", "placement"] < table.loc["colored_dots", "self-agreement"]
+
+    text = to_markdown([claim()], "desk", tables=tables)
+    opening = text.split("## Claims")[0]
+    success = f"{100 * table.loc[ALL, 'success']:.0f} %"
+    assert f"In closed loop, the policies succeed in {success} of the held-out worlds" in opening
+    assert "| Colored dots | " in opening and "| not measured | not measured |" in opening
+    assert "In closed loop" in to_markdown(
+        [claim()], "desk", tables={"mistakes": tables["mistakes"]}
+    )
 
 
 def test_published_figures_stand_beside_ours(tmp_path: Path, root: Path) -> None:
     (tmp_path / "a.yaml").write_text(
-        "claims: {c: it was so}\nfigures: [{what: steps, study: s, where: {task: t}, published: 7}, {what: more, study: none, where: {}, published: 1}]\n"
+        "claims: {c: it was so}\n"
+        "figures:\n"
+        "- {what: steps, study: s, where: {task: t}, published: 7}\n"
+        "- {what: more, study: none, where: {}, published: 1}\n"
     )
     published = read_published([tmp_path / "a.yaml"])
     assert [one.published for one in with_published([claim(), claim(claim="k")], published)] == [
@@ -382,9 +463,9 @@ def test_published_figures_stand_beside_ours(tmp_path: Path, root: Path) -> None
             "high": 4.0,
         }
     )
-    found = beside(published, {"s": table})
-    assert found.to_numpy().tolist() == [["steps", "t", 2.0, 0.0, 4.0, "7"]]
-    assert "| steps | T | 2 [0, 4] | 7 |" in to_markdown([claim()], "desk", found)
+    compared = beside(published, {"s": table})
+    assert compared.to_numpy().tolist() == [["steps", "t", 2.0, 0.0, 4.0, "7"]]
+    assert "| steps | T | 2 (0 to 4) | 7 |" in to_markdown([claim()], "desk", compared)
     (tmp_path / "b.yaml").write_text("facts: 3\n")
     with pytest.raises(
         ValueError, match="b.yaml: expected a mapping with the keys claims and figures"
@@ -408,25 +489,134 @@ def test_what_is_published_belongs_to_claims_that_are_made(
 
 def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> None:
     for name in study_names():
-        found = get_study(name).claims(evaluations[name], SETTINGS)
-        assert all(
-            one.verdict in VERDICTS and one.task in ("all tasks", *SETTINGS.tasks) for one in found
-        )
-        assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in found)
-        assert len({(one.claim, one.task) for one in found}) == len(found) and (
-            found or not get_study(name).needs(SETTINGS)
-        )
-        for which in {one.claim for one in found}:
-            assert sum(one.claim == which for one in found) == 1 or any(
-                one.claim == which and one.task == "all tasks" for one in found
+        study = get_study(name)
+        claims = study.claims(evaluations[name], SETTINGS)
+        assert all(one.verdict in VERDICTS and one.verdict != "not testable" for one in claims)
+        assert all(one.task in (ALL, *SETTINGS.tasks) for one in claims)
+        assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in claims)
+        assert len({(one.claim, one.task) for one in claims}) == len(claims)
+        assert claims or not study.needs(SETTINGS)
+        assert {one.claim for one in claims} == {one.claim for one in study.HYPOTHESES}
+        assert tuple(study.table(evaluations[name], SETTINGS).columns) == study.COLUMNS
+        for which in {one.claim for one in claims}:
+            assert sum(one.claim == which for one in claims) == 1 or any(
+                one.claim == which and one.task == ALL for one in claims
             )
     with pytest.raises(ValueError, match="unknown study 'nothing'"):
         get_study("nothing")
 
 
-def verdicts(
-    study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = "all tasks"
-) -> dict[str, str]:
+class Recorder:
+    """Settings that note the dotted name of everything that is read of them."""
+
+    def __init__(self, settings: BaseModel, names: set[str], prefix: str = "") -> None:
+        self._settings = settings
+        self._names = names
+        self._prefix = prefix
+
+    def __getattr__(self, key: str) -> Any:
+        value = getattr(self._settings, key)
+        if key not in type(self._settings).model_fields:  # a method reads all of them
+            self._names.add(self._prefix.rstrip("."))
+            return value
+        name = self._prefix + key
+        if isinstance(value, BaseModel):
+            return Recorder(value, self._names, f"{name}.")
+        self._names.add(name)
+        return value
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_a_study_reads_the_settings_that_it_says(evaluations: Evaluations, name: str) -> None:
+    study = get_study(name)
+    names: set[str] = set()
+    study.table(evaluations[name], Recorder(SETTINGS, names))
+    study.claims(evaluations[name], Recorder(SETTINGS, names))
+    if hasattr(study, "sheet"):
+        study.sheet(Recorder(SETTINGS, names))
+
+    said = ("seed", "worlds", "tasks", *study.READS)
+    covered = {read: [one for one in said if f"{read}.".startswith(f"{one}.")] for read in names}
+    assert [read for read, by in covered.items() if not by] == []
+    assert set(study.READS) <= {one for by in covered.values() for one in by}
+
+
+def without_rows(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {name: rows.iloc[:0] for name, rows in inputs.items()}
+
+
+def one_episode(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {
+        name: rows[rows["episode"].fillna(0) == 0] if "episode" in rows else rows
+        for name, rows in inputs.items()
+    }
+
+
+def one_task(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Only what was measured on colored dots; probes across tasks found no other task."""
+    return {
+        name: rows.iloc[:0] if "source" in rows else rows[rows["task"] == "colored_dots"]
+        for name, rows in inputs.items()
+    }
+
+
+def nothing_counted(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Episodes without steps, clicks or placements."""
+    counts = ("hits", "total", "nats", "steps", "placements", "mistakes", "score")
+    return {
+        name: rows.assign(**{column: 0 for column in counts if column in rows})
+        for name, rows in inputs.items()
+    }
+
+
+def before_training(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {
+        name: rows[rows["frames"] == 0] if "frames" in rows else rows
+        for name, rows in inputs.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", [name for name in study_names() if get_study(name).HYPOTHESES])
+@pytest.mark.parametrize(
+    "reduced",
+    [without_rows, one_episode, one_task, nothing_counted, before_training],
+    ids=lambda reduced: reduced.__name__,
+)
+def test_too_few_data_do_not_kill_a_study(
+    evaluations: Evaluations, tmp_path: Path, name: str, reduced: Callable[..., Any]
+) -> None:
+    study = get_study(name)
+    inputs = reduced(evaluations[name])
+    table = study.table(inputs, SETTINGS)
+    claims = study.claims(inputs, SETTINGS)
+    assert tuple(table.columns) == study.COLUMNS
+    assert all(one.verdict in VERDICTS for one in claims)
+    assert all(bool(one.reason) == (one.verdict == "not testable") for one in claims)
+    if reduced is without_rows:
+        assert claims and {one.verdict for one in claims} == {"not testable"}
+    json.loads(to_json(claims), parse_constant=pytest.fail)
+    to_markdown(claims, "desk", tables={name: table})
+
+    table.to_csv(tmp_path / f"{name}.csv", index=False)
+    assert "nan" not in render(name, tmp_path / f"{name}.csv", tmp_path / name)[-1].read_text()
+
+
+@pytest.mark.parametrize("missing", ["closed_loop", "recovery", "skills", "losses", "speed"])
+def test_a_measurement_without_rows_does_not_kill_a_study(
+    evaluations: Evaluations, tmp_path: Path, missing: str
+) -> None:
+    for name in study_names():
+        if missing in evaluations[name]:
+            study = get_study(name)
+            empty = evaluations[name][missing].iloc[:0]
+            inputs = {**evaluations[name], missing: empty}
+            study.table(inputs, SETTINGS).to_csv(tmp_path / f"{name}.csv", index=False)
+            assert all(one.verdict in VERDICTS for one in study.claims(inputs, SETTINGS))
+            render(name, tmp_path / f"{name}.csv", tmp_path / name)
+
+
+def verdicts(study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = ALL) -> dict[str, str]:
     return {one.claim: one.verdict for one in study.claims(inputs, SETTINGS) if one.task == task}
 
 
@@ -556,13 +746,15 @@ def test_transfer_is_found(evaluations: Evaluations) -> None:
 def test_mistakes_are_found_to_be_shared_by_all_but_classification(
     evaluations: Evaluations,
 ) -> None:
-    found = verdicts(probe_transfer, evaluations["probe_transfer"])
+    found = verdicts(probe_generalization, evaluations["probe_generalization"])
     assert found == {
         "mistake shared": "shown",
         "mistake directions agree": "shown",
         "mistake direction acts": "shown",
     }
-    alone = verdicts(probe_transfer, evaluations["probe_transfer"], "object_exploration")
+    alone = verdicts(
+        probe_generalization, evaluations["probe_generalization"], "object_exploration"
+    )
     assert (
         alone["mistake shared"] == "not shown"
         and alone["mistake not shared with classification"] == "shown"
@@ -576,7 +768,7 @@ def test_the_better_head_is_found(evaluations: Evaluations) -> None:
     }
 
 
-def rows(seeds: int, tasks: int, shares: Sequence[float]) -> pd.DataFrame:
+def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
@@ -594,17 +786,16 @@ def rows(seeds: int, tasks: int, shares: Sequence[float]) -> pd.DataFrame:
     )
 
 
-def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot() -> None:
+def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
     table = rows(1, 1, (0.2, 0.8))
     frames, samples = curve(table, "hits", "total", 300)
     assert frames.tolist() == [10, 20] and samples.shape == (301, 2)
     assert samples[0] == pytest.approx(table.groupby("frames")["hits"].mean() / 20)
     one = estimate(samples[:, 1])
-    last = table[table["frames"] == 20]
-    assert one == ratio(last["hits"], last["total"], 300)
+    assert one == ratio(*table[table["frames"] == 20][["hits", "total"]].to_numpy().T, 300)
 
 
-def test_seeds_are_drawn_as_well() -> None:
+def test_seeds_are_drawn_as_well():
     one, three = (
         curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,)))
     )
@@ -614,7 +805,7 @@ def test_seeds_are_drawn_as_well() -> None:
     assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
 
 
-def test_seeds_are_summed_up_by_their_interquartile_mean() -> None:
+def test_seeds_are_summed_up_by_their_interquartile_mean():
     table = rows(8, 1, (0.5,))
     by_seed = (
         (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum())
@@ -632,7 +823,7 @@ def test_seeds_are_summed_up_by_their_interquartile_mean() -> None:
     )
 
 
-def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes() -> None:
+def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes():
     table = rows(4, 1, (0.5,)).assign(done=lambda t: (t["hits"] + 6 * (t["seed"] % 2) - 3) > 10)
     whole, one = success(table, "done", 300), success(table[table["seed"] == 0], "done", 300)
     assert one == wilson(int(table[table["seed"] == 0]["done"].sum()), 30)
@@ -643,7 +834,7 @@ def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many
     )
 
 
-def test_the_mean_over_tasks_draws_within_each() -> None:
+def test_the_mean_over_tasks_draws_within_each():
     table = rows(1, 3, (0.5,))
     samples = curve_over_tasks(table, "hits", "total", 300)[1]
     assert samples[0] == pytest.approx(table["hits"].sum() / table["total"].sum())
@@ -692,7 +883,7 @@ def test_one_task_alone_leaves_out_what_needs_several() -> None:
             "heads": {"tasks": []},
         }
     )
-    assert not {"transfer", "probe_transfer", "heads"} & set(all_needs(alone)) and {
+    assert not {"transfer", "probe_generalization", "heads"} & set(all_needs(alone)) and {
         "emergence",
         "mistakes",
         "scaling",
@@ -700,7 +891,7 @@ def test_one_task_alone_leaves_out_what_needs_several() -> None:
     } <= set(all_needs(alone))
 
 
-def test_the_plan_grows_with_the_work(root: Path) -> None:
+def test_the_plan_grows_with_the_work(root):
     small, large = (
         plan.plan(settings)
         for settings in (
@@ -725,7 +916,7 @@ def test_the_plan_grows_with_the_work(root: Path) -> None:
         assert f"{preset.stem}: " in plan.to_text(load(root / "config.yaml", preset), 8)
 
 
-def test_rates_are_known_for_every_task_and_size() -> None:
+def test_rates_are_known_for_every_task_and_size():
     table = plan.rates()
     assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(
         table["policies"]

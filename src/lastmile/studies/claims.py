@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -169,16 +169,14 @@ def from_json(path: str | Path) -> list[Claim]:
     Raises:
         LastmileError: The file holds something else.
     """
+    claims = []
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [
-            Claim(
-                **{
-                    key: np.nan if value is None and key in ("value", "low", "high") else value
-                    for key, value in row.items()
-                }
-            )
-            for row in rows
-        ]
-    except (ValueError, TypeError, AttributeError) as error:
+        rows: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))
+        for row in rows:
+            numbers = {
+                key: np.nan if row[key] is None else row[key] for key in ("value", "low", "high")
+            }
+            claims.append(Claim(**{**row, **numbers}))
+    except (ValueError, TypeError, KeyError) as error:
         raise LastmileError(f"{path}: expected the claims of a study as JSON ({error})") from None
+    return claims

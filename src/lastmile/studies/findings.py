@@ -29,7 +29,9 @@ VERDICT_WORDS = {
 }
 """Verdicts as a reader sees them: about this run, not about the original study."""
 SHORT_WORDS = {**{name: name for name in VERDICTS}, "contradicted": "opposite measured"}
-"""The same where verdicts are counted."""
+"""The same where verdicts are counted by task."""
+SUMMARY_WORDS = {**VERDICT_WORDS, "contradicted": "where the opposite was measured here"}
+"""The same where claims are counted."""
 NOT_MEASURED = "not measured"
 NOTE = (
     "A verdict is about the policies of this run on held-out worlds, by a rule fixed beforehand. "
@@ -138,7 +140,7 @@ def summary(claims: list[Claim]) -> str:
     lines = ledger(claims)
     counts = Counter(line.whole.verdict for line in lines)
     parts = [
-        f"{counts[name]} {VERDICT_WORDS[name].removesuffix(' here')}"
+        f"{counts[name]} {SUMMARY_WORDS[name]}"
         for name in VERDICTS
         if counts[name] or name in ("shown", "not shown")
     ]
@@ -198,7 +200,7 @@ def effects() -> dict[str, Effect]:
 
 
 def in_words(claim: Claim, effect: Effect | None) -> str:
-    """Put a claim's value and interval into words, such as `placement comes 2.8 times later (2.1 to 3.6)`.
+    """Put a claim's value and interval into words: `placement comes 2.8 times later (2.1 to 3.6)`.
 
     Args:
         claim: The claim.
@@ -209,34 +211,29 @@ def in_words(claim: Claim, effect: Effect | None) -> str:
     if effect is None:
         return _estimate(claim.value, claim.low, claim.high)
 
-    def side(value: float) -> str:
-        return effect.above if value > 0 else effect.below
-
-    ends = (claim.low, claim.high)
-    size = _size(claim.value, effect)
-    text = f"{effect.lead} {size} {side(claim.value)}".strip()
+    direction = 1.0 if claim.value > 0 else -1.0
+    words = effect.above if claim.value > 0 else effect.below
+    text = f"{effect.lead} {_size(direction * claim.value, effect)} {words}".strip()
     if abs(claim.value) < 1e-9:
         text = "no difference"
 
-    if not np.isfinite(ends).all():
+    if not np.isfinite([claim.low, claim.high]).all():
         return f"{text} (no interval)"
     if claim.low == claim.high:
         return f"{text} (the same in every resample)"
-    if claim.low >= 0 or claim.high <= 0:
-        nearer, farther = sorted(ends, key=abs)
-        return f"{text} ({_size(nearer, effect)} to {_size(farther, effect)})"
-    lower, upper = (f"{_size(end, effect)} {side(end)}" for end in ends)
-    return f"{text} (from {lower} to {upper})"
+    # The interval is that of the size just told, so it is turned around with it.
+    low, high = sorted(direction * end for end in (claim.low, claim.high))
+    return f"{text} ({_size(low, effect)} to {_size(high, effect)})"
 
 
 def _size(value: float, effect: Effect) -> str:
-    """Return the size of an effect, without its sign."""
+    """Return the size of an effect; below 0 (or a factor below 1) it goes the other way."""
     if effect.kind == "factor":
-        ratio = 2.0 ** abs(value)
+        ratio = 2.0**value
         return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
     if effect.kind == "percent":
-        return f"{100 * abs(value):.1f}"
-    return f"{abs(value):.3g}"
+        return f"{100 * value:.1f}".replace("-0.0", "0.0")
+    return _number(value)
 
 
 def _number(value: float) -> str:
@@ -258,6 +255,14 @@ def _percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
         return NOT_MEASURED
     interval = f" ({100 * low:.0f} to {100 * high:.0f})" if np.isfinite([low, high]).all() else ""
     return f"{100 * value:.0f} %{interval}"
+
+
+def _score(value: float, low: float, high: float) -> str:
+    """Return a score with its interval."""
+    if not np.isfinite(value):
+        return NOT_MEASURED
+    interval = f" ({low:.2f} to {high:.2f})" if np.isfinite([low, high]).all() else ""
+    return f"{value:.2f}{interval}"
 
 
 def _title(task: str) -> str:
@@ -288,25 +293,27 @@ def _performance_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         return []
     by_task = table[table["task"] != ALL]
 
+    def average(quantity: str) -> str:
+        return _percent(by_task[quantity].mean())
+
     def spread(quantity: str) -> str:
         values = by_task[quantity].dropna()
-        if values.empty:
-            return NOT_MEASURED
-        low, high = 100 * values.min(), 100 * values.max()
-        span = f"{low:.0f} to {high:.0f} %" if round(low) < round(high) else f"{low:.0f} %"
-        mean = f", {_percent(values.mean())} on average over tasks" if len(values) > 1 else ""
-        return span + mean
+        if len(values) < 2:
+            return ""
+        return (
+            f" on average over tasks ({100 * values.min():.0f} to {_percent(values.max())} by task)"
+        )
 
     sentences = []
     if "success" in table and by_task["success"].notna().any():
         sentences.append(
-            f"In closed loop, the policies succeed in {spread('success')} of the held-out worlds; "
-            f"the annotators succeed in {spread('success of the annotator')}."
+            f"In closed loop, the policies succeed in {average('success')} of the held-out worlds"
+            f"{spread('success')}; the annotators succeed in {average('success of the annotator')}."
         )
     if "placement" in table and by_task["placement"].notna().any():
         sentences.append(
-            f"Teacher-forced, {spread('placement')} of their placements are within 5 px; "
-            f"annotator self-agreement is {spread('self-agreement')}."
+            f"Teacher-forced, {average('placement')} of the placements are within 5 px"
+            f"{spread('placement')}; annotator self-agreement is {average('self-agreement')}."
         )
 
     columns = {
@@ -322,8 +329,11 @@ def _performance_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         cells = [_title(row["task"])]
         for quantity in shown:
             ends = (row.get(f"{quantity} low", np.nan), row.get(f"{quantity} high", np.nan))
-            tell = _estimate if quantity == "score" else _percent
-            cells.append(tell(row[quantity], *ends))
+            cells.append(
+                _score(row[quantity], *ends)
+                if quantity == "score"
+                else _percent(row[quantity], *ends)
+            )
         rows.append(tuple(cells))
     head = ("task", *(columns[quantity] for quantity in shown))
     title = "## How well the policies do the tasks"

@@ -6,6 +6,7 @@ everything that tells it from the default run, so equal runs have equal names an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def training_run(
     frames: int,
     episodes: int | None = None,
     start: Run | None = None,
-    **policy: str,
+    policy: Mapping[str, str] | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -68,11 +69,11 @@ def training_run(
         frames: Frames seen in training.
         episodes: Distinct training episodes of each task; all recorded ones by default.
         start: The run to start from, if any.
-        **policy: Settings of the policy that differ from `settings.policy`.
+        policy: Settings of the policy that differ from `settings.policy`.
     """
     studied = task_list(settings)
     tasks = tuple(sorted(tasks))
-    policy_settings = settings.policy.model_copy(update=policy)
+    policy_settings = settings.policy.model_copy(update=dict(policy or {}))
     episodes = min(episodes or settings.episodes.train, settings.episodes.train)
 
     if len(tasks) == 1:
@@ -107,7 +108,7 @@ def joint(settings: Settings, size: str | None = None, episodes: int | None = No
         task_list(settings),
         settings.scaling.frames,
         episodes,
-        size=size or settings.policy.size,
+        policy={"size": size or settings.policy.size},
     )
 
 

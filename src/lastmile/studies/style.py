@@ -30,7 +30,7 @@ MUTED = "#7a808c"
 GRID = "#e3e6eb"
 
 SKILL_COLORS = {
-    "valid": "#b8c0cc",
+    "valid": "#9aa3b2",
     "action": "#5b6577",
     "button": "#0072b2",
     "placement@2": "#7fd1ae",

@@ -1,46 +1,54 @@
-"""How the virtual annotators spend their clicks, err and repair, by task and style, with people beside them where they are known."""
+"""How the virtual annotators spend their clicks, err and repair, beside people where they are known."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
 
 PEOPLE = "people"
-POINTS = (
+STYLES = ("careful", "typical", "hasty")
+MISTAKES_COLOR = "#d55e00"
+POINTS: tuple[tuple[str, tuple[tuple[str, str, str], ...], float | None], ...] = (
     (
         "mistakes, undos\nper placement",
-        (("mistakes per placement", "#d55e00"), ("undos per placement", style.KIND_COLORS["undo"])),
+        (
+            ("mistakes per placement", MISTAKES_COLOR, "o"),
+            ("undos per placement", style.KIND_COLORS["undo"], "^"),
+        ),
         None,
     ),
-    ("mistakes\nrepaired", (("repaired", style.INK),), 1),
-    ("worlds\nsolved", (("success", style.INK),), 1),
-    ("steps\na world", (("steps", style.INK),), None),
+    ("mistakes\nrepaired", (("repaired", style.INK, "o"),), 1),
+    ("success", (("success", style.INK, "o"),), 1),
+    ("steps\nper world", (("steps", style.INK, "o"),), None),
 )
-"""Columns of points: title, measures with their colors, and the value that is best."""
-TITLE = {"fontsize": 7.5, "fontweight": "normal"}
-BAR, HEAD, AFTER = 0.125, 0.16, 0.09
-"""Inches: of a row, of a task's name, between tasks."""
+"""Columns of points: heading, measures with their colors and markers, and the best possible value."""
+TITLE: dict[str, Any] = {"fontsize": 7.5, "fontweight": "normal"}
+BAR = 0.125
+"""Height of a row, inches."""
+HEAD = 0.16
+"""Height of a task's name, inches."""
+AFTER = 0.09
+"""Space between tasks, inches."""
+
+Rows = dict[tuple[str, str], float]
+"""Height of each row by task and style, inches from the top."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
-    names = list(dict.fromkeys(table["task"]))
-    rows, heads, at = {}, {}, 0.0
-    for name in names:
-        heads[name] = at + HEAD / 2
-        at += HEAD
-        for who in dict.fromkeys(table.loc[table["task"] == name, "style"]):
-            rows[name, who] = at + BAR / 2
-            at += BAR
-        at += AFTER
-    at -= AFTER
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a row for each task and style: clicks by kind as bars, other measures as points."""
+    rows, heads, height = _layout(table)
     figure, axes = plt.subplots(
         1,
         1 + len(POINTS),
-        figsize=(style.PAGE, at + 0.85),
+        figsize=(style.PAGE, height + 0.85),
         sharey=True,
         width_ratios=(3.1, 1.35, 0.9, 0.9, 1.0),
     )
@@ -49,28 +57,13 @@ def draw(table: pd.DataFrame, folder: Path):
     _bars(axes[0], values, rows, kinds)
     for name, y in heads.items():
         axes[0].text(0, y, style.title(name), fontsize=7.5, fontweight="bold", va="center")
-    axes[0].set(ylim=(at + 0.03, 0), xlim=(0, 1))
+    axes[0].set(ylim=(height + 0.03, 0), xlim=(0, 1))
     axes[0].set_xticks((0, 0.25, 0.5, 0.75, 1), ("0", "25", "50", "75", "100 %"))
     axes[0].set_yticks(list(rows.values()), [who for _, who in rows], fontsize=6, color=style.INK)
     axes[0].set_title("clicks by kind of action", **TITLE)
+
     for axis, (heading, measures, best) in zip(axes[1:], POINTS):
-        for (name, who), y in rows.items():
-            for shift, (measure, color) in zip(
-                (-0.16, 0.16) if len(measures) > 1 else (0,), measures
-            ):
-                if (name, who, measure) in values.index:
-                    _point(
-                        axis, values.loc[name, who, measure], y + shift * BAR, color, who == PEOPLE
-                    )
-        if best is not None:
-            axis.axvline(best, color=style.GRID, lw=0.8, zorder=0)
-            low = min(
-                values.loc[values.index.get_level_values("measure") == measures[0][0], "low"].min(),
-                0.9,
-            )
-            axis.set_xlim(low - 0.03, 1.03)
-        else:
-            axis.set_xlim(left=-0.04 * axis.get_xlim()[1])
+        _points(axis, values, rows, measures, best)
         axis.set_title(heading, **TITLE)
         axis.grid(axis="x")
         for y in heads.values():
@@ -80,41 +73,46 @@ def draw(table: pd.DataFrame, folder: Path):
         axis.tick_params(length=2, labelsize=6)
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
-    handles = [
+
+    handles: list[Artist] = [
         plt.Rectangle((0, 0), 1, 1, color=style.KIND_COLORS[kind], label=kind) for kind in kinds
     ]
     handles += [
-        plt.Line2D([], [], marker="o", ls="", ms=3.5, color=color, label=measure)
-        for measure, color in POINTS[0][1]
+        style.point_handle(color, measure, marker, ms=3.5)
+        for measure, color, marker in POINTS[0][1]
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        fontsize=6,
-        handlelength=1,
-        columnspacing=1.1,
-        handletextpad=0.4,
+    style.legend_below(
+        figure, handles, fontsize=6, handlelength=1, columnspacing=1.1, handletextpad=0.4
     )
     return figure
 
 
-def _bars(axis, values: pd.DataFrame, rows: dict, kinds: list[str]) -> None:
+def _layout(table: pd.DataFrame) -> tuple[Rows, dict[str, float], float]:
+    """Return the heights of rows and of headings, and of everything, inches from the top."""
+    rows: Rows = {}
+    heads: dict[str, float] = {}
+    at = 0.0
+    for name, part in table.groupby("task", sort=False):
+        heads[str(name)] = at + HEAD / 2
+        at += HEAD
+        for who in dict.fromkeys(part["style"]):
+            rows[str(name), who] = at + BAR / 2
+            at += BAR
+        at += AFTER
+    return rows, heads, at - AFTER
+
+
+def _bars(axis: Axes, values: pd.DataFrame, rows: Rows, kinds: list[str]) -> None:
+    """Draw the shares of clicks by kind; those of people pale, with their ranges in percent."""
     for (name, who), y in rows.items():
         left = 0.0
         for kind in kinds:
             if (name, who, f"share:{kind}") not in values.index:
                 continue
-            share, low, high = values.loc[name, who, f"share:{kind}"]
-            axis.barh(
-                y,
-                share,
-                BAR * 0.82,
-                left,
-                color=style.KIND_COLORS[kind],
-                alpha=0.45 if who == PEOPLE else 1,
-                lw=0,
-            )
+            share, low, high = values.loc[(name, who, f"share:{kind}")]
+            color = style.KIND_COLORS[kind]
+            pale = 0.45 if who == PEOPLE else 1
+            axis.barh(y, share, BAR * 0.82, left, color=color, alpha=pale, lw=0)
             if who == PEOPLE and share > 0.05:
                 axis.text(
                     left + share / 2,
@@ -127,45 +125,70 @@ def _bars(axis, values: pd.DataFrame, rows: dict, kinds: list[str]) -> None:
             left += share
 
 
-def _point(axis, row: pd.Series, y: float, color: str, people: bool) -> None:
-    if people:
-        axis.plot(
-            [row["low"], row["high"]],
-            [y, y],
-            color=color,
-            lw=3.5,
-            alpha=0.45,
-            solid_capstyle="butt",
-        )
+def _points(
+    axis: Axes,
+    values: pd.DataFrame,
+    rows: Rows,
+    measures: tuple[tuple[str, str, str], ...],
+    best: float | None,
+) -> None:
+    """Draw one column of points."""
+    shifts = (-0.16, 0.16) if len(measures) > 1 else (0.0,)
+    for (name, who), y in rows.items():
+        for shift, (measure, color, marker) in zip(shifts, measures):
+            if (name, who, measure) in values.index:
+                row = values.loc[(name, who, measure)]
+                _point(axis, row, y + shift * BAR, color, marker, who == PEOPLE)
+
+    if best is None:
+        axis.set_xlim(left=-0.04 * axis.get_xlim()[1])
         return
-    axis.plot([row["low"], row["high"]], [y, y], color=color, lw=0.9, solid_capstyle="round")
-    axis.plot(row["value"], y, "o", color=color, ms=2.8)
+    axis.axvline(best, color=style.GRID, lw=0.8, zorder=0)
+    lows = values.loc[values.index.get_level_values("measure") == measures[0][0], "low"]
+    axis.set_xlim(min(lows.min(), 0.9) - 0.03, 1.03)
+
+
+def _point(axis: Axes, row: pd.Series, y: float, color: str, marker: str, people: bool) -> None:
+    """Draw an estimate with its interval; of people only the range, pale."""
+    ends = [row["low"], row["high"]]
+    if people:
+        axis.plot(ends, [y, y], color=color, lw=3.5, alpha=0.45, solid_capstyle="butt")
+        return
+    axis.plot(ends, [y, y], color=color, lw=0.9, solid_capstyle="round")
+    axis.plot(row["value"], y, marker, color=color, ms=2.8)
 
 
 def caption(table: pd.DataFrame) -> str:
-    parts = []
-    for name, part in table[table["style"] != PEOPLE].groupby("task", sort=False):
+    """Return the caption with the numbers of the table."""
+    by_task = []
+    virtual = table[table["style"] != PEOPLE]
+    for name, part in virtual.groupby("task", sort=False):
         value = part.pivot(index="style", columns="measure", values="value")
-        wrong = ", ".join(
-            f"{value.loc[who, 'mistakes per placement']:.2f}"
-            for who in ("careful", "typical", "hasty")
+        wrong = ", ".join(f"{value.loc[who, 'mistakes per placement']:.2f}" for who in STYLES)
+        typical = value.loc["typical"]
+        by_task.append(
+            f"{style.title(str(name))} {wrong} ({typical['steps']:.0f} steps, "
+            f"success {typical['success']:.0%})"
         )
-        parts.append(
-            f"{style.title(name)} {wrong} ({value.loc['typical', 'steps']:.0f} steps, {value.loc['typical', 'success']:.0%} solved)"
-        )
-    people = table[table["style"] == PEOPLE]
-    beside = ""
-    if len(people):
-        ranges = people.set_index(["task", "measure"])[["low", "high"]]
-        name = people["task"].iloc[0]
-        low, high = ranges.loc[name, "share:navigate"]
-        first, last = ranges.loc[name, "undos per placement"]
-        beside = (
-            f" Pale, beside {style.title(name)}: the ranges of the {people['n'].iloc[0]} people of the published study, on its longer worlds "
-            f"(navigation {low:.1%} to {high:.1%}, undos per placement {first:.1%} to {last:.1%})."
-        )
-    worlds = table.loc[table["style"] != PEOPLE, "n"].iloc[0]
     return (
-        f"**The annotators.** How the virtual annotators of each style spend their clicks, err and repair, over {worlds} worlds (`{table['difficulty'].iloc[0]}`) "
-        f"a row; lines are 95 % intervals. Mistakes per placement of careful, typical and hasty, and the typical one's work: {'; '.join(parts)}.{beside}"
+        "**The annotators.** How the virtual annotators of each style spend their clicks, err and "
+        f"repair, over {virtual['n'].iloc[0]} worlds (`{table['difficulty'].iloc[0]}`) per row. "
+        "Lines: 95 % intervals. Mistakes per placement of careful, typical and hasty, and steps and "
+        f"success of typical: {'; '.join(by_task)}.{_people(table)}"
+    )
+
+
+def _people(table: pd.DataFrame) -> str:
+    """Say what the people of the published study did."""
+    people = table[table["style"] == PEOPLE]
+    if people.empty:
+        return ""
+    ranges = people.set_index(["task", "measure"])[["low", "high"]]
+    name = people["task"].iloc[0]
+    low, high = ranges.loc[(name, "share:navigate")]
+    first, last = ranges.loc[(name, "undos per placement")]
+    return (
+        f" Pale, below {style.title(name)}: the ranges of the {people['n'].iloc[0]} people of the "
+        f"published study, on its longer worlds (navigation {low:.1%} to {high:.1%} of the clicks, "
+        f"undos per placement {first:.1%} to {last:.1%})."
     )

@@ -6,64 +6,63 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
 COLORS = {"published": "#d55e00", "ours": "#0072b2", "longer": "#56b4e9"}
+MARKERS = {"published": "s", "ours": "o", "longer": "^"}
 NAMES = {
     "published": "published: bins, all patches",
-    "ours": "ours: pointer, one token a frame",
-    "longer": "ours, trained for longer",
+    "ours": "ours: pointer, one token per screen",
+    "longer": "ours, trained longer",
 }
-SHOWN = {"placement@5": "placement within 5 px", "button": "right button"}
+SHOWN = {"placement@5": "placement within 5 px", "button": "button right"}
+OVER = {"frames": "frames seen", "seconds": "seconds on one core"}
 
 
-def draw(table: pd.DataFrame, folder: Path):
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a column for each task, and a row for each measure over frames and over time."""
     names = list(dict.fromkeys(table["task"]))
+    rows = [(measure, over) for over in OVER for measure in SHOWN]
     figure, axes = plt.subplots(
-        2 * len(SHOWN),
+        len(rows),
         len(names),
-        figsize=(style.PAGE, 1.35 * 2 * len(SHOWN) + 0.7),
+        figsize=(style.PAGE, 1.35 * len(rows) + 0.7),
         squeeze=False,
         sharey=True,
         sharex="row",
     )
-    rows = [(measure, over) for over in ("frames", "seconds") for measure in SHOWN]
-    for line, (measure, over) in zip(axes, rows):
+    for row, (measure, over) in zip(axes, rows):
         part = table[(table["measure"] == measure) & (table[over] > 0)]
-        for axis, name in zip(line, names):
+        if over == "frames":
+            part = part[part["who"] != "longer"]
+        for axis, name in zip(row, names):
             for who, color in COLORS.items():
-                if over == "frames" and who == "longer":
-                    continue
-                one = part[(part["task"] == name) & (part["who"] == who)].sort_values(over)
-                if len(one):
-                    style.band(axis, one[over], one, color, marker="o", ms=2.5)
+                of_run = part[(part["task"] == name) & (part["who"] == who)].sort_values(over)
+                if len(of_run):
+                    style.band(axis, of_run[over], of_run, color, marker=MARKERS[who], ms=2.5)
             axis.set_ylim(-0.02, 1.02)
             axis.tick_params(labelsize=6)
+            style.frames_axis(axis, part[over].min(), part[over].max())
             if measure == list(SHOWN)[-1]:
-                axis.set_xlabel("frames seen" if over == "frames" else "seconds on one core")
-        shown = part if over == "seconds" else part[part["who"] != "longer"]
-        low, high = shown[over].min(), shown[over].max()
-        for axis in line:
-            style.frames(axis, low, high)
-        line[0].set_ylabel(SHOWN[measure], fontsize=7)
+                axis.set_xlabel(OVER[over])
+        row[0].set_ylabel(SHOWN[measure], fontsize=7)
+
     for axis, name in zip(axes[0], names):
-        axis.set_title(name.capitalize() if name == ALL else style.title(name))
+        axis.set_title(style.title(name))
     handles = [
-        plt.Line2D([], [], color=color, marker="o", ms=3, label=NAMES[who])
+        style.line_handle(color, NAMES[who], marker=MARKERS[who], ms=3)
         for who, color in COLORS.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
+    style.legend_below(figure, handles)
     return figure
 
 
 def caption(table: pd.DataFrame) -> str:
-    parts = []
-    rate = {
-        who: (part["frames"] / part["seconds"]).median()
-        for who, part in table[table["frames"] > 0].groupby("who")
-    }
+    """Return the caption with the numbers of the table."""
+    by_task = []
     for name, part in table[table["measure"].isin(SHOWN)].groupby("task", sort=False):
         texts = []
         for measure, words in SHOWN.items():
@@ -71,15 +70,28 @@ def caption(table: pd.DataFrame) -> str:
                 who: rows.loc[rows["frames"].idxmax()]
                 for who, rows in part[part["measure"] == measure].groupby("who")
             }
-            if {"published", "ours", "longer"} <= set(ends):
+            if set(NAMES) <= set(ends):
                 texts.append(
-                    f"{words} {style.span(ends['published'])} against {style.span(ends['ours'])} (longer {style.span(ends['longer'])})"
+                    f"{words} {style.span(ends['published'])} against {style.span(ends['ours'])} "
+                    f"(trained longer {style.span(ends['longer'])})"
                 )
-        parts.append(f"{style.title(name)}: {', '.join(texts)}")
-    frames = {who: int(table.loc[table["who"] == who, "frames"].max()) for who in rate}
+        if texts:
+            by_task.append(f"{style.title(str(name))}: {', '.join(texts)}")
+
+    trained = table[table["frames"] > 0]
+    speeds = (trained["frames"] / trained["seconds"]).groupby(trained["who"]).median()
+    frames = table.groupby("who")["frames"].max()
+
+    def number(values: pd.Series, who: str) -> str:
+        return f"{values[who]:,.0f}" if who in values and pd.notna(values[who]) else "unknown"
+
+    alone = table[table["task"] != ALL]
     return (
-        f"**Heads.** The published click head and context (softmaxes over x and y, all patches of all frames as tokens) against ours, on the same data. Above: after equal frames "
-        f"(up to {frames['published']:,}); below: over the time that they take on one core ({rate['published']:.0f} and {rate['ours']:.0f} frames a second, measured), where ours is also trained on "
-        f"{frames['longer']:,} frames. Bands are 95 % intervals over {int(table.loc[table['task'] != ALL, 'episodes'].max())} held-out episodes of each task (unit of inference). "
-        f"At the end, published against ours: {'; '.join(parts)}."
+        "**Heads.** The published click head and context (softmaxes over x and y, all patches of all "
+        "screens as tokens) against ours, on the same data. Above: after equal frames (up to "
+        f"{number(frames, 'published')}). Below: over the time they take on one core (published "
+        f"{number(speeds, 'published')}, ours {number(speeds, 'ours')} training frames per second), "
+        f"where ours is also trained on {number(frames, 'longer')} frames. Bands: 95 % intervals "
+        f"over {int(alone['episodes'].max())} held-out episodes of each task (unit of inference: the "
+        f"episode). At the end, published against ours: {'; '.join(by_task)}."
     )

@@ -56,12 +56,13 @@ def tasks(settings: Settings) -> tuple[str, ...]:
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
     """Return the runs compared on one task: published, ours, and ours with more frames (longer)."""
-    size = settings.heads.size
     frames = settings.heads.frames
+    published = {"size": settings.heads.size, **PUBLISHED}
+    ours = {"size": settings.heads.size, **OURS}
     return {
-        "published": training_run(settings, (task,), frames, size=size, **PUBLISHED),
-        "ours": training_run(settings, (task,), frames, size=size, **OURS),
-        "longer": training_run(settings, (task,), frames * LONGER, size=size, **OURS),
+        "published": training_run(settings, (task,), frames, policy=published),
+        "ours": training_run(settings, (task,), frames, policy=ours),
+        "longer": training_run(settings, (task,), frames * LONGER, policy=ours),
     }
 
 

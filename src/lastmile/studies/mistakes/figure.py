@@ -56,7 +56,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
             color = style.MISTAKE_COLORS[kind]
             _column(axis, part, rows, KIND_SHIFTS[kind], color, 2.6, style.MISTAKE_MARKERS[kind])
         part = control[control["delay"] == delay]
-        _column(axis, part, rows, CONTROL_SHIFT, style.MUTED, 3.2, "x")
+        _column(axis, part, rows, CONTROL_SHIFT, style.INK, 3.2, "x")
         heading = "repaired\nat once" if delay == 0 else f"repaired after\n{delay} more steps"
         axis.set_title(heading, fontsize=7, fontweight="normal")
         axis.set_xlim(-0.04, 1.06)
@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         for kind in kinds
     ]
     if len(control):
-        handles.append(style.point_handle(style.MUTED, "undone where nothing is wrong", "x"))
+        handles.append(style.point_handle(style.INK, "undone where nothing is wrong", "x"))
     style.legend_below(figure, handles, fontsize=6.5, handletextpad=0.2, columnspacing=1.0)
     return figure
 
@@ -124,7 +124,7 @@ def caption(table: pd.DataFrame) -> str:
         parts.append(
             f"Right: share of injected mistakes (up to {states:.0f} of each task) that the policy "
             "repairs, by kind and by the number of right steps between the mistake and the policy's "
-            "turn; gray crosses: share of undos where nothing is wrong."
+            "turn; crosses: share of undos where nothing is wrong."
         )
     return (
         f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks with "

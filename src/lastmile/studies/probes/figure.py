@@ -1,4 +1,4 @@
-"""What linear probes read: from each layer, the mean over tasks; from the last layer, task by task; beside all baselines."""
+"""What linear probes read: layer by layer as the mean over tasks, and from the last layer by task."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
 TITLES = {
     "phase": "Phase (accuracy)",
     "position": "Data position (R²)",
     "mistake": "Open mistake (accuracy)",
 }
+MARKERS = {"policy": "o", "random network": "s", "screen": "D", "metadata": "^"}
+SHIFTS = {"random network": 0.12, "screen": 0.0, "metadata": -0.12, "policy": 0.0}
+"""Offsets of the points within the row of a task; the policy is drawn last."""
+DASHES = {"screen": style.FLOOR, "metadata": style.CEILING}
 ROW = 0.22
-"""Inches."""
+"""Height of a row, inches."""
 FLOOR = -0.3
-"""R2 below it is drawn there."""
+"""Values of R² below this are drawn here."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
-    names = [name for name in dict.fromkeys(table["task"]) if name != ALL]
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw a column for each target: above layer by layer, below a row for each task."""
+    names = style.tasks_of(table)
     where = ALL if ALL in set(table["task"]) else names[0]
     figure, axes = plt.subplots(
         2,
-        3,
-        figsize=(style.PAGE, 2.6 + ROW * len(names)),
+        len(TITLES),
+        figsize=(style.PAGE, 2.7 + ROW * len(names)),
         height_ratios=(1.75, 0.5 + ROW * len(names)),
         sharey="row",
     )
@@ -39,98 +46,95 @@ def draw(table: pd.DataFrame, folder: Path):
     axes[0, 0].set_ylabel("mean over tasks" if where == ALL else style.title(where))
     axes[1, 0].set_yticks(range(len(names)), [style.title(name) for name in names], color=style.INK)
     axes[1, 0].set_ylim(len(names) - 0.5, -0.5)
-    marks = {"policy": "o", "random network": "s", "screen": "D", "metadata": "^"}
+
     handles = [
-        plt.Line2D([], [], color=style.OF_COLORS[of], marker=mark, ms=4, lw=1.2, label=of)
-        for of, mark in marks.items()
+        style.line_handle(
+            style.OF_COLORS[of], of, marker=marker, ms=4, lw=1.2, ls=DASHES.get(of, "-")
+        )
+        for of, marker in MARKERS.items()
     ]
-    handles.append(
-        plt.Line2D([], [], color=style.MUTED, marker="x", ls="", ms=4, label="control task")
-    )
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7)
+    handles.append(style.point_handle(style.MUTED, "control task (random labels)", "x"))
+    style.legend_below(figure, handles, handlelength=3.2)
     return figure
 
 
-def _layers(axis, part: pd.DataFrame) -> None:
-    real, control = (part[part["labels"] == labels] for labels in ("real", "control"))
+def _clipped(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with estimates no lower than `FLOOR`."""
+    return rows.assign(**rows[["value", "low", "high"]].astype(float).clip(lower=FLOOR))
+
+
+def _layers(axis: Axes, part: pd.DataFrame) -> None:
+    """Draw estimates layer by layer, and the baselines that have no layers as lines."""
+    part = _clipped(part)
+    real = part[part["labels"] == "real"]
+    control = part[(part["labels"] == "control") & (part["of"] == "policy")]
     layers = list(dict.fromkeys(real.loc[real["of"] == "policy", "feature"]))
-    at = {layer: x for x, layer in enumerate(layers)}
-    for of, prefix in (("random network", "random:"), ("policy", "")):
+    places = {layer: float(x) for x, layer in enumerate(layers)}
+    for of in ("random network", "policy"):
         rows = real[real["of"] == of]
-        x = [at[feature.removeprefix(prefix)] for feature in rows["feature"]]
-        style.band(
-            axis,
-            x,
-            rows.assign(**rows[["value", "low", "high"]].clip(lower=FLOOR)),
-            style.OF_COLORS[of],
-            marker="s" if prefix else "o",
-            ms=3,
-        )
-    rows = control[control["of"] == "policy"]
-    axis.plot(
-        [at[feature] for feature in rows["feature"]], rows["value"], "x", color=style.MUTED, ms=4
-    )
-    for of, dash in (("screen", (0, (4, 2))), ("metadata", (0, (1, 1.5)))):
-        axis.axhline(
-            max(FLOOR, real.loc[real["of"] == of, "value"].mean()),
-            color=style.OF_COLORS[of],
-            ls=dash,
-            lw=1.1,
-        )
-    axis.set_ylim(FLOOR - 0.04 if real["value"].min() < 0 else 0, 1.03)
-    axis.set_xlim(-0.3, len(layers) - 0.7)
+        rows = rows[rows["feature"].str.removeprefix("random:").isin(layers)]
+        x = [places[feature.removeprefix("random:")] for feature in rows["feature"]]
+        style.band(axis, x, rows, style.OF_COLORS[of], marker=MARKERS[of], ms=3)
+
+    control = control[control["feature"].isin(layers)]
+    x = [places[feature] for feature in control["feature"]]
+    axis.plot(x, control["value"], "x", color=style.MUTED, ms=4)
+    for of, dash in DASHES.items():
+        level = real.loc[real["of"] == of, "value"]
+        if len(level):
+            axis.axhline(level.mean(), color=style.OF_COLORS[of], ls=dash, lw=1.1)
+    if len(layers):
+        axis.set_ylim(FLOOR - 0.04 if real["value"].min() < 0 else 0, 1.03)
+        axis.set_xlim(-0.3, len(layers) - 0.7)
     axis.set_xticks(range(len(layers)), layers, rotation=30, ha="right")
 
 
-def _tasks(axis, part: pd.DataFrame, names: list[str]) -> None:
+def _tasks(axis: Axes, part: pd.DataFrame, names: list[str]) -> None:
+    """Draw the last layer and the baselines, a row for each task."""
+    part = _clipped(part)
     for y, name in enumerate(names):
         rows = part[part["task"] == name]
         real = rows[rows["labels"] == "real"]
-        if real.empty:
-            continue
-        last = real.loc[real["of"] == "policy", "feature"].iloc[-1]
-        chosen = {
-            "random network": f"random:{last}",
-            "screen": "screen",
-            "metadata": "metadata",
-            "policy": last,
-        }
-        for (of, feature), mark, shift in zip(chosen.items(), "sD^o", (0.12, 0.0, -0.12, 0.0)):
-            row = real[real["feature"] == feature].iloc[0].copy()
-            row[["value", "low", "high"]] = (
-                row[["value", "low", "high"]].astype(float).clip(lower=FLOOR)
-            )
-            axis.plot([row["low"], row["high"]], [y + shift] * 2, color=style.OF_COLORS[of], lw=1.0)
-            axis.plot(
-                row["value"],
-                y + shift,
-                mark,
-                color=style.OF_COLORS[of],
-                ms=4.2 if of == "policy" else 3,
-            )
+        layers = real.loc[real["of"] == "policy", "feature"]
+        last = str(layers.iloc[-1]) if len(layers) else ""
+        features = {"random network": f"random:{last}", "policy": last}
+        for of, shift in SHIFTS.items():
+            estimates = real[real["feature"] == features.get(of, of)]
+            if len(estimates):
+                size = 4.2 if of == "policy" else 3.0
+                color = style.OF_COLORS[of]
+                style.row_point(axis, y + shift, estimates.iloc[0], color, size, MARKERS[of])
         control = rows[(rows["labels"] == "control") & (rows["feature"] == last)]
         axis.plot(control["value"], [y] * len(control), "x", color=style.MUTED, ms=4)
-    axis.grid(True, axis="x")
-    axis.grid(False, axis="y")
-    axis.tick_params(axis="y", length=0)
+    style.rows_axis(axis)
     axis.set_xlabel("last layer, by task")
     axis.set_xlim(right=1.03)
 
 
 def caption(table: pd.DataFrame) -> str:
+    """Return the caption with the numbers of the table."""
     real = table[table["labels"] == "real"]
-    parts = []
+    by_task = []
     for (name, target), part in real.groupby(["task", "target"], sort=False):
-        policy, other = part[part["of"] == "policy"], part[part["of"] != "policy"]
-        best = other.loc[other["value"].idxmax()]
-        parts.append(
-            f"{style.title(name)}, {target} {policy['value'].iloc[-1]:.2f} ({best['value']:.2f}, {best['feature']})"
+        policy = part[part["of"] == "policy"]
+        baselines = part[part["of"] != "policy"].dropna(subset="value")
+        if policy.empty or baselines.empty:
+            continue
+        best = baselines.loc[baselines["value"].idxmax()]
+        by_task.append(
+            f"{style.title(str(name))}, {target} {policy['value'].iloc[-1]:.2f} "
+            f"({best['value']:.2f}, {best['feature']})"
         )
-    tested = int(table.loc[table["task"] != ALL, "episodes"].max())
-    last = real.loc[real["of"] == "policy", "feature"].iloc[-1]
+    episodes = int(table.loc[table["task"] != ALL, "episodes"].max())
+    layers = real.loc[real["of"] == "policy", "feature"]
+    last = f" ({layers.iloc[-1]})" if len(layers) else ""
     return (
-        "**Linear probes.** What a linear map reads from each layer of the policy for all tasks (blue), from a network with random weights, from the raw screen and from "
-        "step number and last action. Fitted on some episodes, tested on others; intervals are 95 % (unit of inference: the test episode, up to "
-        f"{tested} a task; tasks as strata). Open mistakes are matched with steps of the same last action and a near step number without one: chance is 0.5. Crosses: the control task, a "
-        f"random label for each third of an episode. Last layer ({last}), in brackets the best baseline: {'; '.join(parts)}."
+        "**Linear probes.** What a linear map reads from each layer of the policy for all tasks "
+        "(blue), from a network with random weights, from the raw screen (dashed) and from step "
+        "number and last action (metadata, dotted). Probes are fitted on some episodes and tested on "
+        "others; intervals are 95 % (unit of inference: the test episode, up to "
+        f"{episodes} per task; tasks as strata). Steps with an open mistake are matched with steps "
+        "without one of the same last action and a near step number, so chance is 0.5. Crosses: the "
+        "control task, a random label for each third of an episode. Last layer"
+        f"{last}, in brackets the best baseline: {'; '.join(by_task)}."
     )

@@ -126,7 +126,8 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
                 continue
 
             last = layers[-1]
-            best = max(baselines, key=lambda feature, of=baselines: of[feature][0])
+            scores = {feature: float(values[0]) for feature, values in baselines.items()}
+            best = max(scores, key=scores.__getitem__)
             number = len(part[["task", "episode"]].drop_duplicates())
             strata = ", tasks as strata" if task == ALL else ""
             unit = f"episode ({number} for testing{strata})"

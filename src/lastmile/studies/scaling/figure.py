@@ -1,144 +1,135 @@
-"""Policies for all tasks, by size and amount of distinct data: loss, skills, frames needed, decisions at equal placement."""
+"""Policies for all tasks, by size and amount of distinct data."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lastmile.studies import style
+from lastmile.studies.labels import ALL
 
-ALL = "all tasks"
 SKILLS = ("button", "placement@5", "decision")
+FRAMES_TO = "frames to "
+"""Measures that begin with this end with the loss that is reached."""
 
 
-def draw(table: pd.DataFrame, folder: Path):
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    """Draw six panels: loss, frames needed, skills, decisions and distinct data."""
     table = table.assign(size=table["size"].fillna(""))
     whole = table[table["task"] == ALL]
-    everything = whole["distinct"].max()
-    full = whole[whole["distinct"] == everything]
+    full = whole[whole["distinct"] == whole["distinct"].max()]
     sizes = [size for size in style.SIZE_COLORS if size in set(full["size"])]
-    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.3))
-    (over_frames, over_compute, needed), (against, data, skills) = axes
     first = full.loc[full["frames"] > 0, "frames"].min()
     last = full["frames"].max()
-    ends = []
-    for size in sizes:
-        color = style.SIZE_COLORS[size]
-        loss = full[(full["measure"] == "loss") & (full["size"] == size) & (full["frames"] > 0)]
-        style.band(over_frames, loss["frames"], loss, color, marker="o", ms=2.5)
-        flops = full.loc[
-            (full["measure"] == "flops per frame") & (full["size"] == size), "value"
-        ].mean()
-        style.band(over_compute, 3 * flops * loss["frames"], loss, color, marker="o", ms=2.5)
-        ends.append((loss["value"].iloc[-1], size, color))
-    for axis, label in (
-        (over_frames, "frames seen"),
-        (over_compute, "training compute (operations)"),
-    ):
-        axis.set(yscale="log", xlabel=label)
-        _loss_ticks(axis)
-    over_frames.set(title="a  Loss over frames", ylabel="nats a click")
-    style.frames(over_frames, first, last)
-    over_compute.set(xscale="log", title="b  Loss over compute")
-    style.label_ends(over_frames, ends, 0.085)
-    _needed(needed, full, sizes)
-    _skills(skills, full, sizes, first, last)
-    _against(against, full, sizes)
-    _data(data, whole)
+
+    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.6))
+    _loss(axes[0, 0], axes[0, 1], full, sizes, (first, last))
+    _needed(axes[0, 2], full, sizes)
+    _decisions(axes[1, 0], full, sizes)
+    _data(axes[1, 1], whole)
+    _skills(axes[1, 2], full, sizes, (first, last))
+    handles = [
+        style.line_handle(style.SIZE_COLORS[size], f"size {size}", marker="o", ms=3)
+        for size in sizes
+    ]
+    style.legend_below(figure, handles)
     return figure
 
 
-def _loss_ticks(axis) -> None:
-    low, high = axis.get_ylim()
-    ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
-    axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axis.minorticks_off()
+def _loss(
+    over_frames: Axes,
+    over_compute: Axes,
+    full: pd.DataFrame,
+    sizes: list[str],
+    limits: tuple[float, float],
+) -> None:
+    """Draw the loss over frames and over compute."""
+    ends = []
+    for size in sizes:
+        color = style.SIZE_COLORS[size]
+        of_size = full[full["size"] == size]
+        loss = of_size[(of_size["measure"] == "loss") & (of_size["frames"] > 0)]
+        loss = loss[loss["low"] > 0]  # what a logarithmic axis can show
+        if loss.empty:
+            continue
+        style.band(over_frames, loss["frames"], loss, color, marker="o", ms=2.5)
+        ends.append((float(loss["value"].iloc[-1]), size, color))
+
+        # A training step takes about three times the operations of a forward pass.
+        flops = of_size.loc[of_size["measure"] == "flops per frame", "value"]
+        if len(flops):
+            operations = 3 * flops.mean() * loss["frames"]
+            style.band(over_compute, operations, loss, color, marker="o", ms=2.5)
+
+    if not ends:
+        over_frames.set(title="a  Loss over frames")
+        over_compute.set(title="b  Loss over compute")
+        return
+    over_frames.set(
+        yscale="log", title="a  Loss over frames", xlabel="frames seen", ylabel="nats per click"
+    )
+    over_compute.set(
+        xscale="log", yscale="log", title="b  Loss over compute", xlabel="training operations"
+    )
+    for axis in (over_frames, over_compute):
+        low, high = axis.get_ylim()
+        ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+        axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        axis.tick_params(which="minor", left=False, labelleft=False)
+    style.frames_axis(over_frames, *limits)
+    style.label_ends(over_frames, ends, 0.085)
 
 
-def _needed(axis, full: pd.DataFrame, sizes: list[str]) -> None:
-    rows = full[full["measure"].str.startswith("frames to ")]
-    goals = sorted({float(measure.split()[-1]) for measure in rows["measure"]}, reverse=True)
+def _needed(axis: Axes, full: pd.DataFrame, sizes: list[str]) -> None:
+    """Draw the frames after which a loss is first reached, by size."""
+    rows = full[full["measure"].str.startswith(FRAMES_TO) & (full["low"] > 0)]
+    rows = rows.assign(goal=rows["measure"].str.removeprefix(FRAMES_TO))
+    axis.set(title="c  Frames to reach a loss", ylabel="frames", xlabel="size")
+    axis.set_xticks(range(len(sizes)), sizes)
+    if rows.empty:
+        return
+
+    goals = sorted(set(rows["goal"]), key=float, reverse=True)
     for goal, shade in zip(goals, ("#b8c0cc", style.MUTED, style.INK)):
-        one = (
-            rows[rows["measure"].map(lambda m, goal=goal: float(m.split()[-1]) == goal)]
-            .set_index("size")
-            .loc[sizes]
-        )
-        axis.plot(range(len(sizes)), one["value"], color=shade, lw=1)
-        style.points(axis, range(len(sizes)), one, shade, 3.5)
+        of_goal = rows[rows["goal"] == goal].set_index("size")
+        compared = [size for size in sizes if size in of_goal.index]
+        of_goal = of_goal.loc[compared]
+        x = [float(sizes.index(size)) for size in compared]
+        axis.plot(x, of_goal["value"], color=shade, lw=1)
+        style.points(axis, x, of_goal, shade, 3.5)
         axis.annotate(
-            f"{goal:.3g}",
-            (len(sizes) - 1, one["value"].iloc[-1]),
+            f"{goal} nats",
+            (x[-1], of_goal["value"].iloc[-1]),
             xytext=(5, 0),
             textcoords="offset points",
             fontsize=7,
             va="center",
-            color=shade,
+            color=style.MUTED if shade == "#b8c0cc" else shade,
         )
-    axis.set(
-        yscale="log", title="c  Frames to a loss of", ylabel="frames", xlim=(-0.4, len(sizes) - 0.4)
-    )
-    axis.set_xticks(range(len(sizes)), sizes)
-    axis.set_xlabel("size")
+    axis.set(yscale="log", xlim=(-0.4, len(sizes) + 0.1))
     low, high = rows["low"].min(), rows["high"].max()
-    ticks = [
-        t
-        for t in (m * 10.0**e for e in range(2, 9) for m in (1, 2, 5))
-        if low / 1.3 <= t <= high * 1.3
-    ]
-    axis.set_yticks(ticks, [style.short(t) for t in ticks])
+    ticks = [m * 10.0**e for e in range(2, 9) for m in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
+    axis.set_yticks(ticks, [style.short(tick) for tick in ticks])
     axis.minorticks_off()
 
 
-def _skills(axis, full: pd.DataFrame, sizes: list[str], first: float, last: float) -> None:
-    ends = []
-    for skill in SKILLS:
-        for size, dash in zip(sizes, _dashes(sizes)):
-            rows = full[(full["measure"] == skill) & (full["size"] == size)]
-            x = rows["frames"].where(rows["frames"] > 0, first / 2)
-            axis.plot(x, rows["value"], color=style.SKILL_COLORS[skill], ls=dash, lw=1.2)
-        ends.append((rows["value"].iloc[-1], skill, style.SKILL_COLORS[skill]))
-    style.frames(axis, first, last, zero=first / 2)
-    axis.set(
-        title="f  Skills over frames",
-        xlabel="frames seen",
-        ylabel="share of steps right",
-        ylim=(-0.02, 1.02),
-    )
-    style.label_ends(axis, ends, 0.09)
-    handles = [
-        plt.Line2D([], [], color=style.INK, ls=dash, lw=1.2, label=size)
-        for size, dash in zip(sizes, _dashes(sizes))
-    ]
-    axis.legend(
-        handles=handles,
-        fontsize=6,
-        loc="upper left",
-        handlelength=2,
-        borderaxespad=0.1,
-        labelspacing=0.2,
-        frameon=True,
-        facecolor="white",
-        edgecolor="none",
-        framealpha=0.85,
-    )
-
-
-def _dashes(sizes: list[str]) -> list:
-    return (
-        [(0, (1, 1.2)), (0, (4, 1.5)), "-", (0, (6, 1, 1, 1))][: len(sizes)]
-        if len(sizes) > 2
-        else [(0, (1, 1.2)), "-"][-len(sizes) :]
-    )
-
-
-def _against(axis, full: pd.DataFrame, sizes: list[str]) -> None:
+def _decisions(axis: Axes, full: pd.DataFrame, sizes: list[str]) -> None:
+    """Draw decision accuracy by placement accuracy, along training."""
     for size in sizes:
-        rows = full[full["size"] == size].set_index(["measure", "frames"])
-        placement, decision = rows.loc["placement@5"], rows.loc["decision"]
+        of_size = full[full["size"] == size]
+        placement, decision = (
+            of_size[of_size["measure"] == skill].set_index("frames")
+            for skill in ("placement@5", "decision")
+        )
+        if placement.empty or decision.empty:
+            continue
         color = style.SIZE_COLORS[size]
         axis.plot(placement["value"], decision["value"], "-o", color=color, ms=2.5)
         axis.errorbar(
@@ -149,75 +140,112 @@ def _against(axis, full: pd.DataFrame, sizes: list[str]) -> None:
             color=color,
             lw=1,
         )
-        axis.annotate(
-            size,
-            (placement["value"].iloc[-1], decision["value"].iloc[-1]),
-            xytext=(4, 3),
-            textcoords="offset points",
-            fontsize=7,
-            color=color,
-        )
-    axis.set(
-        title="d  Decisions by placement", xlabel="placement within 5 px", ylabel="decisions right"
-    )
+    axis.set(title="d  Decisions", xlabel="placement right", ylabel="decisions right")
     axis.margins(0.12)
 
 
-def _error(row: pd.Series) -> list:
+def _error(row: pd.Series) -> list[list[float]]:
+    """Return the distances from a value to the ends of its interval."""
     return [[row["value"] - row["low"]], [row["high"] - row["value"]]]
 
 
-def _data(axis, whole: pd.DataFrame) -> None:
+def _data(axis: Axes, whole: pd.DataFrame) -> None:
+    """Draw the last loss by the number of distinct episodes."""
     rows = whole[whole["measure"] == "loss"]
-    several = rows.groupby("size")["distinct"].nunique()
-    size = several.idxmax()
+    axis.set(title="e  Distinct data", xlabel="episodes of each task", ylabel="last nats per click")
+    if rows.empty:
+        return
+    size = str(rows.groupby("size")["distinct"].nunique().idxmax())
     rows = rows[rows["size"] == size]
-    rows = rows[rows["frames"] == rows.groupby("distinct")["frames"].transform("max")].sort_values(
-        "distinct"
-    )
+    rows = rows[rows["frames"] == rows.groupby("distinct")["frames"].transform("max")]
+    rows = rows.sort_values("distinct")
     axis.plot(rows["distinct"], rows["value"], color=style.SIZE_COLORS[size], lw=1)
     style.points(axis, rows["distinct"], rows, style.SIZE_COLORS[size])
-    axis.set(
-        xscale="log",
-        title=f"e  Distinct data, size {size}",
-        xlabel="episodes of each task",
-        ylabel="nats a click, at the end",
-    )
+    axis.set(xscale="log")
     axis.set_xticks(rows["distinct"], [f"{n}" for n in rows["distinct"]])
     axis.minorticks_off()
     axis.margins(0.15)
 
 
+def _skills(axis: Axes, full: pd.DataFrame, sizes: list[str], limits: tuple[float, float]) -> None:
+    """Draw the skills over frames; the dash tells the size."""
+    first, last = limits
+    dashes = _dashes(sizes)
+    ends = []
+    for skill in SKILLS:
+        of_skill = full[full["measure"] == skill]
+        for size, dash in dashes.items():
+            rows = of_skill[of_skill["size"] == size]
+            x = rows["frames"].where(rows["frames"] > 0, first / 2)
+            axis.plot(x, rows["value"], color=style.SKILL_COLORS[skill], ls=dash, lw=1.2)
+        values = of_skill.loc[of_skill["size"].isin(sizes[-1:]), "value"]
+        if len(values):
+            color = style.SKILL_COLORS[skill]
+            ends.append((float(values.iloc[-1]), style.SKILL_NAMES[skill], color))
+
+    style.frames_axis(axis, first, last, zero=first / 2)
+    axis.set(title="f  Skills over frames", xlabel="frames seen", ylabel="share right")
+    axis.set_ylim(-0.02, 1.02)
+    style.label_ends(axis, ends, 0.09)
+    axis.legend(
+        handles=[
+            style.line_handle(style.INK, size, ls=dash, lw=1.2) for size, dash in dashes.items()
+        ],
+        fontsize=6,
+        loc="upper left",
+        handlelength=2.4,
+        borderaxespad=0.1,
+        labelspacing=0.2,
+        frameon=True,
+        facecolor="white",
+        edgecolor="none",
+        framealpha=0.85,
+    )
+
+
+def _dashes(sizes: list[str]) -> dict[str, Any]:
+    """Return a dash for each size; the largest of up to three is solid."""
+    dashes: list[Any] = [(0, (1, 1.2)), (0, (4, 1.5)), "-", (0, (6, 1, 1, 1))]
+    if len(sizes) < 3:
+        dashes = [dashes[0], "-"][-len(sizes) :]
+    return dict(zip(sizes, dashes))
+
+
 def caption(table: pd.DataFrame) -> str:
-    table = table.assign(size=table["size"].fillna(""))
-    whole = table[(table["task"] == ALL)]
-    everything = whole["distinct"].max()
-    full = whole[whole["distinct"] == everything]
-    ends = full[
-        (full["measure"] == "loss")
-        & (full["frames"] == full.loc[full["measure"] == "loss", "frames"].max())
-    ]
+    """Return the caption with the numbers of the table."""
+    table = table.assign(size=table["size"].fillna("")).dropna(subset="value")
+    whole = table[table["task"] == ALL]
+    full = whole[whole["distinct"] == whole["distinct"].max()]
+
+    loss = full[full["measure"] == "loss"]
+    ends = loss[loss["frames"] == loss["frames"].max()]
     losses = ", ".join(f"{row['size']} {style.span(row)}" for _, row in ends.iterrows())
-    fits = full[full["measure"] == "exponent of frames"]
-    over = ", ".join(f"{row['size']} {style.span(row)}" for _, row in fits.iterrows())
-    parts = []
+    slopes = full[full["measure"] == "exponent of frames"]
+    over_frames = ", ".join(f"{row['size']} {style.span(row)}" for _, row in slopes.iterrows())
+    exponents = [f"in the frames seen {over_frames}"] if over_frames else []
     for measure, words in (
         ("exponent of parameters", "in the number of parameters"),
         ("exponent of episodes", "in the number of distinct episodes"),
     ):
-        row = whole[whole["measure"] == measure]
-        if len(row):
-            parts.append(f"{style.span(row.iloc[0])} {words}")
-    count = {
-        row["size"]: style.short(row["value"])
-        for _, row in full[full["measure"] == "parameters"].iterrows()
-    }
-    tasks = ", ".join(style.title(task) for task in dict.fromkeys(table["task"]) if task != ALL)
+        rows = whole[whole["measure"] == measure]
+        if len(rows):
+            exponents.append(f"{words} {style.span(rows.iloc[0])}")
+
+    parameters = full[full["measure"] == "parameters"]
+    sizes = ", ".join(
+        f"{row['size']} ({style.short(row['value'])} parameters)"
+        for _, row in parameters.iterrows()
+    )
+    tasks = ", ".join(style.title(task) for task in style.tasks_of(table))
+    by_episodes = whole[whole["measure"] == "loss"].groupby("size")["distinct"].nunique()
+    size_of_data = f" of size {by_episodes.idxmax()}" if len(by_episodes) else ""
     return (
-        f"**Scaling.** Policies for all tasks together ({tasks}), sizes {', '.join(f'{s} ({n} parameters)' for s, n in count.items())}: the mean over tasks, "
-        f"with 95 % intervals over {whole['episodes'].max()} held-out episodes (unit of inference: the episode, tasks as strata; one policy a size and seed). Nats a click at "
-        f"the end: {losses}. Exponents b of the fits loss = a x^-b: in the frames seen {over}"
-        + "".join(f"; {part}" for part in parts)
-        + ". "
-        "c: frames after which a loss was first reached. d: along the training, bars at its end."
+        f"**Scaling.** One policy for all tasks ({tasks}), of several sizes: {sizes}. Values are "
+        f"means over tasks with 95 % intervals over {whole['episodes'].max()} held-out episodes "
+        "(unit of inference: the episode, tasks as strata; one policy per size and seed). a, b: loss "
+        f"over frames and over training operations. Nats per click at the end: {losses}. Exponents b "
+        f"of the fits loss = a x^-b: {'; '.join(exponents)}. c: frames after which a loss was first "
+        "reached. d: share of decisions right over share of placements within 5 px, along training, "
+        f"with intervals at its end. e: last loss of policies{size_of_data} with fewer distinct "
+        "episodes. f: skills along training; the dash tells the size."
     )

@@ -34,7 +34,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     figure, axes = plt.subplots(
         len(names),
         len(COLUMNS),
-        figsize=(style.PAGE, 1.2 * len(names) + 0.85),
+        figsize=(style.PAGE, 1.2 * len(names) + 0.95),
         squeeze=False,
         sharex=True,
     )
@@ -59,7 +59,8 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     for axis, (measure, heading) in zip(axes[0], COLUMNS.items()):
         where = "closed loop" if measure in PLAYED else "teacher-forced"
         axis.set_title(f"{heading}\n({where})", fontsize=7, fontweight="normal")
-    figure.supxlabel("frames of the new task", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("frames of\nthe new task", fontsize=7)
     handles = [
         style.line_handle(COLORS[kind], words, marker=MARKERS[kind], ms=3)
         for kind, words in KINDS.items()

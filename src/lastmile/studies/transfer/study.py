@@ -68,11 +68,11 @@ SCRATCH_FAILS = Hypothesis(
     statement="Training from scratch on the budget of a fine-tuning fails",
     statistic=f"{FAILS:g} minus success in closed loop of scratch",
     rule="Shown if the interval (Wilson's for one training run) lies above 0, which is success in "
-    f"fewer than {FAILS:.0%} of the worlds; contradicted if below.",
+    f"fewer than {100 * FAILS:.0f} % of the worlds; contradicted if below.",
     effect=Effect(
         "percent",
-        above=f"percentage points below success in {FAILS:.0%} of the worlds",
-        below=f"percentage points above success in {FAILS:.0%} of the worlds",
+        above=f"percentage points below success in {100 * FAILS:.0f} % of the worlds",
+        below=f"percentage points above success in {100 * FAILS:.0f} % of the worlds",
     ),
 )
 HYPOTHESES = (HELPS_LEARNING, HELPS_DOING, SCRATCH_FAILS)
