@@ -253,8 +253,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "closed_loop": _closed_loop,
     "closed_loop_curve": _closed_loop_curve,
     "recovery": _recovery,
-    "probes": _probes,
-    "probe_generalization": _probe_generalization,
+    "linear_probes": _linear_probes,
+    "cross_task_probes": _cross_task_probes,
     "speed": _speed,
 }
 """What makes up each measurement."""
