@@ -109,7 +109,7 @@ def _losses(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
 
 
 def _played(rng: np.random.Generator, episode: int, wrong: float, good: float) -> dict[str, Any]:
-    """Return an episode in closed loop: `wrong` is the chance of a mistake, `good` the mean score."""
+    """Return an episode in closed loop, with the chance of a mistake and the mean score."""
     counts = {
         "navigate": 14,
         "look": 3,

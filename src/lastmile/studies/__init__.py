@@ -8,9 +8,9 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
 - `needs(settings) -> list[Need]`: the measurements it reads. A study without needs is left out,
   unless it sets `DRAWS = True`: then it draws the worlds itself.
 - `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
-- `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs` maps
-  the name of a measurement to all rows that the study needs, with the columns run, task and seed.
-  Neither raises where a measurement has no rows.
+- `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs`
+  maps the name of a measurement to all rows that the study needs, with the columns run, task and
+  seed. Neither raises where a measurement has no rows.
 
 Its `figure.py` draws the table (see `lastmile.studies.render`).
 """

@@ -132,8 +132,9 @@ class Hypothesis:
 
 
 def verdict(estimate: Estimate, null: float = 0.0) -> str:
-    """Return `shown` if the whole interval lies above `null`, `contradicted` if below, else `not shown`.
+    """Return the verdict on whether a quantity is above `null`.
 
+    `shown` if the whole interval is above it, `contradicted` if below, else `not shown`.
     An interval without width comes from too few units, or from units that are all alike, and shows
     nothing.
     """

@@ -37,8 +37,8 @@ NOTE = (
     "A verdict is about the policies of this run on held-out worlds, by a rule fixed beforehand. "
     "*Shown here*: the whole 95 % interval lies on the side that the claim says. "
     "*Not shown here*: the interval includes no effect, so these data do not decide. "
-    "*The opposite was measured here*: the whole interval lies on the other side, for these policies "
-    "and this amount of training (`contradicted` in the JSON file). "
+    "*The opposite was measured here*: the whole interval lies on the other side, for these "
+    "policies and this amount of training (`contradicted` in the JSON file). "
     "*Not testable here*: too few data. In brackets: 95 % intervals. "
     "With one training seed a verdict is about one training run."
 )
@@ -57,7 +57,7 @@ class Published(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A hypothesis on the page: its claim on all tasks (or the only one), and those task by task."""
+    """A hypothesis on the page: its claim on all tasks (or the only one), then task by task."""
 
     whole: Claim
     by_task: list[Claim]

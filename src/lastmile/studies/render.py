@@ -39,7 +39,7 @@ def get_figure(name: str) -> ModuleType:
 def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
     """Draw a figure from its table.
 
-    The table of a study that measured nothing (its columns without rows) gives a figure that says so.
+    The table of a study that measured nothing (columns without rows) gives a figure that says so.
 
     Args:
         name: Name of the figure.

@@ -1,7 +1,8 @@
 """The training runs that the studies need, described so that no run is trained twice.
 
-A study asks for runs by what they are (`single`, `joint`, `finetuned`, ...). A run's name is made of
-everything that tells it from the default run, so equal runs have equal names and studies share them.
+A study asks for runs by what they are (`single`, `joint`, `finetuned`, ...). A run's name is made
+of everything that tells it from the default run, so equal runs have equal names and studies share
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
 
 JOINT = "together"
-"""Takes the place of a task name where a policy is measured on all its tasks at once (part of file paths)."""
+"""Takes the place of a task name where a policy is measured on all its tasks at once.
+
+It is part of file paths.
+"""
 
 
 @dataclass(frozen=True)

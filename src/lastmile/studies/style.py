@@ -1,4 +1,4 @@
-"""One visual language for all figures: palettes, sizes, axes, and labels at the lines themselves."""
+"""One visual language for all figures: palettes, sizes, axes, and labels at the lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the virtual annotators spend their clicks, err and repair, beside people where they are known."""
+"""How the virtual annotators spend their clicks, err and repair, beside people where known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POINTS: tuple[tuple[str, tuple[tuple[str, str, str], ...], float | None], ...] =
     ("success", (("success", style.INK, "o"),), 1),
     ("steps\nper world", (("steps", style.INK, "o"),), None),
 )
-"""Columns of points: heading, measures with their colors and markers, and the best possible value."""
+"""Columns of points: heading, measures with colors and markers, and the best possible value."""
 TITLE: dict[str, Any] = {"fontsize": 7.5, "fontweight": "normal"}
 BAR = 0.125
 """Height of a row, inches."""
@@ -173,8 +173,8 @@ def caption(table: pd.DataFrame) -> str:
     return (
         "**The annotators.** How the virtual annotators of each style spend their clicks, err and "
         f"repair, over {virtual['n'].iloc[0]} worlds (`{table['difficulty'].iloc[0]}`) per row. "
-        "Lines: 95 % intervals. Mistakes per placement of careful, typical and hasty, and steps and "
-        f"success of typical: {'; '.join(by_task)}.{_people(table)}"
+        "Lines: 95 % intervals. Mistakes per placement of careful, typical and hasty, and steps "
+        f"and success of typical: {'; '.join(by_task)}.{_people(table)}"
     )
 
 

@@ -34,7 +34,7 @@ PEOPLE = {
         "steps": (71, 111),
     }
 }
-"""Lowest and highest of the three people of Chandok and Park (2026), on worlds of the length of `full`."""
+"""Lowest and highest of the three people of Chandok and Park (2026), on worlds of `full` length."""
 PEOPLE_COUNT = 3
 
 
@@ -46,8 +46,8 @@ def needs(settings: Settings) -> list[Need]:
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Return the table of the study.
 
-    Rows by task, `style` (careful, typical, hasty, or people) and `measure`: `share:KIND` of clicks,
-    mistakes and undos per placement, share of the mistakes repaired, success, steps.
+    Rows by task, `style` (careful, typical, hasty, or people) and `measure`: `share:KIND` of
+    clicks, mistakes and undos per placement, share of the mistakes repaired, success, steps.
 
     Intervals are 95 %, by bootstrap over worlds; for repairs and success Wilson's. For people, low
     and high are their range and value is its middle. `n` counts worlds or people.

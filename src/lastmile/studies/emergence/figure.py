@@ -20,7 +20,7 @@ ACROSS = 3
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
-    """Draw a panel for each task, and below them the frames to half of the gain, a row for each task."""
+    """Draw a panel for each task, and below them the frames to half of the gain."""
     shares = table[table["measure"] == "share"]
     halves = table[table["measure"] == "half"]
     names = style.tasks_of(shares)
@@ -122,14 +122,14 @@ def caption(table: pd.DataFrame) -> str:
         ends.append(f"{style.title(str(name))} {', '.join(skills)}")
     episodes = int(policy["episodes"].max())
     return (
-        "**Skills over training.** Above: share of held-out steps on which the policy's most likely "
-        "click is right, teacher-forced, over the frames seen in training (logarithmic; 0: before "
-        f"training). Bands: 95 % intervals over {episodes} episodes of each task (unit of inference: "
-        "the episode). Dotted: ceiling (annotator self-agreement, the same annotator asked twice). "
-        "Dashed: floor of the button (always the commonest click). Below: frames to half of the "
-        "final gain of each skill, by task, and the geometric mean over tasks; a skill that is not "
-        f"learned is put at the end of training.{_order(table)} At the end of training: "
-        f"{'; '.join(ends)}."
+        "**Skills over training.** Above: share of held-out steps on which the policy's most "
+        "likely click is right, teacher-forced, over the frames seen in training (logarithmic; 0: "
+        f"before training). Bands: 95 % intervals over {episodes} episodes of each task (unit of "
+        "inference: the episode). Dotted: ceiling (annotator self-agreement, the same annotator "
+        "asked twice). Dashed: floor of the button (always the commonest click). Below: frames to "
+        "half of the final gain of each skill, by task, and the geometric mean over tasks; a skill "
+        f"that is not learned is put at the end of training.{_order(table)} At the end of "
+        f"training: {'; '.join(ends)}."
     )
 
 

@@ -35,8 +35,8 @@ STAGES = {
 }
 """The stages of the published order, and the skills whose mean stands for each.
 
-Undoing is one of the decisions and also looked at by itself: of those that the publication names (to
-undo, to verify, to finish) it is the one that depends on what the screen shows.
+Undoing is one of the decisions and also looked at by itself: of those that the publication names
+(to undo, to verify, to finish) it is the one that depends on what the screen shows.
 """
 ORDER = ("mechanics", "placement", "decisions")
 PAIRS = (
@@ -46,7 +46,10 @@ PAIRS = (
     ("placement", "undoing"),
 )
 LEARNED = 0.1
-"""A skill that gains less than this over training was not learned: its half-way point is put at the end."""
+"""A skill that gains less than this over training was not learned.
+
+Its half-way point is put at the end of training.
+"""
 
 
 def _come(stage: str) -> str:
@@ -58,8 +61,8 @@ def _order(earlier: str, later: str) -> Hypothesis:
         claim=f"order: {earlier} before {later}",
         statement=f"{earlier.capitalize()} {_come(earlier)} before {later}",
         statistic=f"log2 of frames to half of the final gain, {later} over {earlier}",
-        rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) lies "
-        "above 0, contradicted if below.",
+        rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) "
+        "lies above 0, contradicted if below.",
         effect=Effect(
             "factor", above="times later", below="times earlier", lead=f"{later} {_come(later)}"
         ),
@@ -86,8 +89,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     - `share`: share of steps on which a predictor (policy, ceiling, floor) is right after `frames`.
     - `half`: frames to half of the final gain of a skill or a stage; for `ALL` the geometric mean
       over tasks.
-    - `order`: for EARLIER < LATER, and for all three stages, the share of bootstrap samples in which
-      they come in this order.
+    - `order`: for EARLIER < LATER, and for all three stages, the share of bootstrap samples in
+      which they come in this order.
 
     `episodes` and `steps` count held-out episodes and steps.
     """
@@ -200,7 +203,7 @@ def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray 
     """Return log2 of the ratio of the frames to half of the gain of two stages.
 
     Returns:
-        (1 + resamples,) on a task, or the mean over the tasks that have both stages; None if none has.
+        (1 + resamples,) on a task, or the mean over the tasks that have both stages; None if none.
     """
     tasks = [task] if task != ALL else list(halves)
     gaps = [

@@ -87,11 +87,11 @@ def caption(table: pd.DataFrame) -> str:
 
     alone = table[table["task"] != ALL]
     return (
-        "**Heads.** The published click head and context (softmaxes over x and y, all patches of all "
-        "screens as tokens) against ours, on the same data. Above: after equal frames (up to "
+        "**Heads.** The published click head and context (softmaxes over x and y, all patches of "
+        "all screens as tokens) against ours, on the same data. Above: after equal frames (up to "
         f"{number(frames, 'published')}). Below: over the time they take on one core (published "
-        f"{number(speeds, 'published')}, ours {number(speeds, 'ours')} training frames per second), "
-        f"where ours is also trained on {number(frames, 'longer')} frames. Bands: 95 % intervals "
-        f"over {int(alone['episodes'].max())} held-out episodes of each task (unit of inference: the "
-        f"episode). At the end, published against ours: {'; '.join(by_task)}."
+        f"{number(speeds, 'published')}, ours {number(speeds, 'ours')} training frames per "
+        f"second), where ours is also trained on {number(frames, 'longer')} frames. Bands: 95 % "
+        f"intervals over {int(alone['episodes'].max())} held-out episodes of each task (unit of "
+        f"inference: the episode). At the end, published against ours: {'; '.join(by_task)}."
     )

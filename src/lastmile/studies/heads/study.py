@@ -20,8 +20,10 @@ SKILLS = ("button", "placement@5", "decision")
 PUBLISHED = {"head": "bins", "context": "patch"}
 OURS = {"head": "pointer", "context": "frame"}
 LONGER = 8
-"""How many times the frames ours also sees, to compare after equal time: about as many as it sees in
-the time that the published one takes."""
+"""How many times the frames ours also sees, to compare after equal time.
+
+It is about as many as ours sees in the time that the published one takes.
+"""
 
 _PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 _BETTER = Effect(
@@ -82,7 +84,7 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def rates(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, float]:
-    """Return training frames per second on one core, measured on the first task; nan if not measured."""
+    """Return training frames per second on one core, on the first task; nan if not measured."""
     speed = inputs["speed"]
     runs_of_first = runs(settings, tasks(settings)[0])
     medians = {
@@ -97,13 +99,13 @@ def rates(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, floa
 
 
 def shared_episodes(inputs: dict[str, pd.DataFrame]) -> int:
-    """Return the number of held-out episodes on which all policies were measured (the first ones)."""
+    """Return the number of held-out episodes on which all policies were measured."""
     counts = inputs["losses"].groupby("run")["episode"].nunique()
     return int(counts.min()) if len(counts) else 0
 
 
 def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, who: str, task: str) -> Curves:
-    """Return curves along training for a task or the mean over tasks; what was not measured is left out."""
+    """Return curves along training for a task or the mean over tasks, as far as measured."""
     names = {
         compared: runs(settings, compared)[who].name
         for compared in tasks(settings)

@@ -123,13 +123,14 @@ def caption(table: pd.DataFrame) -> str:
     if pd.notna(states):
         parts.append(
             f"Right: share of injected mistakes (up to {states:.0f} of each task) that the policy "
-            "repairs, by kind and by the number of right steps between the mistake and the policy's "
-            "turn; crosses: share of undos where nothing is wrong."
+            "repairs, by kind and by the number of right steps between the mistake and the "
+            "policy's turn; crosses: share of undos where nothing is wrong."
         )
     return (
-        f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks with "
-        "tasks as strata. Mistakes per placement of the policy (in brackets of the annotator), and "
-        f"mistakes repaired against undos where nothing is wrong: {'; '.join(by_task)}."
+        f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks "
+        "with tasks as strata. Mistakes per placement of the policy (in brackets of the "
+        "annotator), and mistakes repaired against undos where nothing is wrong: "
+        f"{'; '.join(by_task)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Mistakes: does a policy make fewer than the data it learned from, and does it correct injected ones?"""
+"""Mistakes: does a policy make fewer than its training data, and does it correct injected ones?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HYPOTHESES = (FEWER, CORRECTS)
 
 
 class Side(NamedTuple):
-    """One side of a difference: the rows with `column` equal to `value`, and what is summed there."""
+    """One side of a difference: rows with `column` equal to `value`, and what is summed there."""
 
     column: str
     value: str
@@ -71,8 +71,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Rows by task (`ALL`: the mean over tasks), `who` (policy or annotator) and `measure`:
 
     - Outcomes of closed loop, `share:KIND` of clicks, mistakes and undos per placement.
-    - After an injected mistake: `repaired` (all together, and by kind and delay, the number of right
-      steps before the policy takes over) and `undone` (kind `control`: where nothing is wrong).
+    - After an injected mistake: `repaired` (all together, and by kind and delay, the number of
+      right steps before the policy takes over) and `undone` (kind `control`: where nothing is
+      wrong).
 
     `n` counts episodes, or states for recovery.
     """
@@ -165,7 +166,7 @@ def _differences(
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Test whether the policy errs less than its data, and whether it corrects injected mistakes."""
+    """Test whether the policy errs less than its data, and corrects injected mistakes."""
     count = settings.evaluation.resamples
     played = inputs["closed_loop"]
     recovery = inputs["recovery"].assign(one=1)

@@ -1,4 +1,4 @@
-"""Mistake probes across tasks: accuracies, cosines of directions, and what moving along them does."""
+"""Mistake probes across tasks: accuracies, cosines of directions, and shifts along them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOVED = {"random": "random directions", "shared": "direction of the other tasks"
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
-    """Draw four panels: accuracies, cosines, chance of Undo after a shift, and probes of all others."""
+    """Draw four panels: accuracies, cosines, chance of Undo after a shift, probes of all others."""
     accuracy = table[table["measure"] == "accuracy"]
     cosines = table[table["measure"] == "cosine"]
     moved = table[table["measure"].str.startswith("undo:")]
@@ -225,8 +225,8 @@ def _moved_words(table: pd.DataFrame) -> list[str]:
         return []
     still, shared, random = (mean.loc[key] for key in needed)
     return [
-        "c: chance of Undo where nothing is wrong, mean over tasks (thin: by task), after moving the "
-        f"activation: {still['value']:.3f} unmoved; at a shift of 1 {shared['value']:.3f} "
+        "c: chance of Undo where nothing is wrong, mean over tasks (thin: by task), after moving "
+        f"the activation: {still['value']:.3f} unmoved; at a shift of 1 {shared['value']:.3f} "
         f"[{shared['low']:.3f}, {shared['high']:.3f}] along the direction of the other tasks, "
         f"{random['value']:.3f} along random ones"
     ]

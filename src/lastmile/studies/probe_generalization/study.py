@@ -39,8 +39,8 @@ SHARED = Hypothesis(
 NOT_SHARED = Hypothesis(
     claim="mistake not shared with classification",
     statement="The shared mistake probe works less well on a task of classification",
-    statistic="accuracy of the probe of all other tasks: mean of the tasks of placing, minus that on "
-    "the task of classifying",
+    statistic="accuracy of the probe of all other tasks: mean of the tasks of placing, minus that "
+    "on the task of classifying",
     rule="Shown if the interval lies above 0, contradicted if below.",
     effect=Effect(
         "percent",
@@ -65,12 +65,13 @@ AGREE = Hypothesis(
 )
 ACTS = Hypothesis(
     claim="mistake direction acts",
-    statement="Moving the activation along the mistake direction of other tasks makes an undo likelier",
+    statement="Moving the activation along the mistake direction of other tasks makes an undo "
+    "likelier",
     statistic="chance of Undo where nothing is wrong, moved along the shared direction minus along "
     "random ones of equal length",
     rule="Shown if the interval of the paired difference lies above 0, contradicted if below; last "
-    f"layer, moved by {STRENGTH:g} times the task's own distance between the means with and without "
-    "a mistake.",
+    f"layer, moved by {STRENGTH:g} times the task's own distance between the means with and "
+    "without a mistake.",
     effect=Effect(
         "percent",
         above="percentage points more undos than along random directions",

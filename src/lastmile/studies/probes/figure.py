@@ -1,4 +1,4 @@
-"""What linear probes read: layer by layer as the mean over tasks, and from the last layer by task."""
+"""What linear probes read: by layer as the mean over tasks, and from the last layer by task."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def caption(table: pd.DataFrame) -> str:
     return (
         "**Linear probes.** What a linear map reads from each layer of the policy for all tasks "
         "(blue), from a network with random weights, from the raw screen (dashed) and from step "
-        "number and last action (metadata, dotted). Probes are fitted on some episodes and tested on "
-        "others; intervals are 95 % (unit of inference: the test episode, up to "
+        "number and last action (metadata, dotted). Probes are fitted on some episodes and tested "
+        "on others; intervals are 95 % (unit of inference: the test episode, up to "
         f"{episodes} per task; tasks as strata). Steps with an open mistake are matched with steps "
-        "without one of the same last action and a near step number, so chance is 0.5. Crosses: the "
-        "control task, a random label for each third of an episode. Last layer"
+        "without one of the same last action and a near step number, so chance is 0.5. Crosses: "
+        "the control task, a random label for each third of an episode. Last layer"
         f"{last}, in brackets the best baseline: {'; '.join(by_task)}."
     )

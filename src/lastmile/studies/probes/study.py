@@ -1,4 +1,4 @@
-"""Probes: what a linear map reads from the activations, layer by layer, against baselines without a policy."""
+"""Probes: what a linear map reads from the activations, layer by layer, against baselines."""
 
 from __future__ import annotations
 

@@ -242,10 +242,10 @@ def caption(table: pd.DataFrame) -> str:
     return (
         f"**Scaling.** One policy for all tasks ({tasks}), of several sizes: {sizes}. Values are "
         f"means over tasks with 95 % intervals over {whole['episodes'].max()} held-out episodes "
-        "(unit of inference: the episode, tasks as strata; one policy per size and seed). a, b: loss "
-        f"over frames and over training operations. Nats per click at the end: {losses}. Exponents b "
-        f"of the fits loss = a x^-b: {'; '.join(exponents)}. c: frames after which a loss was first "
-        "reached. d: share of decisions right over share of placements within 5 px, along training, "
-        f"with intervals at its end. e: last loss of policies{size_of_data} with fewer distinct "
-        "episodes. f: skills along training; the dash tells the size."
+        "(unit of inference: the episode, tasks as strata; one policy per size and seed). a, b: "
+        f"loss over frames and over training operations. Nats per click at the end: {losses}. "
+        f"Exponents b of the fits loss = a x^-b: {'; '.join(exponents)}. c: frames after which a "
+        "loss was first reached. d: share of decisions right over share of placements within 5 px, "
+        f"along training, with intervals at its end. e: last loss of policies{size_of_data} with "
+        "fewer distinct episodes. f: skills along training; the dash tells the size."
     )

@@ -31,8 +31,11 @@ COLUMNS = (
 )
 SHOWN = ("button", "placement@5", "decision")
 LEVELS = 3
-"""Losses whose frames are compared: the lowest that every size reaches, and others evenly spaced above
-it, up to the highest after the first snapshot."""
+"""Number of losses whose frames are compared.
+
+They are the lowest loss that every size reaches, and others evenly spaced above it, up to the
+highest that every size still has at the first snapshot.
+"""
 GRID = 21
 """Points of equal placement accuracy at which decisions are compared."""
 
@@ -40,8 +43,8 @@ EFFICIENT = Hypothesis(
     claim="larger is more data-efficient",
     statement="A larger policy needs fewer frames for the same loss",
     statistic="log2 of frames of {small} / of {large} to the lowest loss that both reach",
-    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, "
-    "on all data.",
+    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest "
+    "size, on all data.",
     effect=Effect(
         "factor",
         above="times fewer frames for the larger policy",
@@ -53,8 +56,8 @@ DECIDES_WORSE = Hypothesis(
     statement="A larger policy decides worse at equal placement accuracy",
     statistic="decision accuracy of {small} minus {large}, mean over the placement accuracies that "
     "both pass",
-    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest size, "
-    "along their training runs.",
+    rule="Shown if the interval lies above 0, contradicted if below; smallest against largest "
+    "size, along their training runs.",
     effect=Effect(
         "percent",
         above="percentage points lower for the larger policy",
@@ -286,7 +289,7 @@ def worse(small: Curve, large: Curve) -> np.ndarray:
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Compare the smallest with the largest size: frames needed, and decisions at equal placement."""
+    """Compare the smallest and the largest size: frames needed, decisions at equal placement."""
     compared = sizes(settings)
     if len(compared) < 2:
         return []

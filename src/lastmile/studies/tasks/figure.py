@@ -97,7 +97,7 @@ def caption(table: pd.DataFrame) -> str:
     steps = table.groupby("task")["steps"].first()
     return (
         f"**The tasks.** Screens along one episode ({steps.min()} to {steps.max()} steps) of the "
-        f"virtual annotator in each of {len(names)} tasks ({', '.join(names)}). The red ring is the "
-        "click that follows; above each screen the phase of the work, the kind of action, and the "
-        "step."
+        f"virtual annotator in each of {len(names)} tasks ({', '.join(names)}). The red ring is "
+        "the click that follows; above each screen the phase of the work, the kind of action, and "
+        "the step."
     )

@@ -97,12 +97,13 @@ def caption(table: pd.DataFrame) -> str:
         fresh = table
     held_out = fresh.loc[fresh["task"] != ALL, "episodes"].max()
     return (
-        "**Transfer.** Tasks that the pretraining never saw, learned after it and from scratch, with "
-        f"the same {fresh['frames'].max():,.0f} frames of the same {fresh['budget'].iloc[0]:.0f} "
-        f"episodes. Loss and skills are teacher-forced on {held_out:.0f} held-out episodes of each "
-        "task, score and success are in closed loop on some of them. Bands: 95 % intervals (unit of "
-        "inference: the episode, for all tasks with tasks as strata). After pretraining against from "
-        f"scratch, at the end: {'. '.join(by_task)}."
+        "**Transfer.** Tasks that the pretraining never saw, learned after it and from scratch, "
+        f"with the same {fresh['frames'].max():,.0f} frames of the same "
+        f"{fresh['budget'].iloc[0]:.0f} episodes. Loss and skills are teacher-forced on "
+        f"{held_out:.0f} held-out episodes of each task, score and success are in closed loop on "
+        "some of them. "
+        "Bands: 95 % intervals (unit of inference: the episode, for all tasks with tasks as "
+        f"strata). After pretraining against from scratch, at the end: {'. '.join(by_task)}."
     )
 
 

@@ -117,7 +117,7 @@ def _of(rows: pd.DataFrame, settings: Settings, kind: str, task: str = ALL) -> p
 
 
 def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task: str) -> Curves:
-    """Return curves along training for a task or the mean over tasks; what was not measured is left out."""
+    """Return curves along training for a task or the mean over tasks, as far as measured."""
     count = settings.evaluation.resamples
     skills = _of(inputs["skills"], settings, kind, task)
     skills = skills[skills["predictor"] == "policy"]
