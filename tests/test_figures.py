@@ -49,7 +49,7 @@ def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(
 ) -> None:
     written = render(name, tables / f"{name}.csv", tmp_path / "one" / name)
     again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
-    assert [path.name for path in written] == [f"{name}.{form}" for form in (*FORMATS, "rst")]
+    assert [path.name for path in written] == [f"{name}.{form}" for form in (*FORMATS, "md")]
     assert sorted((tmp_path / "one").iterdir()) == sorted(written)
     assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
 
