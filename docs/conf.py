@@ -96,7 +96,10 @@ def write_api(folder: Path) -> None:
 def skip_member(
     app: Any, kind: str, name: str, member: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out what the standard library documents: fields of named tuples, members of pydantic."""
+    """Leave out what the standard library documents.
+
+    Fields of named tuples, members of pydantic.
+    """
     text = inspect.getdoc(member) or ""
     if text.startswith("Alias for field number") or name in ("model_config", "model_post_init"):
         return True

@@ -2,10 +2,10 @@
 
     python scripts/compare_results.py BEFORE AFTER
 
-BEFORE and AFTER are folders such as `results/smoke`, made by two versions of the code on one machine with
-the same number of cores. Compared are trajectories, tokens, policies, snapshots, progress, evaluations,
-tables and claims. Times (logs, benchmarks, seconds in `runs.csv`, speed), manifests, captions, pictures and
-pages are not. Exit status 1 and one line for each difference.
+BEFORE and AFTER are folders such as `results/smoke`, made by two versions of the code on one
+machine with the same number of cores. Compared are trajectories, tokens, policies, snapshots,
+progress, evaluations, tables and claims. Times (logs, benchmarks, seconds in `runs.csv`, speed),
+manifests, captions, pictures and pages are not. Exit status 1 and one line for each difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ COMPARED = (
     "claims/*.json",
 )
 TIMES = ("speed.parquet", "heads.csv", "scaling.csv")
-"""Files that hold measured seconds: their other columns are compared by the tests of the studies."""
+"""Files that hold measured seconds.
+
+Their other columns are compared by the tests of the studies.
+"""
 RENAMED = {
     "probes.parquet": "linear_probes.parquet",
     "probe_transfer.parquet": "cross_task_probes.parquet",

@@ -1,4 +1,7 @@
-"""What many tests need: a small recording, its tokens, an untrained policy, and made-up evaluations."""
+"""What many tests need.
+
+A small recording, its tokens, an untrained policy, and made-up evaluations.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # threads of torch that wait without spinning, before torch is imported
 
-import pandas as pd  # noqa: E402
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pandas as pd
+import pytest
+from hypothesis import settings
 
-from lastmile.config import parse  # noqa: E402
+from lastmile.config import parse
 from lastmile.simulation import (
     tokens,
-    trajectory,  # noqa: E402
+    trajectory,
 )
-from made_up import inputs_of_studies  # noqa: E402
+from made_up import inputs_of_studies
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")

@@ -1,4 +1,7 @@
-"""The house: no import cycles, who does without torch, files of readable length, rules without logic."""
+"""The house.
+
+No import cycles, who does without torch, files of readable length, rules without logic.
+"""
 
 from __future__ import annotations
 

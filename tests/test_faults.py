@@ -1,5 +1,6 @@
 """Faults put into a small study: kills, loss of power, a full disk, two Snakemakes, files changed under their readers, a clock that goes back.
-After each of them the same command ends with the results of an undisturbed run, byte for byte. Two undisturbed runs are thereby alike as well.
+After each of them the same command ends with the results of an undisturbed run, byte for byte. Two
+undisturbed runs are thereby alike as well.
 
 The ordinary tests go as far as a policy; `make test-faults` goes from nothing to the report."""
 
@@ -140,7 +141,11 @@ def progress(folder: Path) -> int:
 MEASURED = re.compile(
     r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling|heads)[^/]*\.\w+$"
 )
-"""What tells times: logs and benchmarks, the report, the table of trainings, and what has frames per second among its numbers."""
+"""What tells times.
+
+Logs and benchmarks, the report, the table of trainings, and what has frames per second among its
+numbers.
+"""
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -327,7 +332,10 @@ def test_loss_of_power_to_the_end(whole):
 
 
 def test_a_clock_that_goes_back(undisturbed):
-    """Files from tomorrow, as they look when the clock was put back: nothing is made again for that."""
+    """Files from tomorrow, as they look when the clock was put back.
+
+    Nothing is made again for that.
+    """
     root, tomorrow = undisturbed / "results" / "fault", time.time() + 86_400
     finish(undisturbed, POLICY)
     for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
@@ -390,7 +398,8 @@ def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
     stage = get_stage(verb)
     for path in files_of(stage.inputs(parse_spec(stage.Spec, SPECS[verb]), out)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The study as far as a policy has no test split: validation stands in for it. Links take no room.
+        # The study as far as a policy has no test split: validation stands in for it. Links take no
+        # room.
         name = path.relative_to(out).as_posix().replace("/test.", "/validation.")
         path.symlink_to(table if path.name == table.name else root / name)
     words = ["stage", verb, "--spec", SPECS[verb], "--results", str(out)]

@@ -17,7 +17,10 @@ VERSIONS = ("3.11", "3.12", "3.13")
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version: of pyenv (whose names on the path need not work), or of the path."""
+    """A Python of this version.
+
+    Of pyenv (whose names on the path need not work), or of the path.
+    """
     pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
     return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
 
@@ -32,7 +35,10 @@ def run(*command: str | Path, folder: Path) -> str:
 
 
 def cpu_index() -> list[str]:
-    """Where CPU builds of torch are, if it can be reached: pip waits for minutes for an index that does not answer."""
+    """Where CPU builds of torch are, if it can be reached.
+
+    Pip waits for minutes for an index that does not answer.
+    """
     try:
         urllib.request.urlopen(f"{CPU}/torch/", timeout=5).close()
     except OSError:

@@ -140,7 +140,8 @@ def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
     study.finish(local, "all")
 
     remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
-    # This cluster has no accounts and no GPUs; everything else is as in the profile that users start from.
+    # This cluster has no accounts and no GPUs; everything else is as in the profile that users
+    # start from.
     profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
     assert "slurm_account" in profile and "slurm_partition" in profile
     (remote / "profiles" / "slurm" / "config.yaml").write_text(

@@ -1,4 +1,7 @@
-"""Intervals, half-way points, matching and probes on made-up data whose answer is known; verdicts and the ledger."""
+"""Intervals, half-way points, matching and probes on made-up data whose answer is known.
+
+Verdicts and the ledger.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ from lastmile.storage import parquet
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three trainings: one begun and stopped, one done and measured, one of a name that does not fit."""
+    """Three trainings.
+
+    One begun and stopped, one done and measured, one of a name that does not fit.
+    """
     for key, name, frames in (
         ("a", "colored_dots", 300),
         ("b", "neuron_tracing", 1000),

@@ -125,7 +125,10 @@ def test_every_missing_file_is_found(results):
 
 
 def test_what_was_made_from_other_bytes_is_stale(results):
-    """Recorded again with another seed: the recording is right, the tokens are of the one before."""
+    """Recorded again with another seed.
+
+    The recording is right, the tokens are of the one before.
+    """
     run_stage("record", json.dumps({**SPEC, "seed": 4}), results)
     told = f"{results / TOKENS}.manifest.json: was made from other bytes than {results / STEPS} now has"
     assert told in verify(results).problems

@@ -33,7 +33,10 @@ TASKS = ("colored_dots", "plume_finding")
 
 
 def snakemake(folder: Path, *arguments: str, **settings) -> subprocess.CompletedProcess:
-    """Snakemake with the preset `smoke` on two tasks, and `settings` laid over it. The environment is not activated."""
+    """Snakemake with the preset `smoke` on two tasks, and `settings` laid over it.
+
+    The environment is not activated.
+    """
     overlay = folder / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
     command = [

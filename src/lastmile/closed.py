@@ -1,4 +1,7 @@
-"""Closed models: typed settings and specs that refuse unknown keys, and explain what is wrong in one line each."""
+"""Closed models.
+
+Typed settings and specs that refuse unknown keys, and explain what is wrong in one line each.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The settings of a study, typed and closed: an unknown or misspelt key is an error that names it.
 
-`config.yaml` (the preset `desk`) and the presets in `workflow/presets/` are read into `Settings`; the JSON schema in `workflow/schemas/` is
-made from these classes. No torch here: the Snakefile reads this module for every job.
+`config.yaml` (the preset `desk`) and the presets in `workflow/presets/` are read into `Settings`;
+the JSON schema in `workflow/schemas/` is made from these classes. No torch here: the Snakefile
+reads this module for every job.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ class Worlds(Closed):
 
     difficulty: str = Field(
         "short",
-        description="Named set of numbers in each task: `short` for small machines, `full` for the study's length.",
+        description=(
+            "Named set of numbers in each task: `short` for small machines, `full` for the length "
+            "of the published study."
+        ),
     )
     style: str = Field(
         "typical",
-        description="Style of the virtual annotator who makes the data: careful, typical, hasty or oracle.",
+        description=(
+            "Style of the virtual annotator who makes the data: careful, typical, hasty or oracle."
+        ),
     )
     layouts: tuple[str, ...] = Field(
         ("right",),
@@ -57,17 +63,26 @@ class Episodes(Closed):
     validation: int = Field(
         30,
         ge=1,
-        description="Episodes for the curves during training; never used to choose anything that is reported.",
+        description=(
+            "Episodes for the validation loss during training; nothing that is reported is chosen "
+            "by it."
+        ),
     )
     test: int = Field(
         100,
         ge=2,
-        description="Held-out episodes: skills, closed loop, recovery and probes are measured on these worlds.",
+        description=(
+            "Held-out episodes: skills, closed loop, recovery and probes are measured on these "
+            "worlds."
+        ),
     )
     shared_test: int = Field(
         12,
         ge=2,
-        description="Of them, those on which the skills of a policy for several tasks, and closed loop along a training, are measured, for each task.",
+        description=(
+            "The first of them, per task: here policies for several tasks and closed-loop curves "
+            "are measured."
+        ),
     )
 
 
@@ -79,7 +94,9 @@ class PolicySettings(Closed):
     )
     encoder: Literal["conv", "vit", "dinov2"] = Field(
         "conv",
-        description="From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published.",
+        description=(
+            "From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published."
+        ),
     )
     backbone: Literal["small", "base", "large"] = Field(
         "base", description="Size of DINOv2, where that is the encoder."
@@ -87,15 +104,23 @@ class PolicySettings(Closed):
     weights: str = Field(
         "pretrained",
         min_length=1,
-        description="What DINOv2 begins with: `pretrained`, `random`, a folder, or a name on the Hugging Face hub.",
+        description=(
+            "Initial weights of DINOv2: `pretrained`, `random`, a folder, or a name on the "
+            "Hugging Face hub."
+        ),
     )
     context: Literal["frame", "patch"] = Field(
         "frame",
-        description="Tokens of the transformer: one a frame, or all patches of all frames, as published.",
+        description=(
+            "Tokens of the transformer: one per frame, or all patches of all frames, as published."
+        ),
     )
     head: Literal["pointer", "bins"] = Field(
         "pointer",
-        description="`pointer` chooses a grid cell, then the place inside it; `bins` has softmaxes over x and y, as published.",
+        description=(
+            "`pointer` chooses a grid cell, then the place in it; `bins` has softmaxes over x and "
+            "y, as published."
+        ),
     )
     window: int = Field(
         20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones."
@@ -106,20 +131,23 @@ class Training(Closed):
     """How a policy is trained."""
 
     frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
-    batch: int = Field(4, ge=1, description="Windows a step, on all devices together.")
+    batch: int = Field(4, ge=1, description="Global batch size, in windows.")
     accumulate: int = Field(
         1,
         ge=1,
-        description="Parts in which a device takes its windows of a step, one after the other: less memory, same result.",
+        description="Micro-batches per update on each device: less memory, same result.",
     )
     devices: int = Field(
         1,
         ge=1,
-        description="GPUs (without any, processes on the CPU) that share the windows of a step.",
+        description="GPUs (or, without any, processes on the CPU) that share a batch.",
     )
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
         "auto",
-        description="Numbers of the training: `32`, or mixed with `bf16` or `fp16`; `auto` is bf16 where the hardware multiplies it.",
+        description=(
+            "Arithmetic: `32`, or mixed with `bf16` or `fp16`; `auto` is bf16 where the hardware "
+            "supports it."
+        ),
     )
     compile: bool = Field(False, description="Compile encoder and transformer with torch.compile.")
     learning_rate: float = Field(
@@ -132,17 +160,19 @@ class Training(Closed):
         gt=0,
         description="Learning rate of the encoder as a share of the others'; 0.1 as published.",
     )
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, for matrices only.")
     warmup: float = Field(
-        0.025, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+        0.025, ge=0, lt=1, description="Share of the updates in which the learning rate rises."
     )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     snapshots: int = Field(
         8,
         ge=1,
-        description="Policies kept along the training at log-spaced numbers of frames, the last one included.",
+        description=(
+            "Policies kept along training at log-spaced numbers of frames, including the last."
+        ),
     )
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training for each seed.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training run per seed.")
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -166,7 +196,10 @@ class Evaluation(Closed):
     max_steps: int = Field(
         3,
         ge=1,
-        description="A rollout ends after this many times the median length of the annotator's episodes.",
+        description=(
+            "A rollout is cut off at this multiple of the median length of the annotator's "
+            "episodes."
+        ),
     )
     recovery_states: int = Field(
         100,
@@ -174,7 +207,7 @@ class Evaluation(Closed):
         description="States for the recovery test, each with and without an injected mistake.",
     )
     recovery_steps: int = Field(
-        15, ge=1, description="Steps in which an injected mistake is to be repaired."
+        15, ge=1, description="Steps that the policy has to repair an injected mistake."
     )
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
 
@@ -188,13 +221,13 @@ class Probes(Closed):
 
 
 class Scaling(Closed):
-    """The policies that learn all tasks together. `policy.size` on all data is always one of them."""
+    """The policies for all tasks. `policy.size` on all data is always among them."""
 
     sizes: tuple[Literal["xs", "s", "m", "l"], ...] = Field(
         ("xs", "s", "m"), description="Sizes to compare, on all data."
     )
     frames: int = Field(
-        40_000, ge=1, description="Frames that each of them sees, of all tasks together."
+        40_000, ge=1, description="Frames that each of them sees, over all tasks together."
     )
     episodes: tuple[int, ...] = Field(
         (50, 250),
@@ -203,16 +236,22 @@ class Scaling(Closed):
 
 
 class Transfer(Closed):
-    """Fine-tuning to tasks that were not seen, against training from scratch."""
+    """Fine-tuning on unseen tasks, against training from scratch."""
 
     held_out: tuple[tuple[str, ...], ...] = Field(
         (),
-        description="Groups of tasks: each is left out of one pretraining. Tasks not studied are passed over.",
+        description=(
+            "Groups of tasks, each left out of one pretraining. Tasks that are not studied are "
+            "ignored."
+        ),
     )
     frames: int = Field(
         8_000,
         ge=1,
-        description="Frames of a fine-tuning and of a training from scratch; pretraining sees `scaling.frames`.",
+        description=(
+            "Frames of a fine-tuning and of a training from scratch; pretraining sees "
+            "`scaling.frames`."
+        ),
     )
     episodes: int = Field(100, ge=1, description="Distinct episodes of the new task, for both.")
 
@@ -221,7 +260,7 @@ class Heads(Closed):
     """The published head and context against ours, on the same data."""
 
     tasks: tuple[str, ...] = Field(
-        (), description="Tasks of the contest. Tasks not studied are passed over."
+        (), description="Tasks to compare on. Tasks that are not studied are ignored."
     )
     size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of both.")
     frames: int = Field(6_000, ge=1, description="Frames that both see.")
@@ -233,7 +272,7 @@ class Settings(Closed):
     name: str = Field(
         "desk",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="Name of the study; its results lie in `results/NAME`.",
+        description="Name of the study; results go to `results/NAME`.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all data.")
     tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all that exist.")
@@ -248,14 +287,15 @@ class Settings(Closed):
     heads: Heads = Heads()
 
     def canonical(self) -> str:
-        """One JSON string, keys sorted: equal settings give equal strings."""
+        """Return one JSON string with sorted keys: equal settings give equal strings."""
         return canonical(self.model_dump(mode="json"))
 
 
 def parse(values: dict[str, Any], source: str = "config") -> Settings:
-    """Settings from a mapping.
+    """Return settings from a mapping.
 
-    Raises ConfigError with one line for each bad key: its name, what was expected, and what came.
+    Raises:
+        ConfigError: With one line per bad key: its name, what was expected, and what came.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
@@ -268,9 +308,12 @@ def parse(values: dict[str, Any], source: str = "config") -> Settings:
 
 
 def load(path: str | Path, *overlays: str | Path) -> Settings:
-    """Settings from a YAML file and overlays, merged as Snakemake does: mappings are merged, everything else is replaced.
+    """Return settings from a YAML file and overlays.
 
-    Raises ConfigError naming the file or key at fault.
+    Overlays are merged as Snakemake does it: mappings are merged, everything else is replaced.
+
+    Raises:
+        ConfigError: Naming the file or key at fault.
     """
     values: dict[str, Any] = {}
     for part in (path, *overlays):
@@ -291,9 +334,8 @@ def load(path: str | Path, *overlays: str | Path) -> Settings:
             OverflowError,
             RecursionError,
         ) as error:  # of its constructors, too
-            raise ConfigError(
-                f"{part}: is not valid YAML ({(str(error).splitlines() or [type(error).__name__])[0]})"
-            ) from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"{part}: is not valid YAML ({reason})") from None
         if read is not None and not isinstance(read, dict):
             raise ConfigError(f"{part}: expected a mapping of settings, got {type(read).__name__}")
         _merge(values, read or {})
@@ -301,7 +343,7 @@ def load(path: str | Path, *overlays: str | Path) -> Settings:
 
 
 class PlainYaml(yaml.SafeLoader):
-    """YAML without aliases, which a few lines of can stand for gigabytes, and without keys given twice."""
+    """YAML without duplicate keys and without aliases, which can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -323,7 +365,7 @@ def _merge(into: dict, new: dict) -> None:
 
 
 def _check_names(settings: Settings, source: str) -> None:
-    """Names that live in folders and tables rather than in types: tasks, difficulties, styles, layouts, themes."""
+    """Check names that types do not know: tasks, difficulties, styles, layouts, themes."""
     from lastmile.screen import LAYOUTS, THEMES
     from lastmile.tasks import get_task, task_names
     from lastmile.tasks.annotator import STYLES
@@ -362,14 +404,14 @@ def _check_names(settings: Settings, source: str) -> None:
 
 
 def task_list(settings: Settings) -> tuple[str, ...]:
-    """The tasks of a study: those named, or all that exist."""
+    """Return the tasks of a study: those named, or all that exist."""
     from lastmile.tasks import task_names
 
     return settings.tasks or task_names()
 
 
 def schema() -> str:
-    """The JSON schema of the settings, as it lies in `workflow/schemas/settings.schema.json`."""
+    """Return the JSON schema of the settings, as in `workflow/schemas/settings.schema.json`."""
     return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 

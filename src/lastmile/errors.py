@@ -1,4 +1,7 @@
-"""Errors that a user can cause, all of one base class: the command line prints them without a traceback."""
+"""Errors that a user can cause, all of one base class.
+
+The command line prints them without a traceback.
+"""
 
 from __future__ import annotations
 

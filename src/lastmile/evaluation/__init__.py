@@ -1,3 +1,4 @@
-"""Evaluate policies: teacher-forced skills, closed loop, recovery from injected mistakes, and the
-statistics of all three. Also checks of the virtual annotators, and videos of episodes.
+"""Evaluate policies: teacher-forced skills, closed loop, recovery, and their statistics.
+
+Also checks of the virtual annotators, and videos of episodes.
 """

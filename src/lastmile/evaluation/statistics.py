@@ -1,5 +1,6 @@
-"""Estimates with intervals. The unit of inference is the episode: steps of one episode are not
-independent.
+"""Estimates with intervals.
+
+The unit of inference is the episode: steps of one episode are not independent.
 
 Several seeds of a training run are summarized by their interquartile mean (Agarwal et al., 2021),
 which is the plain mean for fewer than four seeds.

@@ -1,0 +1,1 @@
+"""Stages of the workflow, its plan, status and lock."""

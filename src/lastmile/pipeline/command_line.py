@@ -26,7 +26,8 @@ def _stage_command(name: str) -> click.Command:
     stage = get_stage(name)
     text = (getattr(stage, "__doc__", "") or "").strip()
     fields = [
-        f"  {key}: {_type(field.annotation)}{'' if field.is_required() else f' (default {field.default!r})'}"
+        f"  {key}: {_type(field.annotation)}"
+        + ("" if field.is_required() else f" (default {field.default!r})")
         for key, field in stage.Spec.model_fields.items()
     ]
     keys = "\b\nKeys of --spec:\n" + "\n".join(fields)

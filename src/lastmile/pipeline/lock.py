@@ -1,8 +1,10 @@
-"""The folder in which Snakemake works: one Snakemake at a time, no damaged result in it, and no job that outlives its Snakemake.
+"""The folder in which Snakemake works.
 
-Snakemake's own lock stays behind when Snakemake is killed, and then stops the next one. Here the kernel
-holds a second lock (`flock`) for as long as the process lives: if nobody holds it, what is left of the
-other is stale and is removed.
+One Snakemake at a time, no damaged result in it, and no job that outlives its Snakemake.
+
+Snakemake's own lock stays behind when Snakemake is killed, and then stops the next one. Here the
+kernel holds a second lock (`flock`) for as long as the process lives: if nobody holds it, what is
+left of the other is stale and is removed.
 """
 
 from __future__ import annotations
@@ -53,8 +55,9 @@ class WorkplaceError(LastmileError):
 def prepare(results: str | Path) -> None:
     """Make the folder ready before the plan is made.
 
-    A Snakemake that only looks reports damaged results and changes nothing. One that works holds the folder
-    until it ends, removes the lock of a Snakemake that was killed, and removes damaged results.
+    A Snakemake that only looks reports damaged results and changes nothing. One that works holds
+    the folder until it ends, removes the lock of a Snakemake that was killed, and removes damaged
+    results.
 
     Raises:
         WorkplaceError: Another Snakemake works here; the message names its process.
@@ -115,7 +118,10 @@ def _claim() -> None:
 
 
 def _try_lock() -> IO[str] | None:
-    """Return the lock file, locked; None if another process holds it. Where the file system has no locks, nobody does."""
+    """Return the lock file, locked; None if another process holds it.
+
+    Where the file system has no locks, nobody does.
+    """
     _LOCK.parent.mkdir(exist_ok=True)
     handle = open(_LOCK, "a+", encoding="utf-8")
     try:
@@ -129,7 +135,9 @@ def _try_lock() -> IO[str] | None:
 
 
 def damaged(results: str | Path) -> list[tuple[Path, str]]:
-    """Return the results that are not what their manifests say, with what is wrong: truncated, or changed after they were made.
+    """Return the results that are not what their manifests say, with what is wrong.
+
+    Truncated, or changed after they were made.
 
     Fast: bytes are read only of files that are younger than their manifest.
     """
@@ -158,7 +166,10 @@ def damaged(results: str | Path) -> list[tuple[Path, str]]:
 
 
 def end_with_snakemake() -> None:
-    """End this job when the Snakemake that started it is gone, so that no job of yesterday overwrites the results of today."""
+    """End this job when the Snakemake that started it is gone.
+
+    So no job of yesterday overwrites the results of today.
+    """
     parent = os.environ.get(PARENT, "")
     if not parent.isdigit() or not files.alive(int(parent)):
         return

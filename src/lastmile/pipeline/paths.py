@@ -1,4 +1,7 @@
-"""Where everything is, below the folder of results of a study. The rules hold the same paths; a test compares both."""
+"""Where everything is, below the folder of results of a study.
+
+The rules hold the same paths; a test compares both.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a study asks for, and what it will take before it is begun: jobs, time and disk, from measured rates.
+"""What a study asks for, and what it will take before it is begun.
+
+Jobs, time and disk, from measured rates.
 
 No torch here: the Snakefile reads this module for every job.
 """
@@ -22,8 +24,10 @@ from lastmile.studies import all_needs
 from lastmile.studies.runs import with_starts
 
 PLAYED = 1.3
-"""Steps of a policy's episode in closed loop over those of the annotator's, about; policies that never
-finish need up to `evaluation.max_steps`."""
+"""Steps of a policy's episode in closed loop over those of the annotator's, about.
+
+Policies that never finish need up to `evaluation.max_steps`.
+"""
 CHAIN = (
     ("record",),
     ("tokenize",),
@@ -109,7 +113,8 @@ def rates(path: Path = RATES) -> dict[str, Any]:
         table: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LastmileError(
-            f"{path}: not a readable table of rates ({error}); make one by: lastmile rates --out {path}"
+            f"{path}: not a readable table of rates ({error}); "
+            f"make one by: lastmile rates --out {path}"
         ) from None
     return table
 
@@ -168,7 +173,11 @@ def plan(settings: Settings, table: dict[str, Any] | None = None) -> list[Work]:
 
 
 def clock_seconds(works: Sequence[Work], cores: int) -> float:
-    """Return how long it takes on some cores: the work shared evenly, but no less than the longest chain of data, training, evaluation and reporting."""
+    """Return how long it takes on some cores.
+
+    The work shared evenly, but no less than the longest chain of data, training, evaluation and
+    reporting.
+    """
     chain = sum(
         max((work.longest for work in works if work.stage in stages), default=0.0)
         for stages in CHAIN
@@ -202,9 +211,9 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     )
     lines += [
         "",
-        f"About {time} on {cores} core{'s' if cores > 1 else ''} like the one whose rates were measured.",
-        f"Training takes {operations:.1e} operations: on a GPU {_duration(operations / 1e13)} at a sustained 10 TFLOP/s "
-        "(reckoned, not measured).",
+        f"About {time} on {cores} core{'s' if cores > 1 else ''} like the one that was measured.",
+        f"Training takes {operations:.1e} operations: on a GPU {_duration(operations / 1e13)} at a "
+        "sustained 10 TFLOP/s (an estimate; no GPU was measured).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,7 @@
-"""The report: one HTML page that needs no other file. What the policies can do comes first, then every claim beside its figure."""
+"""The report: one HTML page that needs no other file.
+
+What the policies can do comes first, then every claim beside its figure.
+"""
 
 from __future__ import annotations
 

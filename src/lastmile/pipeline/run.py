@@ -36,9 +36,9 @@ def run(
 ) -> int:
     """Run Snakemake for these targets and show how far it is.
 
-    On a terminal the page is renewed in its place, with Snakemake's newest lines under it; all of them are
-    kept in results/NAME/logs/snakemake.log. Elsewhere its lines go through, and the page comes between them
-    once a minute. Ctrl-C and SIGTERM end Snakemake in order.
+    On a terminal the page is renewed in its place, with Snakemake's newest lines under it; all of
+    them are kept in results/NAME/logs/snakemake.log. Elsewhere its lines go through, and the page
+    comes between them once a minute. Ctrl-C and SIGTERM end Snakemake in order.
 
     Returns:
         Snakemake's exit status; 130 after an interrupt.

@@ -1,4 +1,7 @@
-"""Run one job of a stage: check its spec, its code and its inputs, do the work, write the manifest."""
+"""Run one job of a stage.
+
+Check its spec, its code and its inputs, do the work, write the manifest.
+"""
 
 from __future__ import annotations
 

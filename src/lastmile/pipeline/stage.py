@@ -1,11 +1,14 @@
 """What a stage of the workflow is.
 
-A stage is one module in `stages/`. Its name is the name of the rule, the verb (`lastmile stage NAME`), the
-log and, where it makes one table, of that table. A module says:
+A stage is one module in `stages/`. Its name is the name of the rule, the verb (`lastmile stage
+NAME`), the log and, where it makes one table, of that table. A module says:
 
-- `Spec`: what a job is asked to do, typed and closed; checked where it is planned and where it runs.
-- `Inputs`, `Outputs`: the files of a job by name, with `inputs(spec, results)` and `outputs(spec, results)`.
-- `run(spec, inputs, outputs, threads)`: does the work; depends on nothing but its spec and its inputs.
+- `Spec`: what a job is asked to do, typed and closed; checked where it is planned and where it
+  runs.
+- `Inputs`, `Outputs`: the files of a job by name, with `inputs(spec, results)` and `outputs(spec,
+  results)`.
+- `run(spec, inputs, outputs, threads)`: does the work; depends on nothing but its spec and its
+  inputs.
 - `parts(spec)`: the modules that it loads by name (tasks, studies), for the fingerprint.
 - `wanted(request)`: the specs of all jobs of a study; every number is decided here, once.
 - `cost(spec, estimates)`: what a job will take; `lastmile plan` adds these up.
@@ -34,7 +37,10 @@ if (
 
 
 class Spec(Closed):
-    """What a job is asked to do. The fields named in `LABELS` tell it from the other jobs of its stage."""
+    """What a job is asked to do.
+
+    The fields named in `LABELS` tell it from the other jobs of its stage.
+    """
 
     def canonical(self) -> str:
         """Return one JSON string; equal specs give equal strings."""
@@ -42,7 +48,10 @@ class Spec(Closed):
 
 
 class OnTask(Spec):
-    """The labels of a measurement: which run, which of its seeds, on which task. They become columns of its table."""
+    """The labels of a measurement: which run, which of its seeds, on which task.
+
+    They become columns of its table.
+    """
 
     run: str
     seed: int
@@ -61,7 +70,7 @@ class Cost(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a manifest says beyond spec, inputs and outputs, where a stage knows better than its runner.
+    """What a manifest says, where a stage knows better than its runner.
 
     Attributes:
         spec: What was asked for, with digests of the data.
@@ -148,7 +157,8 @@ def parse_spec(model: type[Model], text: str, source: str = "--spec") -> Model:
     """Return a spec from JSON.
 
     Raises:
-        LastmileError: It is not JSON, or a key is missing, unknown or wrong; the message names the key.
+        LastmileError: It is not JSON, or a key is missing, unknown or wrong; the message names the
+            key.
     """
     try:
         values = json.loads(text)
@@ -163,7 +173,10 @@ def parse_spec(model: type[Model], text: str, source: str = "--spec") -> Model:
 
 
 def files_of(named: Any) -> list[Path]:
-    """Return the files of an `Inputs` or `Outputs`, in order; tuples are spread, None is left out."""
+    """Return the files of an `Inputs` or `Outputs`, in order.
+
+    Tuples are spread, None is left out.
+    """
     paths: list[Path] = []
     for value in named:
         if isinstance(value, tuple):

@@ -1,4 +1,7 @@
-"""What is going on: training runs with step, rate, loss and time left, and what remains of the study. Fits 80 columns."""
+"""What is going on.
+
+Training runs with step, rate, loss and time left, and what remains of the study. Fits 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _skill(results: Path, spec: dict[str, Any]) -> float | None:
-    """Return the key skill of the trained policy, the mean over the tasks on which it was measured."""
+    """Return the key skill of a policy, the mean over the tasks on which it was measured."""
     labels = spec["run"]
     shares = []
     run = labels.get("run", labels.get("task"))
@@ -132,7 +135,12 @@ def _skill(results: Path, spec: dict[str, Any]) -> float | None:
 
 
 def remaining(jobs: Sequence[Job], since: int) -> list[Job]:
-    """Return the planned jobs that have not made all their outputs since the plan (in ns of the file system's clock)."""
+    """Return the planned jobs that have not made all their outputs since the plan.
+
+    Args:
+        jobs: The plan.
+        since: When it was made, in ns of the clock of the file system.
+    """
 
     def is_new(path: str) -> bool:
         try:
@@ -226,7 +234,10 @@ def _row(run: TrainingRun) -> str:
 
 
 def _fit(name: str) -> str:
-    """Return a name that is at most 27 columns wide; the middle goes, since names differ at their ends."""
+    """Return a name that is at most 27 columns wide.
+
+    The middle goes, since names differ at their ends.
+    """
     width = _NAME - 1
     return name if len(name) <= width else f"{name[:9]}~{name[-(width - 10) :]}"
 
@@ -238,7 +249,9 @@ def _short(frames: int) -> str:
 
 
 def show(settings: Settings, overlay: Overlay = NOTHING, follow: bool = False) -> None:
-    """Print the page; with `follow`, again and again until everything is made, nothing runs any more, or Ctrl-C.
+    """Print the page.
+
+    With `follow`, again and again until everything is made, nothing runs any more, or Ctrl-C.
 
     On a terminal each page takes the place of the one before.
     """

@@ -1,7 +1,7 @@
 """Fresh or stale, and why: which setting or which source file makes a result stale.
 
-Snakemake says which jobs it would run; the manifests beside the results say with which settings, code and
-inputs they were made.
+Snakemake says which jobs it would run; the manifests beside the results say with which settings,
+code and inputs they were made.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def planned(targets: Sequence[str], overlay: Overlay = NOTHING) -> list[Job]:
 
 
 def explain(job: Job) -> list[str]:
-    """Return why a job would run, one cause a line; nothing if only because another one runs before it."""
+    """Return why a job would run, one cause a line.
+
+    Nothing if only because another one runs before it.
+    """
     outputs = [Path(output) for output in job.outputs]
     missing = [path for path in outputs if not path.exists()]
     if missing:

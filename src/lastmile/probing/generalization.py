@@ -1,5 +1,7 @@
-"""Do tasks share one representation of mistakes? Probes of one task tested on another, the angles
-between their directions, and what moving activations along them does.
+"""Do tasks share one representation of mistakes?
+
+Probes of one task tested on another, the angles between their directions, and what moving
+activations along them does.
 
 Everything is read from the last layer's residual stream at the newest frame, from which the click
 is chosen. As for all probes of mistakes, steps with an open mistake are matched with steps without

@@ -1,1 +1,4 @@
-"""Where results come from: fingerprints of code, manifests of files, and checking results against them."""
+"""Where results come from.
+
+Fingerprints of code, manifests of files, and checking results against them.
+"""

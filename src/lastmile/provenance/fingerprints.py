@@ -1,9 +1,9 @@
 """Fingerprints: a hash of all code that a result depends on.
 
-A fingerprint begins at one module of this package and follows its imports inside the package, lazy ones
-too. It hashes the syntax of every file without comments, docstrings and formatting: prose is free, and no
-change of code is missed. Modules that are loaded by name (tasks, studies) cannot be seen that way; they
-are named as `parts`, so that an edited task makes only its own results stale.
+A fingerprint begins at one module of this package and follows its imports inside the package, lazy
+ones too. It hashes the syntax of every file without comments, docstrings and formatting: prose is
+free, and no change of code is missed. Modules that are loaded by name (tasks, studies) cannot be
+seen that way; they are named as `parts`, so that an edited task makes only its own results stale.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from lastmile.errors import LastmileError
 ROOT = Path(__file__).parents[1]
 """Folder of the package."""
 PLANNING = ("cost", "wanted")
-"""Functions of a stage that only decide what is planned: their result is the spec, which is compared itself."""
+"""Functions of a stage that only decide what is planned.
+
+Their result is the spec, which is compared itself.
+"""
 _STAGES = "pipeline/stages"
 _VERSION = 2  # of what is remembered of a file
 _SYNTAX_ONLY = ("ctx", "kind", "type_comment", "type_ignores")  # fields that change no behavior
@@ -60,7 +63,10 @@ _remembered: dict[str, _Facts] = {}
 
 @cache
 def _facts(path: Path) -> _Facts:
-    """Read a source file. Parsing takes a second for the whole package, so it is done once for equal bytes."""
+    """Read a source file.
+
+    Parsing takes a second for the whole package, so it is done once for equal bytes.
+    """
     source = path.read_bytes()
     is_stage = path.parent.relative_to(ROOT).as_posix() == _STAGES
     salt = f"{_VERSION} {is_stage}".encode()
@@ -145,7 +151,10 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _serialize(node: object, tokens: list[str]) -> None:
-    """Append a syntax tree as text. Empty fields are left out: versions of Python differ in them."""
+    """Append a syntax tree as text.
+
+    Empty fields are left out: versions of Python differ in them.
+    """
     if isinstance(node, ast.AST):
         tokens.append(f"{type(node).__name__}(")
         for name in node._fields:
@@ -167,7 +176,10 @@ def _serialize(node: object, tokens: list[str]) -> None:
 
 
 def _is_prose(node: object) -> bool:
-    """Whether a statement is nothing but a string: a docstring of a module, class, function or constant."""
+    """Whether a statement is nothing but a string.
+
+    A docstring of a module, class, function or constant.
+    """
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
         return False
     return isinstance(node.value.value, str)
@@ -188,7 +200,7 @@ def closure(module: str, parts: tuple[str, ...] = ()) -> tuple[Path, ...]:
 
 @cache
 def _module(name: str) -> tuple[str, str, tuple[str, ...]]:
-    """Return a module's path in the package, the digest of its syntax, and the modules it imports."""
+    """Return a module's path, the digest of its syntax, and the modules it imports."""
     path = module_file(name)
     if path is None:
         raise LastmileError(f"no module '{name}' in {ROOT}")
@@ -196,7 +208,7 @@ def _module(name: str) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _closure(module: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return path in the package and syntax digest of every file that a module depends on, sorted."""
+    """Return path and syntax digest of every file that a module depends on, sorted."""
     seen: set[str] = set()
     files: dict[str, str] = {}
     waiting = [f"{ROOT.name}.{name}" for name in (module, *parts)]
@@ -220,7 +232,10 @@ def fingerprint(module: str, parts: tuple[str, ...] = ()) -> str:
 
 
 def code_label(module: str, parts: tuple[str, ...] = ()) -> str:
-    """Return a fingerprint with the names of what it covers: `module:part+part:hash`. Plans and manifests hold it."""
+    """Return a fingerprint with the names of what it covers: `module:part+part:hash`.
+
+    Plans and manifests hold it.
+    """
     parts = tuple(sorted(parts))
     return f"{module}:{'+'.join(parts)}:{fingerprint(module, parts)}"
 
@@ -248,9 +263,9 @@ def check_code(label: str) -> None:
         raise CodeError(f"--code {label}: {error}") from None
     if now != label:
         raise CodeError(
-            f"this job was planned with the code {label}, but the package in {ROOT} is {now}: it was "
-            "edited after the plan was made, or another copy is installed here; start snakemake again, "
-            "so that it plans with this code"
+            f"this job was planned with the code {label}, but the package in {ROOT} is {now}: "
+            "it was edited after the plan was made, or another copy is installed here; "
+            "start snakemake again, so that it plans with this code"
         )
 
 

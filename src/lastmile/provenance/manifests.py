@@ -1,4 +1,7 @@
-"""Manifests: what was made, from what, by which code, with which packages. A JSON file beside the results, sealed by a digest of itself."""
+"""Manifests: what was made, from what, by which code, with which packages.
+
+A JSON file beside the results, sealed by a digest of itself.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,10 @@ def write_manifests(
     outputs: list[Path],
     **facts: Any,
 ) -> None:
-    """Write a manifest into each folder that has outputs, beside the first of them. Arguments as for `write_manifest`."""
+    """Write a manifest into each folder that has outputs, beside the first of them.
+
+    Arguments as for `write_manifest`.
+    """
     folders: dict[Path, list[Path]] = {}
     for path in outputs:
         folders.setdefault(path.parent, []).append(path)

@@ -1,4 +1,7 @@
-"""Check results against their manifests: changed bytes, missing files, files without a manifest, paths that lead elsewhere."""
+"""Check results against their manifests.
+
+Changed bytes, missing files, files without a manifest, paths that lead elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ class Report:
 def verify(folder: str | Path) -> Report:
     """Check every file of a folder, and of the folders in it, against the manifests in it.
 
-    Every result must be the output of a manifest, with the bytes that it had then, and made from inputs
-    that have not changed since. No file outside the folder is opened.
+    Every result must be the output of a manifest, with the bytes that it had then, and made from
+    inputs that have not changed since. No file outside the folder is opened.
 
     Raises:
         ManifestError: The folder holds no manifest at all.

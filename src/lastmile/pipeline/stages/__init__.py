@@ -1,4 +1,7 @@
-"""The stages of the workflow, one module each; a stage registers by existing. See `lastmile.pipeline.stage`."""
+"""The stages of the workflow, one module each; a stage registers by existing.
+
+See `lastmile.pipeline.stage`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def limit_threads(threads: int) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
-    """Write measurements with the columns that tell which policy they are about, whole or not at all."""
+    """Write measurements atomically, with columns that tell which policy they are about."""
     from lastmile.storage import files, parquet
 
     for position, (name, value) in enumerate(spec.labels().items()):
@@ -35,8 +35,8 @@ def policies_along(
 ) -> Iterator[tuple[int, Policy]]:
     """Yield the frames seen and the policy at that point of a training run.
 
-    First comes the policy before the run (the one that it started from, or a random one), then every
-    `every`-th snapshot, counted back from the last one.
+    First comes the policy before the run (the one that it started from, or a random one), then
+    every `every`-th snapshot, counted back from the last one.
     """
     from lastmile.policy.policy import Policy, initial, read_settings
     from lastmile.training.checkpoints import load_snapshots

@@ -33,7 +33,7 @@ class Spec(OnTask):
 
 
 class Inputs(NamedTuple):
-    """The policy with its snapshots, the recorded episodes of its worlds, the policy it started from."""
+    """The policy with its snapshots, recordings of its worlds, the policy it started from."""
 
     config: Path
     policy: Path

@@ -1,4 +1,7 @@
-"""Cross-task probes: mistake probes of each task on every other one, their directions, and what moving along them does."""
+"""Cross-task probes.
+
+Mistake probes of each task on every other one, their directions, and what moving along them does.
+"""
 
 from __future__ import annotations
 

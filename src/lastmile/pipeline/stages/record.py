@@ -16,7 +16,10 @@ STEP_BYTES = 12  # of a step in the file
 
 
 class Spec(BaseSpec):
-    """Which episodes to record. All but `episodes` is as in `lastmile.simulation.trajectory.Source`."""
+    """Which episodes to record.
+
+    All but `episodes` is as in `lastmile.simulation.trajectory.Source`.
+    """
 
     task: str
     split: str

@@ -15,7 +15,10 @@ LABELS = ("run", "seed", "task")
 
 
 class Spec(OnTask):
-    """How many injected mistakes, and how many steps to repair one: see `evaluation` in the settings."""
+    """How many injected mistakes, and how many steps to repair one.
+
+    See `evaluation` in the settings.
+    """
 
     temperature: float = Field(gt=0)
     recovery_states: int = Field(ge=1)
@@ -93,7 +96,8 @@ def wanted(request: Request) -> list[Spec]:
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
-    # Every state has a control; on average half a window of screens is remembered before the first step.
+    # Every state has a control; on average half a window of screens is remembered before the first
+    # step.
     steps = spec.recovery_steps + estimates.request.settings.policy.window / 2
     states = 2 * spec.recovery_states
     return Cost(states * steps / estimates.policy_rate(spec.run, "rollout"))

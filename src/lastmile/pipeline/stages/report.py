@@ -1,4 +1,4 @@
-"""Report: one page with how well the policies do the tasks, every claim beside its figure, and every run."""
+"""Report: one page with the success of the policies, every claim by its figure, and every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Run table: every training run of a study with its settings, frames, time, and what it was made from."""
+"""Run table.
+
+Every training run of a study with its settings, frames, time, and what it was made from.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def _row(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a run: empty `episodes` for all, `start` for whether it began from another policy."""
+    """Return the row of a run.
+
+    Empty `episodes` for all, `start` for whether it began from another policy.
+    """
     spec, system = manifest["spec"], manifest["system"]
     frames, seconds = spec["training"]["frames"], system["seconds"]
     return {

@@ -1,4 +1,4 @@
-"""Skills: teacher-forced accuracies of a policy along its training, with ceiling and floor, and its losses."""
+"""Skills: teacher-forced accuracies and losses of a policy along its training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from lastmile.pipeline.stages._shared import limit_threads, policies_along, writ
 
 LABELS = ("run", "seed", "task")
 SPARSE = 3
-"""Only every third snapshot of a policy with patch context is measured: it sees its whole window anew for
-every frame."""
+"""Every third snapshot of a policy with patch context is measured.
+
+It encodes its whole window anew for every frame.
+"""
 
 
 class Spec(OnTask):
@@ -32,7 +34,7 @@ class Spec(OnTask):
 
 
 class Inputs(NamedTuple):
-    """The policy with its snapshots, held-out episodes and their tokens, the policy it started from."""
+    """The policy with its snapshots, held-out episodes and tokens, the policy it started from."""
 
     config: Path
     policy: Path

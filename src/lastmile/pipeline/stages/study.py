@@ -97,7 +97,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    """The study; one without measurements draws the worlds itself, and then depends on the tasks."""
+    """The study.
+
+    One without measurements draws the worlds itself, and then depends on the tasks.
+    """
     name = f"studies.{spec.study}.study"
     if spec.needs:
         return (name,)

@@ -1,4 +1,7 @@
-"""Train: learn a policy from tokens. Work in progress is kept in `runs/`, so that an interrupted run resumes."""
+"""Train: learn a policy from tokens.
+
+Work in progress is kept in `runs/`, so that an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ RUNS = Path("runs")
 """Where work in progress is kept. Snakemake does not own it: it survives a job that is killed."""
 START = 3.5  # seconds that a training run takes to start beyond other jobs
 SHARED = 0.65
-"""Share of the training rate of one core beside idle ones that is left when all cores train: they share
-the memory. Measured on the study `desk`, two cores."""
+"""Training rate of a core when all cores train, over that of a core beside idle ones.
+
+Cores share the memory. Measured on the study `desk`, two cores.
+"""
 
 
 class Spec(BaseSpec):
