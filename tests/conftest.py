@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lastmile.policy.policy import Policy
+
 os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # threads of torch that wait without spinning, before torch is imported
@@ -34,7 +36,7 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory) -> trajectory.Trajectories:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> trajectory.Trajectories:
     """Four episodes of colored dots, short, with some mistakes and undos and with the annotator's second answers."""
     path = tmp_path_factory.mktemp("recorded") / "test.parquet"
     trajectory.write(path, trajectory.Source("colored_dots", "test", 3), 4)
@@ -42,14 +44,14 @@ def recorded(tmp_path_factory) -> trajectory.Trajectories:
 
 
 @pytest.fixture(scope="session")
-def token_file(recorded) -> Path:
+def token_file(recorded: trajectory.Trajectories) -> Path:
     path = recorded.path.with_suffix(".tokens")
     tokens.write(path, recorded)
     return path
 
 
 @pytest.fixture(scope="session")
-def policy():
+def policy() -> Policy:
     """A tiny policy as it is before training."""
     from lastmile.config import PolicySettings
     from lastmile.policy.policy import initial

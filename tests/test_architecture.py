@@ -36,7 +36,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
-def test_imports_have_no_cycles():
+def test_imports_have_no_cycles() -> None:
     graph = {
         path: {
             file for name in fingerprints.imports(path) if (file := fingerprints.module_file(name))
@@ -56,11 +56,11 @@ def test_imports_have_no_cycles():
         pytest.fail(f"these modules import each other: {cycle}")
 
 
-def test_the_root_of_the_package_is_small():
+def test_the_root_of_the_package_is_small() -> None:
     assert len(list(PACKAGE.glob("*.py"))) < 10
 
 
-def test_no_code_outside_a_task_names_it():
+def test_no_code_outside_a_task_names_it() -> None:
     """A task is a folder and nothing else."""
     for path in MODULES:
         if path.parent.parent == PACKAGE / "tasks":
@@ -71,7 +71,7 @@ def test_no_code_outside_a_task_names_it():
         assert not imported & set(task_names()), path
 
 
-def test_what_does_without_torch():
+def test_what_does_without_torch() -> None:
     modules = [
         name_of(path)
         for path in MODULES
@@ -96,7 +96,7 @@ def test_what_does_without_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_figures_import_no_tasks():
+def test_figures_import_no_tasks() -> None:
     modules = [f"lastmile.studies.{name}.figure" for name in figure_names()]
     code = (
         "import importlib, sys\n"
@@ -106,18 +106,18 @@ def test_figures_import_no_tasks():
     assert python(code).returncode == 0
 
 
-def test_imports_are_absolute():
+def test_imports_are_absolute() -> None:
     """Relative imports are not seen by fingerprints."""
     for path in MODULES:
         assert not re.search(r"^\s*from \.", path.read_text(), re.MULTILINE), path
 
 
-def test_names_of_rules_are_unique():
+def test_names_of_rules_are_unique() -> None:
     """A stage and the target of a figure are both rules."""
     assert not set(stage_names()) & set(study_names())
 
 
-def test_files_stay_readable(root):
+def test_files_stay_readable(root: Path) -> None:
     assert len((root / "Snakefile").read_text().splitlines()) < 90
     for path in [*MODULES, *(root / "rules").glob("*.smk")]:
         lines = len(path.read_text().splitlines())
@@ -125,14 +125,14 @@ def test_files_stay_readable(root):
         assert lines <= LONGEST or name in LONG, f"{path} has {lines} lines"
 
 
-def test_rules_hold_no_logic(root):
+def test_rules_hold_no_logic(root: Path) -> None:
     pattern = r"^\s*(?:script|run|notebook|checkpoint)\b.*:|\blambda\b|import torch"
     for path in [root / "Snakefile", *(root / "rules").glob("*.smk")]:
         found = re.findall(pattern, path.read_text(), re.MULTILINE)
         assert not found, f"{path}: {found}"
 
 
-def test_every_stage_has_one_name(root):
+def test_every_stage_has_one_name(root: Path) -> None:
     """Module, rule, verb, log: all are called alike."""
     rules = "\n".join(path.read_text() for path in (root / "rules").glob("*.smk"))
     for name in stage_names():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from pydantic import BaseModel
 from lastmile.config import ConfigError, Settings, canonical, load, parse, schema
 
 
-def test_the_default_and_every_preset_load(root):
+def test_the_default_and_every_preset_load(root: Path) -> None:
     default = load(root / "config.yaml")
     presets = sorted((root / "workflow" / "presets").glob("*.yaml"))
     loaded = [load(root / "config.yaml", preset) for preset in presets]
@@ -21,7 +23,7 @@ def test_the_default_and_every_preset_load(root):
     assert [settings.name for settings in loaded] == [preset.stem for preset in presets] and presets
 
 
-def test_the_default_explains_every_setting(root):
+def test_the_default_explains_every_setting(root: Path) -> None:
     """config.yaml spells out every key there is, so that nothing has to be looked up elsewhere."""
     assert canonical_keys(yaml.safe_load((root / "config.yaml").read_text())) == canonical_keys(
         Settings().model_dump()
@@ -40,7 +42,7 @@ def canonical_keys(values: dict, prefix: str = "") -> set[str]:
     }
 
 
-def test_overlays_merge_mappings_and_replace_lists(tmp_path):
+def test_overlays_merge_mappings_and_replace_lists(tmp_path: Path) -> None:
     base, over = tmp_path / "base.yaml", tmp_path / "over.yaml"
     base.write_text("tasks: [colored_dots, object_exploration]\nepisodes: {train: 7, test: 9}\n")
     over.write_text("tasks: [object_exploration]\nepisodes: {train: 8}\n")
@@ -87,7 +89,7 @@ def test_overlays_merge_mappings_and_replace_lists(tmp_path):
         ([1], ["mapping", "list"]),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(values, words):
+def test_what_cannot_be_used_is_refused_by_name(values: Any, words: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse(values, "some.yaml")
     message = str(error.value)
@@ -95,7 +97,7 @@ def test_what_cannot_be_used_is_refused_by_name(values, words):
     assert all(word in message for word in words), message
 
 
-def test_every_bad_key_gets_a_line():
+def test_every_bad_key_gets_a_line() -> None:
     with pytest.raises(ConfigError) as error:
         parse({"sed": 1, "episodes": {"train": 0}})
     assert "'sed'" in str(error.value) and "'episodes.train'" in str(error.value)
@@ -110,7 +112,9 @@ def test_every_bad_key_gets_a_line():
         (None, "cannot be read"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, content, words):
+def test_files_that_cannot_be_read_are_named(
+    tmp_path: Path, content: str | None, words: str
+) -> None:
     path = tmp_path / "mine.yaml"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
@@ -119,11 +123,11 @@ def test_files_that_cannot_be_read_are_named(tmp_path, content, words):
     assert str(path) in str(error.value)
 
 
-def test_the_published_schema_is_that_of_the_code(root):
+def test_the_published_schema_is_that_of_the_code(root: Path) -> None:
     assert (root / "workflow" / "schemas" / "settings.schema.json").read_text() == schema()
 
 
-def test_canonical_does_not_depend_on_order():
+def test_canonical_does_not_depend_on_order() -> None:
     items = list(Settings().model_dump(mode="json").items())
     random.Random(0).shuffle(items)
     assert parse(dict(items)).canonical() == Settings().canonical()
@@ -132,7 +136,7 @@ def test_canonical_does_not_depend_on_order():
     )
 
 
-def test_settings_stay_few():
+def test_settings_stay_few() -> None:
     def leaves(model: type[BaseModel]) -> int:
         kinds = [item.annotation for item in model.model_fields.values()]
         return sum(
@@ -143,6 +147,6 @@ def test_settings_stay_few():
     assert leaves(Settings) <= 46
 
 
-def test_parsing_imports_no_torch(root):
+def test_parsing_imports_no_torch(root: Path) -> None:
     code = f"import sys; from lastmile import config; config.load({str(root / 'config.yaml')!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

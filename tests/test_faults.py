@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -178,7 +179,7 @@ def copy(root: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root, tmp_path_factory) -> Path:
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study as far as a policy."""
     folder = copy(root, tmp_path_factory.mktemp("undisturbed").resolve())
     finish(folder, POLICY)
@@ -186,7 +187,7 @@ def undisturbed(root, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(root, tmp_path_factory) -> Path:
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study as far as its report."""
     folder = copy(root, tmp_path_factory.mktemp("whole").resolve())
     finish(folder, "all")
@@ -216,7 +217,7 @@ def kill_on_the_way(folder: Path, target: str) -> None:
 
 
 @in_proc
-def test_kills(root, undisturbed, tmp_path):
+def test_kills(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     folder = copy(root, tmp_path.resolve())
     kill_on_the_way(folder, POLICY)
     assert "rule record" not in finish(folder, POLICY), "what was done is done again"
@@ -234,7 +235,7 @@ def test_kills(root, undisturbed, tmp_path):
 
 @in_proc
 @pytest.mark.slow
-def test_kills_to_the_end(root, whole, tmp_path):
+def test_kills_to_the_end(root: Path, whole: Path, tmp_path: Path) -> None:
     """The same, and SIGKILL of the drawing of a figure."""
     folder = copy(root, tmp_path.resolve())
     kill_on_the_way(folder, "all")
@@ -244,7 +245,7 @@ def test_kills_to_the_end(root, whole, tmp_path):
     alike(folder, results(whole))
 
 
-def test_a_second_snakemake_is_told_of_the_first(undisturbed):
+def test_a_second_snakemake_is_told_of_the_first(undisturbed: Path) -> None:
     """And by us, before Snakemake recommends to unlock."""
     for path in (undisturbed / "results" / "fault" / "trajectories").rglob("*.parquet"):
         path.unlink()
@@ -307,7 +308,7 @@ def change(folder: Path, *names: str) -> None:
         path.write_bytes(content)
 
 
-def test_loss_of_power(undisturbed):
+def test_loss_of_power(undisturbed: Path) -> None:
     before = results(undisturbed)
     lose_power(undisturbed)
     assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
@@ -318,7 +319,7 @@ def test_loss_of_power(undisturbed):
 
 
 @pytest.mark.slow
-def test_loss_of_power_to_the_end(whole):
+def test_loss_of_power_to_the_end(whole: Path) -> None:
     before = results(whole)
     lose_power(whole)
     finish(whole, "all")
@@ -331,7 +332,7 @@ def test_loss_of_power_to_the_end(whole):
     assert [name for name, content in results(whole).items() if content != before[name]] == []
 
 
-def test_a_clock_that_goes_back(undisturbed):
+def test_a_clock_that_goes_back(undisturbed: Path) -> None:
     """Files from tomorrow, as they look when the clock was put back.
 
     Nothing is made again for that.
@@ -344,13 +345,13 @@ def test_a_clock_that_goes_back(undisturbed):
     assert "Nothing to be done" in finish(undisturbed, POLICY)
 
 
-def test_durations_are_taken_from_a_clock_that_does_not_go_back(root):
+def test_durations_are_taken_from_a_clock_that_does_not_go_back(root: Path) -> None:
     for path in (root / "src").rglob("*.py"):
         assert not re.search(r"\btime\.time\(|datetime\.(now|utcnow)\(", path.read_text()), path
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
     """A folder on a disk of a few pages. Without the right to mount one: None."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -388,7 +389,13 @@ SPECS = {
 
 
 @pytest.mark.parametrize("verb", ["record", "tokenize", "train", "skills", "figure"])
-def test_a_full_disk(undisturbed, evaluations, small_disk, tmp_path, verb):
+def test_a_full_disk(
+    undisturbed: Path,
+    evaluations: dict[str, dict[str, pd.DataFrame]],
+    small_disk: Path | None,
+    tmp_path: Path,
+    verb: str,
+) -> None:
     """One line that says so, nothing half-made; with room, the same command works."""
     root = undisturbed / "results" / "fault"
     out = small_disk or tmp_path / "limited"

@@ -62,12 +62,12 @@ PROSE = {
 
 
 @pytest.fixture(scope="module")
-def jobs(root) -> Jobs:
+def jobs(root: Path) -> Jobs:
     return Jobs(load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml"))
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> Iterator[Path]:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that fingerprints are taken of."""
     copy = tmp_path / "lastmile"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.json", "*.ttf"))
@@ -99,12 +99,14 @@ def stale(jobs: Jobs, before: dict) -> set[tuple[str, tuple[str, ...]]]:
     return {key for key in before if before[key] != now[key]}
 
 
-def test_every_stage_is_tried(jobs):
+def test_every_stage_is_tried(jobs: Jobs) -> None:
     assert set(OWN) == set(stage_names())
     assert all(jobs.specs(stage) for stage in OWN)
 
 
-def test_a_changed_call_in_a_stage_makes_exactly_its_results_stale(package, jobs):
+def test_a_changed_call_in_a_stage_makes_exactly_its_results_stale(
+    package: Path, jobs: Jobs
+) -> None:
     for stage, (old, new) in OWN.items():
         before = labels(jobs)
         path = package / "pipeline" / "stages" / f"{stage}.py"
@@ -115,7 +117,7 @@ def test_a_changed_call_in_a_stage_makes_exactly_its_results_stale(package, jobs
         path.write_text(text)
 
 
-def test_a_changed_helper_makes_exactly_those_stale_that_use_it(package, jobs):
+def test_a_changed_helper_makes_exactly_those_stale_that_use_it(package: Path, jobs: Jobs) -> None:
     for name, stages in HELPERS.items():
         before = labels(jobs)
         path = package / name
@@ -123,7 +125,7 @@ def test_a_changed_helper_makes_exactly_those_stale_that_use_it(package, jobs):
         assert {stage for stage, _ in stale(jobs, before)} == stages, name
 
 
-def test_a_changed_task_makes_exactly_its_own_results_stale(package, jobs):
+def test_a_changed_task_makes_exactly_its_own_results_stale(package: Path, jobs: Jobs) -> None:
     before = labels(jobs)
     path = package / PLUME
     path.write_text(path.read_text() + "\nEDITED = 1\n")
@@ -139,7 +141,7 @@ def test_a_changed_task_makes_exactly_its_own_results_stale(package, jobs):
     assert not any("colored_dots" in key for stage, key in expected if stage != "cross_task_probes")
 
 
-def test_a_changed_study_or_figure_is_its_own(package, jobs):
+def test_a_changed_study_or_figure_is_its_own(package: Path, jobs: Jobs) -> None:
     before = labels(jobs)
     for name in ("study", "figure"):
         path = package / "studies" / "emergence" / f"{name}.py"
@@ -152,7 +154,7 @@ def test_a_changed_study_or_figure_is_its_own(package, jobs):
 
 
 @pytest.mark.parametrize("change", PROSE)
-def test_prose_makes_nothing_stale(package, jobs, change):
+def test_prose_makes_nothing_stale(package: Path, jobs: Jobs, change: str) -> None:
     before = labels(jobs)
     for path in package.rglob("*.py"):
         changed = PROSE[change](path.read_text())
@@ -161,7 +163,7 @@ def test_prose_makes_nothing_stale(package, jobs, change):
     assert stale(jobs, before) == set()
 
 
-def test_formatting_makes_nothing_stale(package, jobs):
+def test_formatting_makes_nothing_stale(package: Path, jobs: Jobs) -> None:
     before = labels(jobs)
     sources = {path: path.read_text() for path in package.rglob("*.py")}
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "60"]
@@ -170,7 +172,7 @@ def test_formatting_makes_nothing_stale(package, jobs):
     assert stale(jobs, before) == set()
 
 
-def test_planning_is_no_code_of_a_stage(package, jobs):
+def test_planning_is_no_code_of_a_stage(package: Path, jobs: Jobs) -> None:
     """What `wanted` decides is in the spec, and what `cost` says is in no result."""
     before = labels(jobs)
     path = package / "pipeline" / "stages" / "skills.py"
@@ -179,7 +181,9 @@ def test_planning_is_no_code_of_a_stage(package, jobs):
     assert path.read_text() != text and stale(jobs, before) == set()
 
 
-def test_imports_for_a_type_checker_do_not_count(tmp_path, monkeypatch):
+def test_imports_for_a_type_checker_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fingerprints, "ROOT", tmp_path / "house")
     (tmp_path / "house").mkdir()
     for name in ("a", "b", "c"):
@@ -192,14 +196,14 @@ def test_imports_for_a_type_checker_do_not_count(tmp_path, monkeypatch):
     forget()
 
 
-def test_what_does_not_exist_has_no_fingerprint():
+def test_what_does_not_exist_has_no_fingerprint() -> None:
     with pytest.raises(LastmileError, match=r"no module 'lastmile\.nothing'"):
         fingerprints.closure("nothing")
     with pytest.raises(LastmileError, match=r"no module 'lastmile\.tasks\.colored_cats'"):
         fingerprints.closure("simulation.tokens", ("tasks.colored_cats",))
 
 
-def test_other_code_than_planned_is_refused(package):
+def test_other_code_than_planned_is_refused(package: Path) -> None:
     label = fingerprints.code_label("simulation.tokens", ("tasks.colored_dots",))
     fingerprints.check_code(label)
     path = package / DOTS

@@ -49,7 +49,9 @@ def cpu_index() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("torch", [None, "2.6.0"], ids=["newest", "oldest torch"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_wheel_in_an_empty_environment(root, tmp_path, version, torch):
+def test_the_wheel_in_an_empty_environment(
+    root: Path, tmp_path: Path, version: str, torch: str | None
+) -> None:
     if torch and version != VERSIONS[0]:
         pytest.skip("the oldest torch is tried with the oldest Python")
     python = interpreter(version)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def write_conf(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """munged, slurmctld and slurmd, running; stopped at the end."""
     folder = Path(f"/run/lastmile-slurm-{os.getpid()}")
     for name in ("state", "spool"):
@@ -133,7 +134,9 @@ def cluster(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_results_are_those_of_a_local_run(root, tmp_path_factory, monkeypatch):
+def test_results_are_those_of_a_local_run(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(study, "PATIENCE", 3600)
     monkeypatch.setattr(study, "STUDY", {"name": study.STUDY["name"]})  # the preset as it is
     local = study.copy(root, tmp_path_factory.mktemp("local").resolve())

@@ -18,7 +18,7 @@ from lastmile.storage import parquet
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Three trainings.
 
     One begun and stopped, one done and measured, one of a name that does not fit.
@@ -73,7 +73,7 @@ def seen(folder: Path) -> dict[str, status.TrainingRun]:
     return {one.name: one for one in status.training_runs(folder / "runs", folder / "results")}
 
 
-def test_trainings_are_told_apart(folder):
+def test_trainings_are_told_apart(folder: Path) -> None:
     found = seen(folder)
     assert len(found) == 3
     assert found["neuron_tracing seed0"][1:] == ("done", 1000, 1000, 311.6, 3.21987, 0.85, None)
@@ -87,14 +87,14 @@ def test_trainings_are_told_apart(folder):
     assert running.state == "running"
 
 
-def test_a_torn_line_is_left_out(folder):
+def test_a_torn_line_is_left_out(folder: Path) -> None:
     path = folder / "runs" / "a" / "progress.jsonl"
     assert seen(folder)["colored_dots seed0"].frames == 300
     path.write_text("")
     assert seen(folder)["colored_dots seed0"].frames == 0
 
 
-def test_the_newest_of_a_name_counts(folder):
+def test_the_newest_of_a_name_counts(folder: Path) -> None:
     again = folder / "runs" / "again"
     again.mkdir()
     (again / "spec.json").write_text(
@@ -103,7 +103,7 @@ def test_the_newest_of_a_name_counts(folder):
     assert seen(folder)["neuron_tracing seed0"].total == 5000
 
 
-def test_jobs_that_made_their_outputs_are_over(tmp_path):
+def test_jobs_that_made_their_outputs_are_over(tmp_path: Path) -> None:
     jobs = [
         Job("a", [str(tmp_path / "a"), str(tmp_path / "b")], "", ""),
         Job("c", [str(tmp_path / "c")], "", ""),
@@ -117,7 +117,7 @@ def test_jobs_that_made_their_outputs_are_over(tmp_path):
     assert status.remaining(jobs, since) == jobs[1:]
 
 
-def test_a_page_fits_80_columns_and_is_plain(folder):
+def test_a_page_fits_80_columns_and_is_plain(folder: Path) -> None:
     jobs = [Job(f"rule_of_some_length_{number % 9}", ["x"], "", "") for number in range(40)]
     text = status.page(parse({}), jobs, status.training_runs(folder / "runs", folder / "results"))
     assert (
@@ -132,20 +132,22 @@ def test_a_page_fits_80_columns_and_is_plain(folder):
     assert status.page(parse({}), [], []) == "desk: everything is made\n"
 
 
-def test_a_task_without_placements_has_no_skill(folder, recwarn):
+def test_a_task_without_placements_has_no_skill(
+    folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     path = folder / "results/evaluations/neuron_tracing/neuron_tracing/seed0/skills.parquet"
     table = parquet.frame(path)
     parquet.write(table.assign(total=0, hits=0), path)
     assert seen(folder)["neuron_tracing seed0"].skill is None and not recwarn.list
 
 
-def test_names_that_differ_at_their_end_are_told_apart():
+def test_names_that_differ_at_their_end_are_told_apart() -> None:
     names = [f"a_long_name_of_a_training_run.{size}.seed0" for size in ("xs", "s")]
     shown = {status._fit(name) for name in names}
     assert len(shown) == 2 and all(len(name) <= 27 for name in shown)
 
 
-def test_a_page_fits_the_terminal_and_tells_the_time_left(folder):
+def test_a_page_fits_the_terminal_and_tells_the_time_left(folder: Path) -> None:
     found = status.training_runs(folder / "runs", folder / "results")
     jobs = [Job("record", ["x"], "", ""), Job("train_joint", ["y"], "", "")]
     text = status.page(parse({}), jobs, found * 30, {"record": 60.0, "train": 600.0}, True, 24)
@@ -153,7 +155,9 @@ def test_a_page_fits_the_terminal_and_tells_the_time_left(folder):
     assert re.search(r"2 jobs to go, about \d+:\d\d left", text)
 
 
-def test_follow_ends_when_nothing_runs(folder, monkeypatch, capsys):
+def test_follow_ends_when_nothing_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(status, "planned", lambda targets, overlay: [Job("a", ["x"], "", "")])
     status.show(parse({}), follow=True)

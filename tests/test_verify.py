@@ -32,7 +32,7 @@ CODE = ("pipeline.stages.record", ("tasks.colored_dots",))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recorded episodes, their tokens, and a table, made by stages."""
     root = tmp_path_factory.mktemp("results")
     table = root / "figures" / "probes.csv"
@@ -56,11 +56,11 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def results(made, tmp_path) -> Path:
+def results(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "results"))
 
 
-def test_a_manifest_tells_all(made):
+def test_a_manifest_tells_all(made: Path) -> None:
     manifest = read_manifest(made / f"{TOKENS}.manifest.json")
     assert manifest["stage"] == "tokenize" and manifest["inputs"].keys() == {
         "../../trajectories/colored_dots/test.parquet",
@@ -88,7 +88,9 @@ def test_a_manifest_tells_all(made):
     ].keys() and "simulation/tokens.py" not in manifest["code"]["files"]
 
 
-def test_what_was_not_touched_is_as_it_was(capsys, results, monkeypatch):
+def test_what_was_not_touched_is_as_it_was(
+    capsys: pytest.CaptureFixture[str], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["verify", str(results)]) == 0
     assert capsys.readouterr().out == f"{results}: 4 files are as their 3 manifests say\n"
     assert main(["verify", str(results / "tokens")]) == 0
@@ -98,7 +100,7 @@ def test_what_was_not_touched_is_as_it_was(capsys, results, monkeypatch):
     assert "2 inputs lie elsewhere and were not opened" in capsys.readouterr().out
 
 
-def test_every_changed_byte_is_found(results):
+def test_every_changed_byte_is_found(results: Path) -> None:
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         whole = path.read_bytes()
         for place in sorted(
@@ -110,7 +112,7 @@ def test_every_changed_byte_is_found(results):
     assert verify(results).problems == []
 
 
-def test_every_missing_file_is_found(results):
+def test_every_missing_file_is_found(results: Path) -> None:
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         whole = path.read_bytes()
         path.unlink()
@@ -124,7 +126,7 @@ def test_every_missing_file_is_found(results):
         path.write_bytes(whole)
 
 
-def test_what_was_made_from_other_bytes_is_stale(results):
+def test_what_was_made_from_other_bytes_is_stale(results: Path) -> None:
     """Recorded again with another seed.
 
     The recording is right, the tokens are of the one before.
@@ -137,7 +139,7 @@ def test_what_was_made_from_other_bytes_is_stale(results):
     )
 
 
-def rewrite(path: Path, change) -> None:
+def rewrite(path: Path, change: str) -> None:
     """A manifest with a change, and with the digest that belongs to it."""
     manifest = json.loads(path.read_text())
     change(manifest)
@@ -147,7 +149,9 @@ def rewrite(path: Path, change) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret", "/etc/passwd", "a/../../secret", "..", "..\\secret", "sub/file"]
 )
-def test_an_output_outside_its_folder_is_not_opened(results, tmp_path, name):
+def test_an_output_outside_its_folder_is_not_opened(
+    results: Path, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "secret").write_text("secret")
     path = results / f"{TOKENS}.manifest.json"
     rewrite(path, lambda manifest: manifest["outputs"].update({name: {"bytes": 6, "digest": "0"}}))
@@ -159,7 +163,9 @@ def test_an_output_outside_its_folder_is_not_opened(results, tmp_path, name):
     )
 
 
-def test_inputs_outside_the_folder_are_not_opened(results, tmp_path, monkeypatch):
+def test_inputs_outside_the_folder_are_not_opened(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "secret").write_text("secret")
     path = results / f"{TOKENS}.manifest.json"
     rewrite(
@@ -183,7 +189,7 @@ def test_inputs_outside_the_folder_are_not_opened(results, tmp_path, monkeypatch
     assert any("leads outside its folder" in problem for problem in verify(results).problems)
 
 
-def test_a_link_that_leads_outside_is_found(results, tmp_path):
+def test_a_link_that_leads_outside_is_found(results: Path, tmp_path: Path) -> None:
     path = results / TOKENS
     path.rename(tmp_path / "elsewhere.tokens")
     os.symlink(tmp_path / "elsewhere.tokens", path)
@@ -202,14 +208,14 @@ def test_a_link_that_leads_outside_is_found(results, tmp_path):
         '{"format": "lastmile.manifest/1"}',
     ],
 )
-def test_a_manifest_that_is_none_is_named(results, text):
+def test_a_manifest_that_is_none_is_named(results: Path, text: str) -> None:
     path = results / f"{TOKENS}.manifest.json"
     path.write_text(text)
     with pytest.raises(ManifestError, match="test.tokens.manifest.json: "):
         read_manifest(path)
 
 
-def test_a_folder_without_results(capsys, tmp_path):
+def test_a_folder_without_results(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         assert main(["verify", str(folder)]) == 1
         assert str(folder) in capsys.readouterr().err
@@ -225,7 +231,9 @@ def test_a_folder_without_results(capsys, tmp_path):
         "a:b:c/d",
     ],
 )
-def test_other_code_than_planned_is_refused(capsys, tmp_path, label):
+def test_other_code_than_planned_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, label: str
+) -> None:
     spec = ["--spec", json.dumps(SPEC), "--results", str(tmp_path), "--code", label]
     assert main(["stage", "record", *spec]) == 1
     err = capsys.readouterr().err
@@ -245,14 +253,18 @@ def test_other_code_than_planned_is_refused(capsys, tmp_path, label):
         (json.dumps({**SPEC, "task": "colored_dot"}), "did you mean 'colored_dots'?"),
     ],
 )
-def test_a_wrong_spec_is_named_before_any_work(capsys, tmp_path, spec, words):
+def test_a_wrong_spec_is_named_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, spec: str, words: str
+) -> None:
     assert main(["stage", "record", "--spec", spec, "--results", str(tmp_path)]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ") and words in err and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_input_is_named_before_any_work(capsys, tmp_path):
+def test_a_missing_input_is_named_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """A spec without its policy costs no time and no traceback."""
     spec = {"run": "none", "seed": 0, "task": "colored_dots", "temperature": 0.4, "max_steps": 1}
     arguments = ["--spec", json.dumps(spec), "--results", str(tmp_path)]

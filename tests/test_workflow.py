@@ -13,13 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from lastmile.config import load
+from lastmile.config import Settings, load
 from lastmile.pipeline.plan import Jobs, plan
 from lastmile.pipeline.stage import files_of
 from lastmile.pipeline.stages import get_stage, stage_names
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
 TASKS = ("colored_dots", "plume_finding")
 
 
-def snakemake(folder: Path, *arguments: str, **settings) -> subprocess.CompletedProcess:
+def snakemake(folder: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess:
     """Snakemake with the preset `smoke` on two tasks, and `settings` laid over it.
 
     The environment is not activated.
@@ -61,7 +62,7 @@ def snakemake(folder: Path, *arguments: str, **settings) -> subprocess.Completed
     )
 
 
-def planned(folder: Path, *targets: str, **settings) -> dict[str, int]:
+def planned(folder: Path, *targets: str, **settings: Any) -> dict[str, int]:
     """The jobs of a dry run: how many of each rule."""
     done = snakemake(folder, *targets, "-n", **settings)
     assert done.returncode == 0, done.stderr
@@ -74,7 +75,7 @@ def planned(folder: Path, *targets: str, **settings) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def folder(root, tmp_path_factory) -> Path:
+def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow and the package, without results."""
     copy = tmp_path_factory.mktemp("workflow")
     for name in ("Snakefile", "config.yaml"):
@@ -85,7 +86,7 @@ def folder(root, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(folder) -> Path:
+def finished(folder: Path) -> Path:
     """The same after a whole run."""
     done = snakemake(folder, "all")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
@@ -93,7 +94,7 @@ def finished(folder) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(root):
+def settings(root: Path) -> Settings:
     return load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
 
 
@@ -108,7 +109,7 @@ def figures(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in studies.glob("*/figure.py"))
 
 
-def test_a_figure_needs_no_more_than_it_shows(folder):
+def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:
     jobs = planned(folder, "emergence", name="fresh")
     assert jobs == {"record": 6, "tokenize": 6, "train": 2, "skills": 2, "study": 1, "figure": 1}
     assert not (folder / "results" / "fresh").exists()
@@ -117,14 +118,14 @@ def test_a_figure_needs_no_more_than_it_shows(folder):
     assert jobs["record"] == 3 and trained(jobs) == 3 and jobs["speed"] == 2 and jobs["skills"] == 3
 
 
-def test_the_plan_counts_the_jobs_that_there_are(folder, settings):
+def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Settings) -> None:
     jobs = planned(folder, "all", name="fresh")
     jobs["study"] += jobs.pop("study_with_screens")
     merged = {rule: count for rule, count in jobs.items() if not rule.startswith("train")}
     assert {work.stage: work.jobs for work in plan(settings)} == {**merged, "train": trained(jobs)}
 
 
-def test_rules_name_the_files_of_their_stages(folder, settings):
+def test_rules_name_the_files_of_their_stages(folder: Path, settings: Settings) -> None:
     """The rules hold paths, the stages name files: both say the same of every job."""
     done = snakemake(folder, "all", "-n", name="fresh")
     blocks = re.findall(r"^rule (\S+):\n((?: {4}.*\n)+)", done.stdout + done.stderr, re.MULTILINE)
@@ -157,13 +158,13 @@ def test_rules_name_the_files_of_their_stages(folder, settings):
         ({"worlds": {"style": "hastyy"}}, "did you mean 'hasty'?"),
     ],
 )
-def test_a_misspelt_setting_is_named(folder, settings, words):
+def test_a_misspelt_setting_is_named(folder: Path, settings: Settings, words: str) -> None:
     done = snakemake(folder, "all", "-n", **settings)
     assert done.returncode != 0 and words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_make_shows_the_status_where_there_is_a_terminal(finished):
+def test_make_shows_the_status_where_there_is_a_terminal(finished: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -205,7 +206,7 @@ def test_make_shows_the_status_where_there_is_a_terminal(finished):
     )
 
 
-def test_everything_is_made(finished, settings):
+def test_everything_is_made(finished: Path, settings: Settings) -> None:
     results = finished / "results" / "smoke"
     expected = [
         f"figures/{name}.{form}"
@@ -240,7 +241,7 @@ def test_everything_is_made(finished, settings):
     assert not [path for path in results.rglob("*.part")]
 
 
-def test_manifests_tell_what_was_made_from_what(finished):
+def test_manifests_tell_what_was_made_from_what(finished: Path) -> None:
     results = finished / "results" / "smoke"
     for task in TASKS:
         manifest = json.loads((results / "models" / task / "seed0" / "manifest.json").read_text())
@@ -262,7 +263,7 @@ def test_manifests_tell_what_was_made_from_what(finished):
         )
 
 
-def test_every_result_is_as_its_manifest_says(finished):
+def test_every_result_is_as_its_manifest_says(finished: Path) -> None:
     report = verify(finished / "results" / "smoke")
     assert (
         report.problems == [] and report.elsewhere == 2 and report.manifests > 20
@@ -283,7 +284,7 @@ def test_every_result_is_as_its_manifest_says(finished):
         path.write_bytes(whole)
 
 
-def test_findings_and_report_tell_every_claim_and_figure(finished):
+def test_findings_and_report_tell_every_claim_and_figure(finished: Path) -> None:
     results = finished / "results" / "smoke"
     claims = json.loads((results / "findings.json").read_text())
     assert {claim["task"] for claim in claims} == {*TASKS, "all tasks"} and any(
@@ -301,7 +302,7 @@ def test_findings_and_report_tell_every_claim_and_figure(finished):
     assert counted in report and all(html.escape(claim["statement"]) in report for claim in claims)
 
 
-def test_the_table_of_runs_tells_settings_and_speed(finished, settings):
+def test_the_table_of_runs_tells_settings_and_speed(finished: Path, settings: Settings) -> None:
     table = pd.read_csv(finished / "results" / "smoke" / "runs.csv").set_index("run")
     assert set(table.index) == set(all_runs(settings))
     for name, run in all_runs(settings).items():
@@ -319,13 +320,13 @@ def test_the_table_of_runs_tells_settings_and_speed(finished, settings):
         )
 
 
-def test_a_second_run_has_nothing_to_do(finished):
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
     done = snakemake(finished, "all")
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
     assert planned(finished, "all") == {}
 
 
-def test_another_temperature_trains_nothing(finished):
+def test_another_temperature_trains_nothing(finished: Path) -> None:
     jobs = planned(finished, "all", evaluation={"temperature": 0.9})
     assert jobs == {
         "closed_loop": 2,
@@ -339,7 +340,9 @@ def test_another_temperature_trains_nothing(finished):
     }
 
 
-def test_another_length_of_fine_tuning_trains_that_alone(finished, settings):
+def test_another_length_of_fine_tuning_trains_that_alone(
+    finished: Path, settings: Settings
+) -> None:
     jobs = planned(finished, "all", transfer={"frames": 700})
     assert (
         trained(jobs) == 2
@@ -350,7 +353,7 @@ def test_another_length_of_fine_tuning_trains_that_alone(finished, settings):
     assert not {"record", "tokenize", "scaling", "emergence"} & set(jobs)
 
 
-def test_another_seed_of_training_records_nothing(finished, settings):
+def test_another_seed_of_training_records_nothing(finished: Path, settings: Settings) -> None:
     jobs = planned(finished, "all", training={"seeds": [0, 1]})
     assert (
         trained(jobs) == len(all_runs(settings))
@@ -359,13 +362,13 @@ def test_another_seed_of_training_records_nothing(finished, settings):
     )
 
 
-def test_another_learning_rate_trains_again(finished, settings):
+def test_another_learning_rate_trains_again(finished: Path, settings: Settings) -> None:
     assert trained(planned(finished, "models", training={"learning_rate": 0.0123})) == len(
         all_runs(settings)
     )
 
 
-def test_one_more_task_leaves_the_others_alone(finished):
+def test_one_more_task_leaves_the_others_alone(finished: Path) -> None:
     third = next(name for name in task_names() if name not in TASKS)
     jobs = planned(finished, "emergence", tasks=[*TASKS, third])
     assert jobs == {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "figure": 1}
@@ -403,14 +406,16 @@ def edited(folder: Path, file: str, *, prose: bool = False) -> Iterator[None]:
         ),
     ],
 )
-def test_edited_code_makes_again_what_depends_on_it(finished, file, target, expected):
+def test_edited_code_makes_again_what_depends_on_it(
+    finished: Path, file: str, target: str, expected: dict[str, int]
+) -> None:
     with edited(finished, file):
         assert planned(finished, target) == expected
     with edited(finished, file, prose=True):
         assert planned(finished, target) == {}
 
 
-def test_prose_everywhere_makes_nothing_again(finished):
+def test_prose_everywhere_makes_nothing_again(finished: Path) -> None:
     with ExitStack() as stack:
         for path in (finished / "src" / "lastmile").rglob("*.py"):
             file = path.relative_to(finished / "src" / "lastmile").as_posix()
@@ -420,7 +425,9 @@ def test_prose_everywhere_makes_nothing_again(finished):
         assert explained(finished, "all") == "all: fresh\n"
 
 
-def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(finished, settings):
+def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(
+    finished: Path, settings: Settings
+) -> None:
     with edited(finished, f"tasks/{TASKS[1]}/world.py"):
         jobs = planned(finished, "models")
     concerned = [run for run in all_runs(settings).values() if TASKS[1] in run.tasks]
@@ -428,7 +435,7 @@ def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(finished
     assert jobs["record"] == jobs["tokenize"] == 2
 
 
-def explained(folder: Path, target: str, **settings) -> str:
+def explained(folder: Path, target: str, **settings: Any) -> str:
     """What `why` says of a target."""
     overlay = folder / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
@@ -440,7 +447,7 @@ def explained(folder: Path, target: str, **settings) -> str:
     return done.stdout
 
 
-def test_why_names_the_setting_or_the_source(finished):
+def test_why_names_the_setting_or_the_source(finished: Path) -> None:
     assert explained(finished, "emergence") == "emergence: fresh\n"
     said = explained(finished, "models", training={"learning_rate": 0.0123})
     assert re.search(r"train\w*: results/smoke/models/colored_dots/seed0/config.json", said)
@@ -458,7 +465,7 @@ def test_why_names_the_setting_or_the_source(finished):
     os.utime(lost, ns=(lost.with_suffix(".png").stat().st_mtime_ns,) * 2)
 
 
-def test_a_lost_result_alone_is_made_again(finished):
+def test_a_lost_result_alone_is_made_again(finished: Path) -> None:
     lost = finished / "results" / "smoke" / "figures" / "emergence.svg"
     kept = lost.read_bytes()
     lost.unlink()
@@ -467,7 +474,7 @@ def test_a_lost_result_alone_is_made_again(finished):
     assert lost.read_bytes() == kept
 
 
-def test_settings_on_the_command_line_reach_every_page(finished):
+def test_settings_on_the_command_line_reach_every_page(finished: Path) -> None:
     """`--config` gives another study: its report, findings and plan are its own."""
     overlay = ["--config", "name=second", "--config", "seed=1"]
     env = {**os.environ, "PYTHONPATH": str(finished / "src")}
