@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lastmile.policy.policy import Policy
-
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # threads of torch that wait without spinning, before torch is imported
+# Before torch is imported: workers side by side have a core each, and threads wait without spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pandas as pd
 import pytest
 from hypothesis import settings
 
 from lastmile.config import parse
-from lastmile.simulation import (
-    tokens,
-    trajectory,
-)
+from lastmile.simulation import tokens, trajectory
 from made_up import inputs_of_studies
+
+if TYPE_CHECKING:
+    from lastmile.policy.policy import Policy
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
