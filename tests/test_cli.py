@@ -385,8 +385,12 @@ def results(tmp_path: Path, recorded: Trajectories, policy: Any) -> Path:
         ),
         ("figure", {"study": "nothing"}, "nothing"),
         ("figure", {"study": "emergence"}, "emergence.csv is missing"),
-        ("study", {"study": "nothing", "settings": {}}, "'nothing'"),
-        ("study", {"study": "emergence", "settings": {"sed": 1}}, "did you mean 'seed'?"),
+        ("study", {"study": "nothing", "needs": [], "seeds": [], "settings": {}}, "'nothing'"),
+        (
+            "study",
+            {"study": "emergence", "needs": [], "seeds": [], "settings": {"sed": 1}},
+            "did you mean 'seed'?",
+        ),
         ("findings", {"name": "desk", "studies": ["none"]}, "none.json is missing"),
         (
             "run_table",

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -111,7 +112,7 @@ def jobs(folder: Path, verb: str) -> list[int]:
     return found
 
 
-def when(condition: Callable, process: subprocess.Popen) -> object:
+def when(condition: Callable[[], Any], process: subprocess.Popen[bytes]) -> Any:
     """What a condition gives as soon as it gives something, while a process runs."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -262,7 +263,7 @@ def test_a_second_snakemake_is_told_of_the_first(undisturbed: Path) -> None:
         "workflow/presets/smoke.yaml",
         "study.yaml",
     ]
-    given = {
+    given: dict[str, Any] = {
         "cwd": undisturbed,
         "env": environment(undisturbed),
         "capture_output": True,
@@ -411,7 +412,12 @@ def test_a_full_disk(
         path.symlink_to(table if path.name == table.name else root / name)
     words = ["stage", verb, "--spec", SPECS[verb], "--results", str(out)]
     command = [sys.executable, "-m", "lastmile", *words]
-    about = {"cwd": out, "env": environment(undisturbed), "capture_output": True, "text": True}
+    about: dict[str, Any] = {
+        "cwd": out,
+        "env": environment(undisturbed),
+        "capture_output": True,
+        "text": True,
+    }
     if small_disk:
         (out / "others").write_bytes(bytes(8192))  # nearly full
     else:

@@ -55,7 +55,7 @@ def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(
 
     png, svg, pdf, caption = written
     assert min(Image.open(png).size) >= 400
-    assert len(Image.open(png).convert("L").getcolors()) > 10
+    assert len(Image.open(png).convert("L").getcolors() or ()) > 10
     assert b"<svg" in svg.read_bytes()[:1000]
     assert pdf.read_bytes().startswith(b"%PDF-")
 
@@ -98,7 +98,7 @@ def test_a_study_that_measured_nothing_has_a_figure_that_says_so(tmp_path: Path,
     pd.DataFrame(columns=list(get_study(name).COLUMNS)).to_csv(table, index=False)
     written = render(name, table, tmp_path / name)
     assert "Not measured" in written[-1].read_text()
-    assert Image.open(written[0]).convert("L").getextrema()[0] < 255
+    assert np.asarray(Image.open(written[0]).convert("L")).min() < 255
 
 
 def test_an_unknown_figure_is_named() -> None:

@@ -146,7 +146,7 @@ def test_a_changed_study_or_figure_is_its_own(package: Path, jobs: Jobs) -> None
     for name in ("study", "figure"):
         path = package / "studies" / "emergence" / f"{name}.py"
         path.write_text(path.read_text() + "\nEDITED = 1\n")
-        expected = {(name, ("emergence",))}
+        expected: set[tuple[str, tuple[str, ...]]] = {(name, ("emergence",))}
         if name == "study":  # it also says how its claims are put into words
             expected |= {("findings", ()), ("report", ())}
         assert stale(jobs, before) == expected

@@ -17,7 +17,7 @@ import torch
 
 from lastmile.errors import LastmileError
 from lastmile.policy import Policy, PolicyError
-from lastmile.provenance import file_digest
+from lastmile.provenance.manifests import file_digest
 from lastmile.simulation import tokens, trajectory
 from lastmile.simulation.tokens import TokenStore
 from lastmile.training import devices

@@ -78,26 +78,28 @@ from lastmile.tasks import task_names
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_gives_the_published_values(successes, trials, low, high):
+def test_wilson_gives_the_published_values(
+    successes: int, trials: int, low: float, high: float
+) -> None:
     """The last two are examples of Newcombe (1998), table I."""
     estimate = wilson(successes, trials)
     assert estimate == pytest.approx((successes / trials, low, high), abs=1e-4)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_symmetric_and_holds_the_share(of):
+def test_wilson_is_symmetric_and_holds_the_share(of: tuple[int, int]) -> None:
     successes, trials = of
     one, other = wilson(successes, trials), wilson(trials - successes, trials)
     assert 0 <= one.low <= one.value + 1e-12 and one.value <= one.high + 1e-12 and one.high <= 1
     assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
 
 
-def test_without_trials_nothing_is_known():
+def test_without_trials_nothing_is_known() -> None:
     assert all(np.isnan(wilson(0, 0))) and all(np.isnan(ratio([0, 0], [0, 0])))
     assert np.isnan(interval(1.0, np.array([np.nan])).low)
 
 
-def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
+def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """Episodes differ in length and in how well they go, so that steps are far from independent."""
     rng = np.random.default_rng(0)
     held = []
@@ -109,7 +111,7 @@ def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.89 <= np.mean(held) <= 0.99
 
 
-def test_resamples_draw_as_many_episodes_as_there_are():
+def test_resamples_draw_as_many_episodes_as_there_are() -> None:
     weights = resamples(7, 100)
     assert (
         weights.shape == (100, 7)
@@ -121,7 +123,7 @@ def test_resamples_draw_as_many_episodes_as_there_are():
     )
 
 
-def test_differences_are_paired():
+def test_differences_are_paired() -> None:
     """Two measures of the same episodes that differ by a constant differ by it in every resample."""
     rng = np.random.default_rng(0)
     hits, totals = rng.integers(0, 10, 30), np.full(30, 20)
@@ -130,7 +132,7 @@ def test_differences_are_paired():
     assert ratio_samples(hits, totals).std() > 0.01
 
 
-def test_mean_is_the_mean():
+def test_mean_is_the_mean() -> None:
     estimate = mean([0.0, 1.0, 2.0, 3.0])
     assert (
         estimate.value == 1.5
@@ -196,7 +198,7 @@ def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
     )
 
 
-def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
+def test_mistakes_are_matched_on_the_last_action_and_near_in_time() -> None:
     made = inputs()
     chosen = matched_mistakes(made, np.random.default_rng(0), np.ones(len(made.step), bool))
     wrong = made.open_mistakes[chosen] > 0
@@ -209,14 +211,14 @@ def test_mistakes_are_matched_on_the_last_action_and_near_in_time():
     assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
 
 
-def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test():
+def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test() -> None:
     made = inputs()
     among = made.episode < 10
     chosen = matched_mistakes(made, np.random.default_rng(0), among)
     assert among[chosen].all() and 2 * (made.open_mistakes[chosen] > 0).sum() == len(chosen) > 20
 
 
-def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
+def test_more_mistakes_than_others_are_matched_as_far_as_it_goes() -> None:
     made = inputs(2, 10)
     crowded = Inputs(
         made.features,
@@ -231,7 +233,7 @@ def test_more_mistakes_than_others_are_matched_as_far_as_it_goes():
     assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
 
-def test_control_labels_are_one_for_each_third_of_an_episode():
+def test_control_labels_are_one_for_each_third_of_an_episode() -> None:
     made = inputs()
     drawn = control_labels(made, made.phase, np.random.default_rng(0))
     groups = pd.DataFrame(
@@ -254,35 +256,37 @@ def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real
     return 1 - share if target == "position" else share
 
 
-def test_probes_read_what_is_there(fitted):
+def test_probes_read_what_is_there(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted") > 0.95
     assert accuracy(fitted, "mistake", "planted") > 0.95
     assert accuracy(fitted, "position", "planted") > 0.9
 
 
-def test_probes_read_nothing_where_nothing_is(fitted):
+def test_probes_read_nothing_where_nothing_is(fitted: pd.DataFrame) -> None:
     commonest = np.bincount(inputs().phase).max() / len(inputs().phase)
     assert accuracy(fitted, "phase", "noise") < commonest + 0.05
     assert 0.35 < accuracy(fitted, "mistake", "noise") < 0.65
     assert abs(accuracy(fitted, "position", "noise")) < 0.1
 
 
-def test_the_last_action_does_not_give_a_mistake_away(fitted):
+def test_the_last_action_does_not_give_a_mistake_away(fitted: pd.DataFrame) -> None:
     assert 0.35 < accuracy(fitted, "mistake", "metadata") < 0.65
 
 
-def test_control_labels_are_not_readable_in_other_episodes(fitted):
+def test_control_labels_are_not_readable_in_other_episodes(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted", "control") < 0.5
     assert "control" not in set(fitted[fitted["target"] == "position"]["labels"])
 
 
-def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(fitted):
+def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(
+    fitted: pd.DataFrame,
+) -> None:
     tested = fitted[fitted["target"] == "phase"].groupby("episode")["steps"].first()
     assert len(tested) == 12 and (tested == 40).all()
     pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
 
 
-def test_too_little_to_probe():
+def test_too_little_to_probe() -> None:
     with pytest.raises(ValueError, match="too little to probe: 6 frames of 2 episodes"):
         fit_probes(inputs(2, 3))
 
@@ -771,7 +775,7 @@ def test_the_better_head_is_found(evaluations: Evaluations) -> None:
     }
 
 
-def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
+def rows(seeds: int, tasks: int, shares: tuple[float, ...]) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
@@ -789,16 +793,17 @@ def rows(seeds: int, tasks: int, shares) -> pd.DataFrame:
     )
 
 
-def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot():
+def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot() -> None:
     table = rows(1, 1, (0.2, 0.8))
     frames, samples = curve(table, "hits", "total", 300)
     assert frames.tolist() == [10, 20] and samples.shape == (301, 2)
     assert samples[0] == pytest.approx(table.groupby("frames")["hits"].mean() / 20)
+    last = table[table["frames"] == 20]
     one = estimate(samples[:, 1])
-    assert one == ratio(*table[table["frames"] == 20][["hits", "total"]].to_numpy().T, 300)
+    assert one == ratio(last["hits"], last["total"], 300)
 
 
-def test_seeds_are_drawn_as_well():
+def test_seeds_are_drawn_as_well() -> None:
     one, three = (
         curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,)))
     )
@@ -808,7 +813,7 @@ def test_seeds_are_drawn_as_well():
     assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
 
 
-def test_seeds_are_summed_up_by_their_interquartile_mean():
+def test_seeds_are_summed_up_by_their_interquartile_mean() -> None:
     table = rows(8, 1, (0.5,))
     by_seed = (
         (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum())
@@ -826,7 +831,7 @@ def test_seeds_are_summed_up_by_their_interquartile_mean():
     )
 
 
-def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes():
+def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many_episodes() -> None:
     table = rows(4, 1, (0.5,)).assign(done=lambda t: (t["hits"] + 6 * (t["seed"] % 2) - 3) > 10)
     whole, one = success(table, "done", 300), success(table[table["seed"] == 0], "done", 300)
     assert one == wilson(int(table[table["seed"] == 0]["done"].sum()), 30)
@@ -837,7 +842,7 @@ def test_successes_of_several_trainings_have_wider_intervals_than_one_of_as_many
     )
 
 
-def test_the_mean_over_tasks_draws_within_each():
+def test_the_mean_over_tasks_draws_within_each() -> None:
     table = rows(1, 3, (0.5,))
     samples = curve_over_tasks(table, "hits", "total", 300)[1]
     assert samples[0] == pytest.approx(table["hits"].sum() / table["total"].sum())
@@ -894,7 +899,7 @@ def test_one_task_alone_leaves_out_what_needs_several() -> None:
     } <= set(all_needs(alone))
 
 
-def test_the_plan_grows_with_the_work(root):
+def test_the_plan_grows_with_the_work(root: Path) -> None:
     small, large = (
         plan.plan(settings)
         for settings in (
@@ -919,7 +924,7 @@ def test_the_plan_grows_with_the_work(root):
         assert f"{preset.stem}: " in plan.to_text(load(root / "config.yaml", preset), 8)
 
 
-def test_rates_are_known_for_every_task_and_size():
+def test_rates_are_known_for_every_task_and_size() -> None:
     table = plan.rates()
     assert set(table["tasks"]) == set(task_names()) and {"xs", "s", "m", "l"} <= set(
         table["policies"]

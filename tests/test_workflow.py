@@ -158,7 +158,7 @@ def test_rules_name_the_files_of_their_stages(folder: Path, settings: Settings) 
         ({"worlds": {"style": "hastyy"}}, "did you mean 'hasty'?"),
     ],
 )
-def test_a_misspelt_setting_is_named(folder: Path, settings: Settings, words: str) -> None:
+def test_a_misspelt_setting_is_named(folder: Path, settings: dict[str, Any], words: str) -> None:
     done = snakemake(folder, "all", "-n", **settings)
     assert done.returncode != 0 and words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

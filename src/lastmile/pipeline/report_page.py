@@ -160,7 +160,7 @@ def _share(row: dict[Any, Any], name: str) -> str:
     if value is None or pd.isna(value):
         return "<span class='muted'>not measured</span>"
     text = f"{100 * value:.0f} %"
-    if low is not None and not pd.isna(low):
+    if low is not None and high is not None and not pd.isna(low):
         text += f" <span class='muted'>({100 * low:.0f} to {100 * high:.0f})</span>"
     if name in ("success", "placement"):
         text += f"<span class='bar'><i style='width:{100 * value:.0f}%'></i></span>"

@@ -118,7 +118,9 @@ class Request:
 class Estimates(Protocol):
     """What costs are reckoned with: see `lastmile.pipeline.plan`."""
 
-    request: Request
+    @property
+    def request(self) -> Request:
+        """What the study asks for."""
 
     def steps(self, task: str) -> float:
         """Mean steps of an episode."""
