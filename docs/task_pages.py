@@ -91,8 +91,8 @@ def index_page() -> str:
             "",
             "# Tasks",
             "",
-            "Each task has a world with ground truth, a graphical interface, a virtual annotator, and",
-            "a score. To add one, see [Add a task](../howto/add_a_task.md).",
+            "Each task has a world with ground truth, a graphical interface, a virtual annotator,",
+            "and a score. To add one, see [Add a task](../howto/add_a_task.md).",
             "",
             "| task | what is done | Gymnasium id |",
             "| --- | --- | --- |",
@@ -117,7 +117,7 @@ def task_page(name: str) -> str:
     task = get_task(name)
     session = Session(task, _source(name).world(0))
     lines = [
-        f"% Written by docs/task_pages.py from the class docstring of lastmile.tasks.{name}; do not edit.",
+        f"% Written by docs/task_pages.py from lastmile.tasks.{name}; do not edit.",
         "",
         f"# {task.interface.title}",
         "",
@@ -125,7 +125,7 @@ def task_page(name: str) -> str:
         "",
         f"![Screens along one episode]({name}.png)",
         "",
-        "*Screens along one episode of the typical annotator. The ring shows the click that follows.*",
+        "*Screens of one episode of the typical annotator. The ring shows the click that follows.*",
         "",
         "## Buttons",
         "",
@@ -135,7 +135,8 @@ def task_page(name: str) -> str:
     for group in session.interface.controls(session.state):
         prefix = f"{group.title}: " if group.title else ""
         lines += [
-            f"| `{button.id}` | {prefix}{button.label} | {button.kind} |" for button in group.buttons
+            f"| `{button.id}` | {prefix}{button.label} | {button.kind} |"
+            for button in group.buttons
         ]
     lines += [
         "",
@@ -206,7 +207,9 @@ def episode_picture(name: str) -> np.ndarray:
             row, column = divmod(shown.index(step), COLUMNS)
             left = column * (WIDTH + _GAP)
             top = row * (_CAPTION + HEIGHT + _GAP)
-            caption = f"{step + 1} of {len(clicks)}  {columns['phase'][step]}: {columns['kind'][step]}"
+            caption = (
+                f"{step + 1} of {len(clicks)}  {columns['phase'][step]}: {columns['kind'][step]}"
+            )
             text.put(sheet, caption, left, top, _INK, 15)
 
             image = draw(session.screen())
@@ -272,7 +275,7 @@ def _values(difficulty: Any) -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    """Return a number, a range (4, 6), a labelled value (2, (4, 6)), or several of them, in words."""
+    """Return a number, a range (4, 6), a labelled value (2, (4, 6)), or several, in words."""
     if isinstance(value, tuple):
         numbers = [isinstance(part, (int, float)) for part in value]
         if len(value) == 2 and numbers[0]:
@@ -289,9 +292,7 @@ def _save(path: Path, image: np.ndarray, limits: tuple[int, int]) -> None:
     for width in range(widest, 400, -80):
         share = min(1.0, width / image.shape[1])
         small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        indexed = Image.fromarray(small).quantize(
-            palette=_palette(small), dither=Image.Dither.NONE
-        )
+        indexed = Image.fromarray(small).quantize(palette=_palette(small), dither=Image.Dither.NONE)
         out = io.BytesIO()
         indexed.save(out, "PNG", optimize=True)
         if out.tell() <= largest:

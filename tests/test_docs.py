@@ -59,14 +59,19 @@ def reference(docs_modules: tuple[ModuleType, ModuleType]) -> ModuleType:
 
 def test_task_pages_are_current(task_pages: ModuleType) -> None:
     pages = task_pages.pages()
-    written = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "tasks").glob("*.md")}
+    written = {
+        path.name: path.read_text(encoding="utf-8") for path in (DOCS / "tasks").glob("*.md")
+    }
     assert written == pages, "run: python docs/task_pages.py"
 
 
 def test_every_task_has_a_picture(task_pages: ModuleType) -> None:
     limits = {DOCS / "tasks" / f"{name}.png": task_pages.EPISODE_LIMITS for name in task_names()}
     assert set((DOCS / "tasks").glob("*.png")) == set(limits)
-    for path, (widest, largest) in {**limits, DOCS / "tasks.png": task_pages.OVERVIEW_LIMITS}.items():
+    for path, (widest, largest) in {
+        **limits,
+        DOCS / "tasks.png": task_pages.OVERVIEW_LIMITS,
+    }.items():
         assert path.stat().st_size <= largest
         assert 800 <= Image.open(path).width <= widest
 
@@ -85,7 +90,9 @@ def test_moments_of_an_episode_are_ten_at_most_with_the_first_and_the_last(
 
 
 def test_meanings_of_numbers_come_from_the_docstring(task_pages: ModuleType) -> None:
-    text = "Numbers.\n\nAttributes:\n    a, b: First\n        and last.\n    c: Other.\n\nMore: text."
+    text = (
+        "Numbers.\n\nAttributes:\n    a, b: First\n        and last.\n    c: Other.\n\nMore: text."
+    )
     assert dict(task_pages._attributes(text)) == {
         "a": "First and last.",
         "b": "First and last.",
