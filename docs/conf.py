@@ -39,7 +39,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "special-members": "__call__",
+}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -96,10 +100,7 @@ def write_api(folder: Path) -> None:
 def skip_member(
     app: Any, kind: str, name: str, member: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out what the standard library documents.
-
-    Fields of named tuples, members of pydantic.
-    """
+    """Leave out what a library documents: fields of named tuples, members of pydantic models."""
     text = inspect.getdoc(member) or ""
     if text.startswith("Alias for field number") or name in ("model_config", "model_post_init"):
         return True

@@ -91,8 +91,8 @@ def index_page() -> str:
             "",
             "# Tasks",
             "",
-            "Each task has a world with ground truth, a graphical interface, a virtual annotator, and",
-            "a score. To add one, see [Add a task](../howto/add_a_task.md).",
+            "Each task has a world with ground truth, a graphical interface, a virtual annotator,",
+            "and a score. To add one, see [Add a task](../howto/add_a_task.md).",
             "",
             "| task | what is done | Gymnasium id |",
             "| --- | --- | --- |",
@@ -117,7 +117,7 @@ def task_page(name: str) -> str:
     task = get_task(name)
     session = Session(task, _source(name).world(0))
     lines = [
-        f"% Written by docs/task_pages.py from the class docstring of lastmile.tasks.{name}; do not edit.",
+        f"% Written by docs/task_pages.py from lastmile.tasks.{name}; do not edit.",
         "",
         f"# {task.interface.title}",
         "",
@@ -125,7 +125,7 @@ def task_page(name: str) -> str:
         "",
         f"![Screens along one episode]({name}.png)",
         "",
-        "*Screens along one episode of the typical annotator. The ring shows the click that follows.*",
+        "*Screens of one episode of the typical annotator. The ring shows the click that follows.*",
         "",
         "## Buttons",
         "",
@@ -275,7 +275,7 @@ def _values(difficulty: Any) -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    """Return a number, a range (4, 6), a labelled value (2, (4, 6)), or several of them, in words."""
+    """Return a number, a range (4, 6), a labelled value (2, (4, 6)), or several, in words."""
     if isinstance(value, tuple):
         numbers = [isinstance(part, (int, float)) for part in value]
         if len(value) == 2 and numbers[0]:

@@ -1,4 +1,7 @@
-"""The wheel in an empty environment of each Python that is found, its verbs run from another folder (`make test-install`; downloads torch for each)."""
+"""The wheel in an empty environment of each Python that is found (`make test-install`).
+
+Its verbs run in another folder than the sources. Torch is downloaded for each environment.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,34 @@ from pathlib import Path
 
 import pytest
 
-CPU = "https://download.pytorch.org/whl/cpu"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 VERSIONS = ("3.11", "3.12", "3.13")
+WORKFLOW_FILES = ("Snakefile", "config.yaml", "rules", "workflow", "profiles")
+"""What the workflow needs of the folder, beside the package."""
+
+PLAY = """
+import sys, lastmile
+env = lastmile.make_env("colored_dots", render_mode="rgb_array")
+env.reset(seed=0)
+env.step((200, 100))
+assert env.render().shape == (336, 448, 3)
+assert not {"torch", "pandas", "matplotlib", "snakemake"} & set(sys.modules)
+try:
+    lastmile.record("colored_dots")
+except Exception as error:
+    print(error)
+"""
+"""An episode with the base packages; a recording needs an extra."""
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version.
-
-    Of pyenv (whose names on the path need not work), or of the path.
-    """
+    """Return a Python of this version: of pyenv, whose names on the path may not work, or any."""
     pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
     return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
 
 
 def run(*command: str | Path, folder: Path) -> str:
+    """Run a command without this session's package, and return what it prints."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         list(map(str, command)), cwd=folder, env=env, capture_output=True, text=True
@@ -35,19 +52,33 @@ def run(*command: str | Path, folder: Path) -> str:
 
 
 def cpu_index() -> list[str]:
-    """Where CPU builds of torch are, if it can be reached.
-
-    Pip waits for minutes for an index that does not answer.
-    """
+    """Return pip's option for CPU builds of torch; pip waits minutes if their index is away."""
     try:
-        urllib.request.urlopen(f"{CPU}/torch/", timeout=5).close()
+        urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=5).close()
     except OSError:
         return []
-    return ["--extra-index-url", CPU]
+    return ["--extra-index-url", CPU_INDEX]
+
+
+def build_wheel(root: Path, folder: Path) -> Path:
+    """Build the wheel from a copy of the sources."""
+    source = folder / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(root / "src", source / "src", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, source)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+    run(*pip, "-w", folder / "wheel", ".", folder=source)
+    return next((folder / "wheel").glob("lastmile_annotation-*.whl"))
+
+
+def stage(name: str, spec: dict[str, object]) -> tuple[str, ...]:
+    """Return the words of a stage's job."""
+    return ("stage", name, "--spec", json.dumps(spec), "--results", "results/tiny")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torch", [None, "2.6.0"], ids=["newest", "oldest torch"])
+@pytest.mark.parametrize("torch", [None, "2.6.0"], ids=["tested torch", "oldest torch"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_wheel_in_an_empty_environment(
     root: Path, tmp_path: Path, version: str, torch: str | None
@@ -57,105 +88,54 @@ def test_the_wheel_in_an_empty_environment(
     python = interpreter(version)
     if python is None:
         pytest.skip(f"no Python {version} here")
-    source = tmp_path / "source"
-    shutil.copytree(
-        root / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-    )
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(root / name, source)
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "-w",
-        tmp_path / "wheel",
-        ".",
-        folder=source,
-    )
-    wheel = next((tmp_path / "wheel").glob("lastmile-*.whl"))
+    wheel = build_wheel(root, tmp_path)
     run(python, "-m", "venv", tmp_path / "venv", folder=tmp_path)
-    bin_, elsewhere = tmp_path / "venv" / "bin", tmp_path / "elsewhere"
+    bin_ = tmp_path / "venv" / "bin"
+    elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    pins = [f"torch=={torch}"] if torch else ["-c", root / "constraints.txt"]
-    run(
-        bin_ / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        *cpu_index(),
-        wheel,
-        *pins,
-        folder=elsewhere,
-    )
+    install = (bin_ / "python", "-m", "pip", "install", "--quiet", *cpu_index())
+    pins = [f"torch=={torch}"] if torch else ["-c", root / "requirements.lock"]
+
+    # The base: environments, and a message that names the extra for the rest.
+    run(*install, wheel, *([] if torch else pins), folder=elsewhere)
+    assert "pip install -e '.[data]'" in run(bin_ / "python", "-c", PLAY, folder=elsewhere)
+
+    # Everything that one machine runs.
+    run(*install, f"{wheel}[workflow]", *pins, folder=elsewhere)
     lastmile = bin_ / "lastmile"
     assert json.loads(run(lastmile, "schema", folder=elsewhere)) == json.loads(
         (root / "workflow" / "schemas" / "settings.schema.json").read_text()
     )
-    assert "success" in run(
-        lastmile,
-        "check",
-        "colored_dots",
-        "--worlds",
-        "2",
-        "--difficulty",
-        "short",
-        folder=elsewhere,
-    )
+    check = ("check", "colored_dots", "--worlds", "2", "--difficulty", "short")
+    assert "success" in run(lastmile, *check, folder=elsewhere)
+
     for split in ("train", "validation"):
-        spec = json.dumps({"task": "colored_dots", "split": split, "seed": 0, "episodes": 2})
-        run(lastmile, "trajectories", "--spec", spec, "--out", f"{split}.parquet", folder=elsewhere)
-        run(
-            lastmile,
-            "tokens",
-            "--trajectories",
-            f"{split}.parquet",
-            "--out",
-            f"{split}.tokens",
-            folder=elsewhere,
-        )
-    spec = json.dumps(
-        {
-            "run": {"run": "tiny", "seed": 0},
+        episodes = {
+            "task": "colored_dots",
+            "split": split,
             "seed": 0,
-            "policy": {"size": "xs"},
-            "training": {"frames": 60, "snapshots": 1},
+            "difficulty": "short",
+            "style": "typical",
+            "layouts": ["right"],
+            "themes": ["dark"],
+            "episodes": 2,
         }
-    )
-    run(
-        lastmile,
-        "train",
-        "--spec",
-        spec,
-        "--tokens",
-        "train.tokens",
-        "--validation",
-        "validation.tokens",
-        "--runs",
-        "runs",
-        "--out",
-        "policy",
-        folder=elsewhere,
-    )
-    run(lastmile, "verify", ".", folder=elsewhere / "policy")
-    for name in (
-        "Snakefile",
-        "config.yaml",
-        "rules",
-        "workflow",
-        "profiles",
-    ):  # the workflow needs nothing of the sources but the package
+        run(lastmile, *stage("record", episodes), folder=elsewhere)
+        tokens = {"task": "colored_dots", "split": split}
+        run(lastmile, *stage("tokenize", tokens), folder=elsewhere)
+    training = {
+        "run": "tiny",
+        "seed": 0,
+        "tasks": ["colored_dots"],
+        "policy": {"size": "xs"},
+        "training": {"frames": 60, "snapshots": 1},
+    }
+    run(lastmile, *stage("train", training), folder=elsewhere)
+    run(lastmile, "verify", "results/tiny", folder=elsewhere)
+
+    # The workflow needs nothing of the sources but the package.
+    for name in WORKFLOW_FILES:
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, elsewhere / name)
-    assert "train" in run(
-        bin_ / "snakemake",
-        "-n",
-        "--cores",
-        "1",
-        "--configfile",
-        "workflow/presets/smoke.yaml",
-        folder=elsewhere,
-    )
+    dry_run = ("-n", "--cores", "1", "--configfile", "workflow/presets/smoke.yaml")
+    assert "train" in run(bin_ / "snakemake", *dry_run, folder=elsewhere)

@@ -13,9 +13,8 @@ import yaml
 from lowest_versions import lowest_versions
 
 ALLOWED = {
-    "Specify a conda environment or container for each rule": "one environment for all rules, in environment.yml",
-    "Param stem is a prefix of input or output file but hardcoded": "a figure has four outputs beside its table, of one name",
-    "Environment variable PATH used but not asserted with envvars directive": "it is extended, not required",
+    "Specify a conda environment or container for each rule": "one environment for all rules",
+    "Environment variable PATH used but not asserted with envvars directive": "only extended",
 }
 """Lints of Snakemake that are accepted, with the reason."""
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}

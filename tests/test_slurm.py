@@ -1,6 +1,8 @@
-"""The preset `smoke` on a real SLURM, brought up on this machine (`make test-slurm`), against the same study run locally.
+"""The preset `smoke` on a real SLURM on this machine, against a local run (`make test-slurm`).
 
-Needs root, Debian's slurm-wlm and munge, and the extra `slurm` of this package. All daemons started here are stopped at the end."""
+Needs root, Debian's slurm-wlm and munge, and the extra `slurm` of this package. All daemons that
+are started here are stopped at the end.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,8 @@ import pytest
 
 import test_faults as study
 
-CONF = Path(
-    "/etc/slurm/slurm.conf"
-)  # where srun looks in a job, whose environment has lost SLURM_CONF
+CONF = Path("/etc/slurm/slurm.conf")
+"""Where srun looks in a job, whose environment has lost SLURM_CONF."""
 NEEDED = ("munged", "slurmctld", "slurmd", "sinfo")
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +37,7 @@ pytestmark = [
 
 
 def write_conf(folder: Path) -> Path:
-    """A cluster of this machine alone, without systemd and accounting."""
+    """Configure a cluster of this machine alone, without systemd and accounting."""
     host, memory = (
         socket.gethostname(),
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10 >> 20,
@@ -69,7 +70,8 @@ def write_conf(folder: Path) -> Path:
         "SchedulerType=sched/backfill",
         "SchedulerParameters=sched_interval=2",
         "MinJobAge=600",
-        f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} State=UNKNOWN",
+        f"NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} "
+        f"RealMemory={memory} State=UNKNOWN",
         "PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
     ]
     path.write_text("\n".join(lines) + "\n")
@@ -78,7 +80,7 @@ def write_conf(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """munged, slurmctld and slurmd, running; stopped at the end."""
+    """Run munged, slurmctld and slurmd, and stop them at the end."""
     folder = Path(f"/run/lastmile-slurm-{os.getpid()}")
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
@@ -102,7 +104,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         ["slurmctld", "-D", "-c"],
         ["slurmd", "-D", "-N", socket.gethostname()],
     ]
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
             started.append(
@@ -143,8 +145,7 @@ def test_results_are_those_of_a_local_run(
     study.finish(local, "all")
 
     remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
-    # This cluster has no accounts and no GPUs; everything else is as in the profile that users
-    # start from.
+    # No accounts and no GPUs here; everything else is as in the profile that users start from.
     profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
     assert "slurm_account" in profile and "slurm_partition" in profile
     (remote / "profiles" / "slurm" / "config.yaml").write_text(
@@ -165,7 +166,7 @@ def test_results_are_those_of_a_local_run(
         "5",
         "--set-resources",
         "train:gpu=0",
-        "train_shared:gpu=0",
+        "train_joint:gpu=0",
         "train_longest:gpu=0",
     )
     assert "SLURM jobid" in said or "slurm" in said.lower()
