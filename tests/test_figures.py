@@ -122,13 +122,13 @@ def test_all_figures_are_drawn_again_from_a_folder_of_tables(
         shutil.copy(tables / f"{name}.csv", tmp_path)
     assert main(["figures", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"{name}.{form}" for name in ("emergence", "transfer") for form in (*FORMATS, "rst", "csv")
+        f"{name}.{form}" for name in ("emergence", "transfer") for form in (*FORMATS, "md", "csv")
     )
 
     capsys.readouterr()
     (tmp_path / "empty").mkdir()
     assert main(["figures", str(tmp_path / "empty")]) == 1
-    assert "holds no table of a figure" in capsys.readouterr().err
+    assert "has no table of a figure" in capsys.readouterr().err
 
 
 def test_the_front_door_needs_no_torch(tmp_path: Path) -> None:
