@@ -158,7 +158,7 @@ def test_a_spec_needs_seed_policy_and_training() -> None:
     with pytest.raises(LastmileError, match="spec: expected a mapping, got list"):
         RunSpec.parse([SPEC])
     for key in ("seed", "policy", "training"):
-        with pytest.raises(LastmileError, match=f"spec: key '{key}': field required"):
+        with pytest.raises(LastmileError, match=f"spec: '{key}' is missing"):
             RunSpec.parse({name: value for name, value in SPEC.items() if name != key})
 
 
@@ -213,28 +213,25 @@ def test_two_devices_make_the_same_training(stores: dict[str, TokenStore], tmp_p
     how = {"frames": 40, "snapshots": 1, "precision": "32"}
     train(stores, tmp_path, {**SPEC, "training": how})
     alone = tmp_path / "out"
-    together = tmp_path / "together"
-    command = [
-        sys.executable,
-        "-m",
-        "lastmile",
-        "train",
-        "--spec",
-        json.dumps({**SPEC, "training": {**how, "devices": 2}}),
-        "--tokens",
-        stores["train"].path,
-        "--validation",
-        stores["validation"].path,
-        "--runs",
-        tmp_path / "runs",
-        "--out",
-        together,
-        "--threads",
-        "1",
-    ]
+    results = tmp_path / "results"
+    for split in ("train", "validation"):
+        link = results / "tokens" / stores[split].task / f"{split}.tokens"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(stores[split].path)
+    spec = {
+        "run": "two",
+        "seed": SPEC["seed"],
+        "tasks": [stores["train"].task],
+        "policy": SPEC["policy"],
+        "training": {**how, "devices": 2},
+    }
+    words = ["stage", "train", "--spec", json.dumps(spec), "--results", str(results)]
+    command = [sys.executable, "-m", "lastmile", *words]
+    together = results / "models" / "two" / f"seed{SPEC['seed']}"
     # Inside SLURM as well Lightning starts its processes itself.
     process = subprocess.run(
-        list(map(str, command)),
+        command,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         env={**os.environ, "SLURM_NTASKS": "1", "SLURM_JOB_ID": "1", "SLURM_PROCID": "0"},
