@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def build_wheel(root: Path, folder: Path) -> Path:
     return next((folder / "wheel").glob("lastmile_annotation-*.whl"))
 
 
-def stage(name: str, spec: dict[str, object]) -> tuple[str, ...]:
+def stage(name: str, spec: Mapping[str, object]) -> tuple[str, ...]:
     """Return the words of a stage's job."""
     return ("stage", name, "--spec", json.dumps(spec), "--results", "results/tiny")
 
@@ -93,8 +94,15 @@ def test_the_wheel_in_an_empty_environment(
     bin_ = tmp_path / "venv" / "bin"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    install = (bin_ / "python", "-m", "pip", "install", "--quiet", *cpu_index())
-    pins = [f"torch=={torch}"] if torch else ["-c", root / "requirements.lock"]
+    install: tuple[str | Path, ...] = (
+        bin_ / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        *cpu_index(),
+    )
+    pins: list[str | Path] = [f"torch=={torch}"] if torch else ["-c", root / "requirements.lock"]
 
     # The base: environments, and a message that names the extra for the rest.
     run(*install, wheel, *([] if torch else pins), folder=elsewhere)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lastmile.screen import draw_small
-from lastmile.simulation import tokens
+from lastmile.simulation import chunks, tokens
 from lastmile.simulation.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.storage import seal
@@ -62,7 +62,7 @@ def test_frames_come_back(count: int, seed: int, changes: int, values: int) -> N
 
 def test_rows_with_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        tokens, "_weights", lambda: np.zeros(16, np.uint64)
+        chunks, "_weights", lambda: np.zeros(16, np.uint64)
     )  # all rows get the hash 0
     stacked = np.random.default_rng(0).integers(0, 256, (3, 126, 168, 3), dtype=np.uint8)
     assert np.array_equal(gather(*unpack(pack(stacked))), stacked)
