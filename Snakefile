@@ -57,7 +57,10 @@ rule models:
 
 rule evaluations:
     input:
-        [files("study", "measurements")(SimpleNamespace(study=study)) for study in STUDIES],
+        [
+            files("study", "measurements")(SimpleNamespace(study=study))
+            for study in STUDIES
+        ],
 
 
 rule figures:
@@ -71,6 +74,6 @@ for name in FIGURES:
     rule:
         name:
             name
-        localrule: True
         input:
             expand(rules.figure.output, study=name),
+        localrule: True

@@ -70,7 +70,11 @@ def files(stage, field):
     def of_job(wildcards):
         job = JOBS.spec(stage, wildcards)
         found = getattr(get_stage(stage).inputs(job, Path(RESULTS)), field)
-        return [] if found is None else list(map(str, found if isinstance(found, tuple) else [found]))
+        return (
+            []
+            if found is None
+            else list(map(str, found if isinstance(found, tuple) else [found]))
+        )
 
     return of_job
 
