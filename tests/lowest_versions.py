@@ -24,7 +24,7 @@ def lowest_versions(pyproject: Path, extras: tuple[str, ...] | None = None) -> d
     bounds: dict[str, str] = {}
     for extra, items in requirements(pyproject).items():
         if extras is None or extra in extras:
-            pairs = (re.fullmatch(r"([\w.-]+)>=([\w.]+)", item) for item in items)
+            pairs = (re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,<[\w.]+)?", item) for item in items)
             bounds |= {pair[1]: pair[2] for pair in pairs if pair}
     return bounds
 

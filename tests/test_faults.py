@@ -181,9 +181,9 @@ def copy(root: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study as far as a policy."""
+    """The study as far as a policy, with all recordings."""
     folder = copy(root, tmp_path_factory.mktemp("undisturbed").resolve())
-    finish(folder, POLICY)
+    finish(folder, POLICY, "trajectories")
     return folder
 
 
@@ -222,6 +222,7 @@ def test_kills(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     folder = copy(root, tmp_path.resolve())
     kill_on_the_way(folder, POLICY)
     assert "rule record" not in finish(folder, POLICY), "what was done is done again"
+    finish(folder, "trajectories")
     alike(folder, results(undisturbed))
     assert (
         "resuming after update"
@@ -406,8 +407,7 @@ def test_a_full_disk(
     stage = get_stage(verb)
     for path in files_of(stage.inputs(parse_spec(stage.Spec, SPECS[verb]), out)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The study as far as a policy has no test split: validation stands in for it. Links take no
-        # room.
+        # No test split was tokenized: validation stands in for it. Links take no room.
         name = path.relative_to(out).as_posix().replace("/test.", "/validation.")
         path.symlink_to(table if path.name == table.name else root / name)
     words = ["stage", verb, "--spec", SPECS[verb], "--results", str(out)]

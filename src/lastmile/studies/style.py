@@ -166,6 +166,11 @@ def tasks_of(table: pd.DataFrame, column: str = "task") -> list[str]:
     return [str(name) for name in dict.fromkeys(table[column]) if name != ALL]
 
 
+def texts(column: pd.Series) -> pd.Series:
+    """Return a column of words with `""` for what is missing; one without any words is read as floats."""
+    return column.astype(object).where(column.notna(), "")
+
+
 def line_handle(color: str, label: str, **options: Any) -> Line2D:
     """Return an entry of a legend: a line."""
     return Line2D([], [], color=color, label=label, **options)

@@ -28,7 +28,7 @@ ROW = 0.3
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw a column for each measure of closed loop, and one for each delay of recovery."""
-    table = table.assign(kind=table["kind"].fillna(""))
+    table = table.assign(kind=style.texts(table["kind"]))
     names = style.tasks_of(table)
     rows = [*([ALL] if ALL in set(table["task"]) else []), *names]
     repaired = table[(table["measure"] == "repaired") & (table["kind"] != "")]
@@ -98,7 +98,7 @@ def _column(
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    table = table.assign(kind=table["kind"].fillna(""))
+    table = table.assign(kind=style.texts(table["kind"]))
     by_task = []
     for name in [*([ALL] if ALL in set(table["task"]) else []), *style.tasks_of(table)]:
         part = table[table["task"] == name]

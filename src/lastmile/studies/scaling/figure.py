@@ -21,7 +21,7 @@ FRAMES_TO = "frames to "
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw six panels: loss, frames needed, skills, decisions and distinct data."""
-    table = table.assign(size=table["size"].fillna(""))
+    table = table.assign(size=style.texts(table["size"]))
     whole = table[table["task"] == ALL]
     full = whole[whole["distinct"] == whole["distinct"].max()]
     sizes = [size for size in style.SIZE_COLORS if size in set(full["size"])]
@@ -213,7 +213,7 @@ def _dashes(sizes: list[str]) -> dict[str, Any]:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    table = table.assign(size=table["size"].fillna("")).dropna(subset="value")
+    table = table.assign(size=style.texts(table["size"])).dropna(subset="value")
     whole = table[table["task"] == ALL]
     full = whole[whole["distinct"] == whole["distinct"].max()]
 
