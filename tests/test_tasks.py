@@ -8,6 +8,7 @@ The tests marked `slow` hold the annotators to the same bar in 100 worlds of ful
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from lastmile.config import SPLITS
 from lastmile.evaluation.annotators import check, random_click
-from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw, draw_small, draw_small_series
+from lastmile.screen import CANVAS, HEIGHT, WIDTH, Look, draw, draw_small, draw_small_series, text
 from lastmile.screen.layout import LAYOUTS
 from lastmile.screen.theme import THEMES
 from lastmile.screen.widgets import KINDS, NOTHING
@@ -177,6 +178,32 @@ def test_the_page_of_the_task_has_all_sections(name: str) -> None:
 
 
 # Screens
+
+
+def test_the_status_says_which_views_take_no_clicks_and_counts_in_english(name: str) -> None:
+    interface = get_task(name).interface(recorded_world(name))
+    for state in recorded_states(name) + random_states(name):
+        texts = interface.status(state)
+        assert not [words for words in texts if re.search(r"\b1 \w+s\b", words)]
+        buttons = [button for group in interface.groups(state) for button in group.buttons]
+        if any(button.kind == "look" and button.active for button in buttons):
+            assert interface.live(state) or any("no clicks" in words.lower() for words in texts)
+
+
+@pytest.mark.parametrize("difficulty", ("short", "full"))
+def test_the_status_fits_into_its_bar_in_every_layout(name: str, difficulty: str) -> None:
+    long_source = Source(name, "test", 5, difficulty=difficulty)
+    episode = record(long_source, 0)
+    session = Session(get_task(name), long_source.world(0))
+    clicks = zip(episode.columns["x"], episode.columns["y"])
+    statuses = {session.interface.status(step.after) for step in session.play(clicks)}
+    for bar in {layout.status_bar for layout in LAYOUTS.values()}:
+        for texts in statuses:
+            if bar.width == WIDTH:
+                assert 12 + sum(text.mask(words, 11).shape[1] + 18 for words in texts) <= WIDTH
+            else:
+                lines = [line for words in texts for line in text.wrap(words, bar.width - 8, 10)]
+                assert 15 * len(lines) <= bar.height, lines
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

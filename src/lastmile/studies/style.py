@@ -167,7 +167,7 @@ def tasks_of(table: pd.DataFrame, column: str = "task") -> list[str]:
 
 
 def texts(column: pd.Series) -> pd.Series:
-    """Return a column of words with `""` for what is missing; one without any words is read as floats."""
+    """Return a column of words, with `""` for what is missing. Without words, it is of floats."""
     return column.astype(object).where(column.notna(), "")
 
 

@@ -381,6 +381,11 @@ class Task(ABC, Generic[W, S, E]):
         return self.make_world(generator(parts, self.name, "world"), self.difficulty(difficulty))
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun for a status bar, such as "1 marker" or "2 markers"."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def generator(seed: tuple[int, ...], task: str, purpose: str) -> np.random.Generator:
     """Return an independent random generator for each combination of seed, task and purpose."""
     name = hashlib.blake2b(f"{task}/{purpose}".encode(), digest_size=8).digest()

@@ -55,7 +55,7 @@ class BehaviorTracking(Task[BehaviorTrackingWorld, State, Marker]):
     """
 
     name = "behavior_tracking"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = BehaviorTrackingInterface

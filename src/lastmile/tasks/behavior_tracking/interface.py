@@ -20,6 +20,8 @@ COLORS: tuple[Color, ...] = ((240, 50, 50), (60, 140, 255), (255, 205, 40), (60,
 """Colors of the animals."""
 PARTS = ("front", "back")
 """Types of markers; `Marker.part` and `State.part` are indices into this."""
+ENDS = ("head end", "tail end")
+"""What the types of markers are on an animal."""
 
 
 class Marker(NamedTuple):
@@ -157,7 +159,7 @@ class BehaviorTrackingInterface(task.Interface[BehaviorTrackingWorld, State]):
         count = sum(
             (state.t, k, part) in placed for k in range(self.world.animals) for part in (0, 1)
         )
-        prompt = f"click {PARTS[state.part]} of {state.animal + 1}"
+        prompt = f"click {PARTS[state.part]} ({ENDS[state.part]}) of {state.animal + 1}"
         return (
             f"frame {state.t + 1} of {self.world.frames}",
             f"{count} of {needed} here",

@@ -59,7 +59,7 @@ class CellLineage(Task[CellLineageWorld, State, Point | Split]):
     """
 
     name = "cell_lineage"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = CellLineageInterface

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,6 +26,10 @@ COLORS = (
     (150, 105, 255),
 )
 """Colors of the tracks."""
+RING = 12.0
+"""Radius of the ring around a point, logical px: nuclei stay visible inside."""
+OLD_RING = 10.0
+"""Radius of the ring around the point of the frame before, logical px."""
 
 
 class Point(NamedTuple):
@@ -233,7 +238,10 @@ class CellLineageInterface(task.Interface[CellLineageWorld, State]):
         return self.world.image_frames[state.t]
 
     def marks(self, state: State) -> tuple[Mark, ...]:
-        """Return each open track's point as a numbered ring, and where it was one frame before."""
+        """Return each open track's point as a numbered ring, and where it was one frame before.
+
+        Nothing is drawn over what is inside the rings but the small cross of the selected track.
+        """
         lineage = self.lineage(state)
         t = state.t
         marks = []
@@ -248,16 +256,16 @@ class CellLineageInterface(task.Interface[CellLineageWorld, State]):
                 self.point(state, k if t > track.birth else track.parent, t - 1) if t > 0 else None
             )
 
-            if here and before:
-                marks.append(Mark("line", (before, here), color, 1))
+            if here and before and (distance := math.dist(here, before)) > RING:
+                share = RING / distance  # the line ends at the ring
+                rim = tuple(a + (b - a) * share for a, b in zip(here, before))
+                marks.append(Mark("line", (before, (rim[0], rim[1])), color, 1))
             if here:
-                marks.append(Mark("ring", (here,), color, 8.5, label=str(k + 1)))
+                marks.append(Mark("ring", (here,), color, RING, label=str(k + 1)))
             elif before and t > track.birth:
-                marks.append(Mark("ring", (before,), color, 6.0, faint=not selected))
-                if selected:
-                    marks.append(Mark("dot", (before,), color, 2.5))
-            elif before and selected:
-                marks.append(Mark("dot", (before,), color, 2.5))
+                marks.append(Mark("ring", (before,), color, OLD_RING, faint=not selected))
+            if before and not here and selected:
+                marks.append(Mark("cross", (before,), color, 3))
         return tuple(marks)
 
     def point(self, state: State, track: int, t: int) -> tuple[float, float] | None:

@@ -55,7 +55,7 @@ class ChannelAlignment(Task[ChannelAlignmentWorld, State, Point]):
     """
 
     name = "channel_alignment"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ChannelAlignmentInterface

@@ -101,7 +101,10 @@ class ChannelAlignmentInterface(task.Interface[ChannelAlignmentWorld, State]):
         in_a = sum(point.channel == "A" for point in state.edits)
         in_b = len(state.edits) - in_a
         view = "A and B" if state.overlay else f"channel {state.channel}"
-        prompt = f"Partner of {in_b + 1} in B?" if in_a > in_b else "Next landmark in A"
+        if state.overlay:
+            prompt = "To look only: no clicks"
+        else:
+            prompt = f"Partner of {in_b + 1} in B?" if in_a > in_b else "Next landmark in A"
         return view, f"A {in_a}, B {in_b}", prompt
 
     def position(self, state: State) -> float:

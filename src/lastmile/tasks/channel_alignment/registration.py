@@ -19,6 +19,8 @@ GRID_STEP = 8
 _AXIS = np.arange(0.0, CANVAS + 1, GRID_STEP)
 GRID = np.stack(np.meshgrid(_AXIS, _AXIS), 2)
 """(33, 33, 2) points (u, v) at which maps are kept."""
+MIN_SPREAD = 12.0
+"""Smallest standard deviation of points across their main direction for a spline, logical px."""
 SMOOTHING = 10000.0
 """Bending penalty of the thin-plate spline; tolerates about 1 px of jitter in each placed point."""
 _ERROR_MARGIN = 3  # grid points at each border (24 px) that the error leaves out
@@ -61,8 +63,9 @@ def first_unpaired(points: tuple[Point, ...]) -> Point | None:
 def fit_map(pairs: Pairs) -> np.ndarray:
     """Fit the map from A to B that the pairs define.
 
-    From three pairs on this is a smoothing thin-plate spline (Bookstein, IEEE PAMI 1989); with
-    fewer pairs, or if all points lie on one line, it is the mean shift.
+    From three pairs on this is a smoothing thin-plate spline (Bookstein, IEEE PAMI 1989). With
+    fewer pairs it is the mean shift, and also while the points lie nearly on one line: they say
+    nothing of what is beside the line, and a spline would stretch or squeeze it at will.
 
     Args:
         pairs: Matching points of A and B, canvas coordinates.
@@ -75,16 +78,19 @@ def fit_map(pairs: Pairs) -> np.ndarray:
         return GRID
 
     matched = np.array(pairs)  # (n, 4)
-    if len(matched) >= 3:
-        try:
-            spline = RBFInterpolator(
-                matched[:, :2], matched[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING
-            )
-            warped: np.ndarray = spline(GRID.reshape(-1, 2)).reshape(GRID.shape)
-            return warped
-        except np.linalg.LinAlgError:
-            pass  # collinear points leave the affine part of the spline undetermined
+    if len(matched) >= 3 and min(_spread(matched[:, :2]), _spread(matched[:, 2:])) >= MIN_SPREAD:
+        spline = RBFInterpolator(
+            matched[:, :2], matched[:, 2:], kernel="thin_plate_spline", smoothing=SMOOTHING
+        )
+        warped: np.ndarray = spline(GRID.reshape(-1, 2)).reshape(GRID.shape)
+        return warped
     return GRID + (matched[:, 2:] - matched[:, :2]).mean(0)
+
+
+def _spread(points: np.ndarray) -> float:
+    """Return the standard deviation of points (n, 2) across their main direction, px."""
+    centered = points - points.mean(0)
+    return float(np.linalg.svd(centered, compute_uv=False)[-1] / np.sqrt(len(points)))
 
 
 def registration_error(true_map: np.ndarray, pairs: Pairs) -> float:

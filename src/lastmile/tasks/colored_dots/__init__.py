@@ -43,7 +43,7 @@ class ColoredDots(Task[ColoredDotsWorld, State, Marker]):
     """
 
     name = "colored_dots"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ColoredDotsInterface

@@ -68,8 +68,11 @@ class ColoredDotsInterface(task.Interface[ColoredDotsWorld, State]):
 
     def status(self, state: State) -> tuple[str, ...]:
         """Return the slice, the number of markers, and what to do."""
-        where = "all slices" if state.mip else f"slice {state.z + 1} of {self.world.slices}"
-        return where, f"{len(state.edits)} markers", "Mark each dot once, blue to red"
+        count = task.counted(len(state.edits), "marker")
+        if state.mip:
+            return "all slices", count, "To look only: no clicks"
+        where = f"slice {state.z + 1} of {self.world.slices}"
+        return where, count, "Mark each dot once: blue first, red last"
 
     def position(self, state: State) -> float:
         """Return the depth in the stack."""

@@ -50,10 +50,11 @@ class LimbTracking(Task[LimbTrackingWorld, State, Point]):
 
     **When it ends.** When `Done` is clicked.
 
-    **How it is scored.** PCK at 5 px: the share of visible key points with a point of the right
-    name within 5 px. A point placed on a hidden key point counts as an additional wrong one. A
-    partly visible key point counts only if its point is wrong. Whether hidden key points are called
-    hidden does not matter. Success requires at least 95 %.
+    **How it is scored.** PCK at 5 px: the share of clearly visible key points with a point of the
+    right name within 5 px. A point placed on a hidden key point counts as an additional wrong one.
+    A key point that is partly visible, if only at its edge, may be marked or called hidden: it
+    counts only if its point is wrong. Whether hidden key points are called hidden does not matter.
+    Success requires at least 95 %.
 
     **Mistakes.** slip: the point is next to the key point. confusion: the point is on the same paw
     of the other side (swapped legs). lapse: the point is on another key point because the wrong tab
@@ -66,7 +67,7 @@ class LimbTracking(Task[LimbTrackingWorld, State, Point]):
     """
 
     name = "limb_tracking"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = LimbTrackingInterface

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.limb_tracking.interface import NO_PART, State, first_open, latest_entries
-from lastmile.tasks.limb_tracking.world import CLEAR, HIDDEN, NAMES, PARTNER, LimbTrackingWorld
+from lastmile.tasks.limb_tracking.world import CLEAR, NAMES, PARTLY, PARTNER, LimbTrackingWorld
 from lastmile.tasks.task import Mistake
 
 MIN_SEPARATION = 7.0
@@ -78,7 +78,7 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         if part == NO_PART or self._next_part(state) != part:
             return None
 
-        can_see = bool(self.world.seen[t, part] != HIDDEN)
+        can_see = bool(self.world.seen[t, part] >= PARTLY)
         if kind == "slip":
             return self.beside(state, self.world.point(t, part)) if can_see else None
         if kind == "confusion":
@@ -170,7 +170,7 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
                 and (t, part) not in latest_entries(state.edits)
             ):
                 return self._put_on(t, part, partner, True)._replace(mistake="confusion")
-        if self.world.seen[t, part] == HIDDEN:
+        if self.world.seen[t, part] < PARTLY:
             return Intent("hidden")
         return self.put(self.world.point(t, part))
 

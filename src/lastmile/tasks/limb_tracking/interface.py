@@ -23,6 +23,15 @@ COLORS: tuple[Color, ...] = (
     (255, 165, 20),
 )
 """Colors of the key points: cold on the left side of the body, warm on the right."""
+WORDS = (
+    "nose",
+    "base of the tail",
+    "its left fore paw",
+    "its right fore paw",
+    "its left hind paw",
+    "its right hind paw",
+)
+"""What the key points are called in the status bar. Left and right are those of the animal."""
 NO_PART = -1
 """`State.part` when no tab is active."""
 
@@ -147,7 +156,7 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
         return (
             f"frame {state.t + 1} of {self.world.frames}",
             f"{entered} of {len(NAMES)} points",
-            "All set" if state.part == NO_PART else f"Place: {NAMES[state.part]}",
+            "All set" if state.part == NO_PART else f"Place: {WORDS[state.part]}",
         )
 
     def position(self, state: State) -> float:

@@ -15,8 +15,9 @@ NAMES = ("Nose", "Tail", "L fore", "R fore", "L hind", "R hind")
 """Key points in the order of the tabs. `Tail` is the base of the tail."""
 PARTNER = (None, None, 3, 2, 5, 4)
 """For each key point the same point on the other side of the body, or None."""
-HIDDEN, PARTLY, CLEAR = 0, 1, 2
-"""How well a key point can be seen. A partly visible one may be marked or called hidden."""
+HIDDEN, EDGE, PARTLY, CLEAR = 0, 1, 2, 3
+"""How well a key point can be seen. One that is not clear may be called hidden; one that is not
+hidden may be marked. The annotator calls it hidden if no more than an edge shows."""
 RADIUS = 5.0
 """Largest distance between a point and the key point that it marks, logical px."""
 
@@ -52,7 +53,7 @@ class LimbTrackingWorld:
     Attributes:
         facing: 1 if the animal walks to the right, -1 to the left.
         points: (frames, 6, 2) canvas positions of the key points, in the order of NAMES.
-        seen: (frames, 6) int8, HIDDEN, PARTLY or CLEAR.
+        seen: (frames, 6) int8, HIDDEN, EDGE, PARTLY or CLEAR.
         image_pose: Where the body parts are.
         image_body: What is painted.
         image_rng: Random numbers for the images.
@@ -109,7 +110,6 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> LimbTracking
     positions = np.stack([pose.nose, pose.tail[:, 0], *(leg.paw for leg in pose.legs)], axis=1)
     points = positions[:, order]  # (frames, 6, 2)
     shares = visible_shares(pose, body)[:, order]  # (frames, 6)
-    seen = np.where(
-        shares >= _CLEAR_SHARE, CLEAR, np.where(shares >= _PARTLY_SHARE, PARTLY, HIDDEN)
-    ).astype(np.int8)
+    levels = [shares >= _CLEAR_SHARE, shares >= _PARTLY_SHARE, shares > 0]
+    seen = np.select(levels, [CLEAR, PARTLY, EDGE], HIDDEN).astype(np.int8)
     return LimbTrackingWorld(facing, points, seen, pose, body, rng)

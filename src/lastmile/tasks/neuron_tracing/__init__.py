@@ -51,7 +51,7 @@ class NeuronTracing(Task[NeuronTracingWorld, State, Node]):
     """
 
     name = "neuron_tracing"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = NeuronTracingInterface

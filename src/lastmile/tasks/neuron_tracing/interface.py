@@ -107,7 +107,7 @@ class NeuronTracingInterface(task.Interface[NeuronTracingWorld, State]):
         covered = sum(index >= 0 for index in nodes_by_slice(self.world.slices, state.edits))
         return (
             f"slice {state.z + 1} of {self.world.slices}",
-            f"{covered} nodes",
+            task.counted(covered, "node"),
             "One node a slice in the marked cell",
         )
 

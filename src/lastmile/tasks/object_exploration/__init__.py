@@ -21,10 +21,11 @@ class ObjectExploration(Task[ObjectExplorationWorld, State, Choice]):
     from the side that is seen first. Flat stains do not matter. The task is to choose the class of
     the object, which is the kinds of features that it has.
 
-    **What is seen.** The object from one side. An inspection lamp beside the viewer lights only the
-    middle of it, so a feature is seen well only within 32 degrees of the line of sight. Below the
-    object, a map of all sides (longitude by latitude) shows which have been seen, and the current
-    one. The status bar gives the angles and the chosen class.
+    **What is seen.** The object from one side, as in a scanning electron microscope. Only the
+    middle of it is bright, so a feature is seen well only within 32 degrees of the line of sight.
+    Small pictures at the upper left show what knobs, pits and bars look like. Below the object, a
+    map of all sides (longitude by latitude) shows which have been seen, and the current one. The
+    status bar gives the angles and the chosen class.
 
     **What can be done.** `Left`, `Right`, `Up`, `Down` go around the object in steps of 30 degrees.
     Six buttons choose its class (a later choice replaces an earlier one). `Undo` takes back the
@@ -51,7 +52,7 @@ class ObjectExploration(Task[ObjectExplorationWorld, State, Choice]):
     """
 
     name = "object_exploration"
-    version = 3
+    version = 4
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ObjectExplorationInterface

@@ -9,10 +9,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lastmile.screen import Button, Group, Mark
+from lastmile.screen import Button, Group, Mark, text
 from lastmile.tasks import task
 from lastmile.tasks.object_exploration.render import view
-from lastmile.tasks.object_exploration.world import CLASSES, YAWS, ObjectExplorationWorld
+from lastmile.tasks.object_exploration.world import (
+    BARS,
+    CLASSES,
+    KNOB,
+    PIT,
+    YAWS,
+    ObjectExplorationWorld,
+    example,
+)
 
 TURNS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 """Steps of yaw and pitch by button, 30 degrees each."""
@@ -20,6 +28,7 @@ TURNS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 _SEEN = (70, 150, 120)  # color of a side on the map
 _UNSEEN = (52, 52, 58)
 _CURRENT = (255, 214, 90)
+_LETTERS = (190, 190, 196)
 
 
 class Choice(NamedTuple):
@@ -83,7 +92,7 @@ class ObjectExplorationInterface(task.Interface[ObjectExplorationWorld, State]):
         """Return the angles, the chosen class and what to do."""
         chosen = CLASSES[state.edits[-1].kinds].label if state.edits else "none"
         where = f"yaw {30 * state.yaw}°, pitch {30 * state.pitch}°"
-        return where, f"chosen: {chosen}", "Find all kinds, choose"
+        return where, f"chosen: {chosen}", "Find all kinds, then choose"
 
     def position(self, state: State) -> float:
         """Return the yaw as a share of a full turn."""
@@ -122,9 +131,29 @@ def _groups(up: bool, down: bool, chosen: int) -> tuple[Group, ...]:
     return Group("Go round", turns), Group("One kind", one_kind), Group("Two kinds", two_kinds)
 
 
+@lru_cache(maxsize=1)
+def _legend() -> np.ndarray:
+    """Return a picture of each kind of feature with its name below, (105, 30, 3) uint8."""
+    size, line, reach = 24, 11, 28
+    legend = np.full((3 * (size + line), size + 6, 3), 17, np.uint8)
+    for row, (kind, name) in enumerate(((KNOB, "knob"), (PIT, "pit"), (BARS, "bars"))):
+        middle = view(example(kind), 0, 0)[108 - reach : 108 + reach, 128 - reach : 128 + reach]
+        y = row * (size + line)
+        legend[y : y + size, 3 : 3 + size] = cv2.resize(
+            middle, (size, size), interpolation=cv2.INTER_AREA
+        )
+        left = 3 + (size - text.mask(name, 9).shape[1]) // 2
+        text.put(legend, name, left, y + size, _LETTERS, 9)
+    return legend
+
+
 @lru_cache(maxsize=16)
 def _image(world: ObjectExplorationWorld, yaw: int, pitch: int, seen: int) -> np.ndarray:
-    """Return the object from one side and the map of sides below it, (256, 256, 3) uint8."""
+    """Return the object from one side, the map of sides below it, and what features look like.
+
+    Returns:
+        (256, 256, 3) uint8; read only.
+    """
     image = view(world, yaw, pitch).copy()
 
     # One cell for each side, the highest pitch in the upper row.
@@ -133,6 +162,9 @@ def _image(world: ObjectExplorationWorld, yaw: int, pitch: int, seen: int) -> np
     cells = bits.reshape(rows, YAWS)[::-1]
     colors = np.where(cells[..., None] > 0, np.array(_SEEN), np.array(_UNSEEN)).astype(np.uint8)
     colors[world.levels - pitch, yaw] = _CURRENT
+
+    legend = _legend()
+    image[4 : 4 + legend.shape[0], 4 : 4 + legend.shape[1]] = legend
 
     width, height = 15, 8
     part = cv2.resize(colors, (YAWS * width, rows * height), interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""How a solid object looks from one side, under an inspection lamp."""
+"""How a solid object looks from one side, as in a scanning electron microscope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 216  # side of the square on the canvas, logical px
 _REACH = 1.2  # half the side of the square, in units of the mean radius
 _BACKGROUND = 17  # gray of the dark around the object
 
-# Directions of the lamp, of its gloss and of the line of sight: right, up, towards the viewer.
+# Directions of the light, of its gloss and of the line of sight: right, up, towards the viewer.
 _LIGHTS = np.array([[-0.50, 0.58, 0.64], [-0.28, 0.32, 0.906], [0, 0, 1]], np.float32)
 
 # Coordinates of the pixels in the plane through the middle of the object, (132, 132) each.
@@ -25,7 +25,7 @@ _RHO2 = _X**2 + _Y**2
 _FRONT = np.sqrt(np.maximum(1 - _RHO2, 0.0))  # depth of the surface of a unit sphere
 _RHO = np.sqrt(_RHO2)
 
-# The cone of the lamp: full within 33 degrees of the line of sight, out at 53, smooth between.
+# What is bright: all within 33 degrees of the line of sight, out at 53, smooth between.
 _SPOT = np.clip((0.80 - _RHO) / 0.26, 0, 1)
 _SPOT = _SPOT * _SPOT * (3 - 2 * _SPOT)
 
@@ -53,13 +53,16 @@ def view(world: ObjectExplorationWorld, yaw: int, pitch: int) -> np.ndarray:
         )
         depth = cv2.sqrt(_at_least_0(radius * radius - _RHO2))
 
-    # Normal (3) and albedo (1) of the surface; the normal along lamp, gloss and line of sight.
+    # Normal (3) and albedo (1) of the surface; the normal along light, gloss and line of sight.
     skin = cv2.remap(world.image_skin, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     facing = cv2.transform(skin, np.pad(_LIGHTS @ frame, ((0, 0), (0, 1))))
     lambert, shine, front = cv2.split(facing)
 
-    light = skin[..., 3] * (0.05 + 0.04 * front + _SPOT * (1.12 * _at_least_0(lambert) + 0.05))
-    gloss = (34 * _SPOT) * cv2.pow(_at_least_0(shine), 24)
+    edge = 1 - _at_least_0(front)  # steep parts shine, as in an electron microscope
+    light = skin[..., 3] * (
+        0.05 + 0.04 * front + _SPOT * (1.0 * _at_least_0(lambert) + 0.05 + 0.5 * edge)
+    )
+    gloss = (12 * _SPOT) * cv2.pow(_at_least_0(shine), 24)
     inside = np.clip((radius - _RHO) * 60 + 0.5, 0, 1)  # anti-aliased silhouette
     picture = cv2.merge(
         [_BACKGROUND + inside * (light * tint + gloss - _BACKGROUND) for tint in world.image_tint]

@@ -14,7 +14,7 @@ from lastmile.screen import CANVAS
 YAWS = 12
 """Number of steps of 30 degrees around the object."""
 FACING = 32.0
-"""A feature is seen well from sides within this angle of it, degrees: the lamp lights it fully."""
+"""A feature is seen well from sides within this angle of it, degrees: there it is bright."""
 KNOB = 1
 """Kind of feature, as a bit: a bump."""
 PIT = 2
@@ -185,7 +185,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ObjectExplor
     )
 
     radius, skin = _surface(rng, directions, feature_kinds)
-    tint = 232 * np.array([1.0, rng.uniform(0.80, 0.95), rng.uniform(0.60, 0.85)], np.float32)
+    tint = 222 * np.array([1.0, rng.uniform(0.95, 1.0), rng.uniform(0.86, 0.96)], np.float32)
     if rng.random() < 0.4:  # bluish instead of reddish
         tint = tint[::-1].copy()
     grain = rng.integers(0, 9, (CANVAS, CANVAS), dtype=np.uint8)
@@ -200,6 +200,19 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ObjectExplor
         image_skin=skin,
         image_tint=tint,
         image_grain=np.repeat(grain[..., None], 3, 2),
+    )
+
+
+def example(kind: int) -> ObjectExplorationWorld:
+    """Return a world whose object has one feature of a kind, in the middle of side (0, 0)."""
+    directions = axes(0, 0)[2:].astype(np.float64)
+    kinds = np.array([kind])
+    radius, skin = _surface(np.random.default_rng(2), directions, kinds)
+    tint = np.full(3, 222, np.float32)
+    grain = np.zeros((CANVAS, CANVAS, 3), np.uint8)
+    evidence = (0,) * (3 * YAWS)
+    return ObjectExplorationWorld(
+        1, kind, 0, directions, kinds, evidence, radius, skin, tint, grain
     )
 
 
@@ -273,7 +286,7 @@ def _surface(
     stretch = 1 + rng.uniform(-0.07, 0.07, 3).astype(np.float32)
     radius = 0.97 * (1 + 0.028 * lumps) / np.sqrt(((out / stretch) ** 2).sum(2))
     albedo = 0.80 + 0.05 * mottle
-    relief = np.zeros_like(radius)
+    relief = 0.003 * _granules(rng)
     for direction, kind in zip(directions.astype(np.float32), kinds):
         _add_feature(rng, relief, albedo, out, latitude, direction, int(kind))
     radius = (radius + relief).astype(np.float32)
@@ -369,6 +382,13 @@ def _normals(
     normal = radius[..., None] * out - east[..., None] * to_east - north[..., None] * to_north
     normal /= np.sqrt((normal**2).sum(2, keepdims=True))
     return normal
+
+
+def _granules(rng: np.random.Generator) -> np.ndarray:
+    """Return the fine roughness of the surface, (rows, columns), standard deviation near 1."""
+    noise = rng.standard_normal((_ROWS, _COLUMNS), dtype=np.float32)
+    noise = np.pad(noise, ((0, 0), (8, 8)), mode="wrap")
+    return 3.2 * cv2.GaussianBlur(noise, (0, 0), 0.9)[:, 8:-8]
 
 
 def _waves(

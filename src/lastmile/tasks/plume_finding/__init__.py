@@ -62,7 +62,7 @@ class PlumeFinding(Task[PlumeFindingWorld, State, Vertex | Close]):
     """
 
     name = "plume_finding"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = PlumeFindingInterface

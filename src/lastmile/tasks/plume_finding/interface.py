@@ -95,11 +95,14 @@ class PlumeFindingInterface(task.Interface[PlumeFindingWorld, State]):
     def status(self, state: State) -> tuple[str, ...]:
         """Return the band, the number of vertices and what to do."""
         count = sum(isinstance(edit, Vertex) for edit in state.edits)
-        return (
-            f"band {state.band + 1} of {self.world.bands}",
-            f"{count} vertices",
-            "Closed" if closed(state.edits) else "Outline the gas in its band",
-        )
+        if closed(state.edits):
+            prompt = "Closed: no clicks"
+        elif state.ratio:
+            prompt = "To look only: no clicks"
+        else:
+            prompt = "Outline the gas in its band"
+        where = f"band {state.band + 1} of {self.world.bands}"
+        return where, task.counted(count, "vertex", "vertices"), prompt
 
     def position(self, state: State) -> float:
         """Return the position of the band."""

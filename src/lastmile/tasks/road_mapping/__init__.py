@@ -54,7 +54,7 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
     """
 
     name = "road_mapping"
-    version = 1
+    version = 2
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = RoadMappingInterface

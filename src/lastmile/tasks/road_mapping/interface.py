@@ -112,9 +112,9 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
     def status(self, state: State) -> tuple[str, ...]:
         """Return the window, the number of nodes and what to do."""
         where = f"window {state.x + 1}, {state.y + 1}"
-        count = f"{len(nodes(state.edits))} nodes"
+        count = task.counted(len(nodes(state.edits)), "node")
         if state.check:
-            return where, count, "Pink: not yet mapped"
+            return where, count, "Pink: not yet mapped. No clicks"
         return where, count, "Trace all roads" if state.mode == "node" else "Link to which node?"
 
     def position(self, state: State) -> float:
