@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, trim_mean
 
 from lastmile.errors import LastmileError
 
@@ -40,6 +39,8 @@ class Estimate(NamedTuple):
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> Estimate:
     """Estimate a proportion with the Wilson score interval (Wilson, 1927); nan without trials."""
+    from scipy.stats import norm  # here, since it is slow to import
+
     if trials == 0:
         return Estimate(np.nan, np.nan, np.nan)
     z = float(norm.ppf(0.5 + level / 2))
@@ -128,6 +129,8 @@ def curve(
     Raises:
         LastmileError: The seeds have different numbers of snapshots.
     """
+    from scipy.stats import trim_mean  # here, since it is slow to import
+
     order = rows.groupby("seed")["frames"].rank("dense").astype(int)
     if rows.assign(order=order).groupby("seed")["order"].max().nunique() > 1:
         raise LastmileError("the seeds of a training run have different numbers of snapshots")

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.interpolate import RBFInterpolator
 
 from lastmile.screen import CANVAS
 
@@ -74,6 +73,8 @@ def fit_map(pairs: Pairs) -> np.ndarray:
         (33, 33, 2) float64, the points of B that correspond to the points of `GRID` in A.
         Shared between calls: do not write to it.
     """
+    from scipy.interpolate import RBFInterpolator  # here, since it is slow to import
+
     if not pairs:
         return GRID
 

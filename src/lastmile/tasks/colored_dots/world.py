@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from lastmile.screen import CANVAS
 
@@ -150,6 +149,8 @@ def _curve(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
     Returns:
         (n, 2) points, in arbitrary units.
     """
+    from scipy.interpolate import PchipInterpolator  # here, since it is slow to import
+
     family = rng.choice(["spiral", "wave", "loop", "eight", "letter", "arc"])
 
     if family == "spiral":

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from lastmile.screen.widgets import Color
 from lastmile.tasks.road_mapping.network import Network
@@ -60,6 +59,8 @@ class Land(NamedTuple):
             side: Side of the map, px.
             samples: (s, 2) points along the roads.
         """
+        from scipy.spatial import cKDTree  # here, since it is slow to import
+
         both = np.concatenate([self.stream, self.track])
         both = both[((both >= 0) & (both < side)).all(1)]
         return both[cKDTree(samples).query(both)[0] > 14]
@@ -201,6 +202,8 @@ def _track(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def _woods(rng: np.random.Generator, side: int, samples: np.ndarray) -> np.ndarray:
     """Return tree crowns (x, y, radius) in a few woods off the roads, (n, 3)."""
+    from scipy.spatial import cKDTree  # here, since it is slow to import
+
     middles = rng.uniform(0, side, (6, 2))
     spread = rng.uniform(12, 30, (6, 1, 2))
     places = (middles[:, None] + rng.normal(0, 1, (6, 26, 2)) * spread).reshape(-1, 2)

@@ -6,10 +6,12 @@ A branch ends in the fields, at the border of the map, or at another road.
 from __future__ import annotations
 
 from math import hypot
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 _STEP = 4.0  # distance of the points at which a new road is compared with the others, px
 _CLEAR = 34.0  # smallest distance between roads that do not meet, px
@@ -84,6 +86,8 @@ def _walk(
     The road ends where it leaves the map, where it comes to another road, or after `steps` straight
     parts. If it can be joined to the other road, that one gets a corner there, in `roads`.
     """
+    from scipy.spatial import cKDTree  # here, since it is slow to import
+
     corners = [start]
     ahead = heading
     others = cKDTree(np.concatenate([_dense(road) for road in roads])) if roads else None
