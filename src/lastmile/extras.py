@@ -20,6 +20,7 @@ EXTRAS = {
     "matplotlib": "workflow",
     "seaborn": "workflow",
     "snakemake": "workflow",
+    "transformers": "dinov2",
 }
 """Extra of each package, by the name that is imported."""
 

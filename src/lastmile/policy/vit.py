@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lastmile.errors import LastmileError, MissingExtraError
+from lastmile.errors import LastmileError
+from lastmile.extras import needed_for
 from lastmile.policy.context import Layer
 from lastmile.policy.encoder import cut_cells, scale_pixels
 from lastmile.policy.sizes import BACKBONES, PATCH, Size
@@ -251,10 +252,8 @@ def _dinov2_classes() -> tuple[Any, Any]:
 
     They are imported here, since transformers is optional and slow to import.
     """
-    try:
+    with needed_for("policy.encoder: dinov2"):
         from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
         from transformers.utils import logging
-    except ImportError as error:
-        raise MissingExtraError("policy.encoder: dinov2", "dinov2", error) from None
     logging.disable_progress_bar()
     return Dinov2WithRegistersConfig, Dinov2WithRegistersModel

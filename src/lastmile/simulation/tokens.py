@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,6 +154,7 @@ class TokenStore:
         if not self.path.is_file():
             raise TokenError(f"{path}: no such file; expected a token file")
         self._file = open(self.path, "rb", buffering=0)
+        weakref.finalize(self, self._file.close)
         self._opened = os.fstat(self._file.fileno())
         try:
             meta, parts = self._load()
