@@ -107,7 +107,8 @@ class Context(nn.Module):
         )
         self.norm = nn.LayerNorm(size.width)
         half = size.width // size.heads // 2
-        self.register_buffer("speeds", 100.0 ** (-torch.arange(half) / half), persistent=False)
+        steps = torch.arange(half, device="cpu")
+        self.register_buffer("speeds", 100.0 ** (-steps / half), persistent=False)
 
     def _angles(self, frames: int, tokens: int) -> Tensor:
         """Return the rotary angles, (T P, D / heads / 2); all tokens of a frame share theirs."""

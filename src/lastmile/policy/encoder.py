@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastmile.errors import LastmileError
+from lastmile.policy.outline import small_parameter
 from lastmile.policy.sizes import CELL, Size
 
 
@@ -87,7 +88,7 @@ class ConvEncoder(nn.Module):
         self.channels = size.fine
 
         self.stem = nn.Linear(CELL * CELL * 3, size.fine)
-        self.position = nn.Parameter(0.02 * torch.randn(self.rows, self.columns, size.fine))
+        self.position = small_parameter(self.rows, self.columns, size.fine)
         self.fine = nn.ModuleList(Block(size.fine) for _ in range(size.fine_blocks))
         self.merge = nn.Linear(4 * size.fine, size.coarse)
         self.texture = Texture(size.texture)

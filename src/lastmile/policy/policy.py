@@ -17,6 +17,7 @@ from lastmile.errors import LastmileError
 from lastmile.policy.folder import CONFIG, WEIGHTS, make_config, parse_config, read_config
 from lastmile.policy.memory import Memory
 from lastmile.policy.network import Frames, Network
+from lastmile.policy.outline import outline
 from lastmile.policy.weights import (
     PolicyError,
     check_weights,
@@ -226,7 +227,7 @@ class Policy(Network):
         config_path = Path(folder) / CONFIG
         config = read_config(config_path)
         # Nothing of the promised size is allocated before the file is known to hold it.
-        with torch.device("meta"):
+        with outline():
             expected = cls.from_config(config, config_path).state_dict()
 
         path = Path(folder) / WEIGHTS
@@ -284,11 +285,11 @@ def read_settings(folder: str | Path) -> PolicySettings:
         PolicyError: If `config.json` cannot be used; the message names it.
     """
     path = Path(folder) / CONFIG
-    with torch.device("meta"):
+    with outline():
         return Policy.from_config(read_config(path), path).settings
 
 
 def parameter_count(settings: PolicySettings) -> int:
     """Return the number of parameters of a policy with these settings."""
-    with torch.device("meta"):
+    with outline():
         return sum(p.numel() for p in Policy(settings).parameters())

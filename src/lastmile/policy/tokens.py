@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastmile.policy.encoder import scale_pixels
+from lastmile.policy.outline import small_parameter
 from lastmile.policy.sizes import PATCH
 from lastmile.screen import HEIGHT, WIDTH
 
@@ -37,10 +38,9 @@ class PreviousClick(nn.Module):
         self.near = nn.Conv2d(3, 24, 5, stride=2)
         self.far = nn.Conv2d(24, 48, 3, stride=2)
         self.looked = nn.Linear(48 * 4 * 4, width)
-        self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.register_buffer(
-            "octaves", torch.pi * 2.0 ** torch.arange(self.FREQUENCIES), persistent=False
-        )
+        self.start = small_parameter(width)
+        octaves = torch.arange(self.FREQUENCIES, device="cpu")
+        self.register_buffer("octaves", torch.pi * 2.0**octaves, persistent=False)
 
     def forward(self, cells: Tensor, screens: Tensor, previous: Tensor) -> Tensor:
         """Embed the clicks before N frames.
@@ -95,9 +95,8 @@ class PatchTokens(nn.Module):
         super().__init__()
         self.merged = PATCH // cell
         self.project = nn.Linear(self.merged**2 * channels, width)
-        self.position = nn.Parameter(
-            0.02 * torch.randn(rows // self.merged * (columns // self.merged), width)
-        )
+        patches = rows // self.merged * (columns // self.merged)
+        self.position = small_parameter(patches, width)
 
     def forward(self, cells: Tensor) -> Tensor:
         """(N, rows, columns, C) -> (N, P, D)."""

@@ -13,6 +13,7 @@ from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
 from lastmile.policy.context import Layer
 from lastmile.policy.encoder import cut_cells, scale_pixels
+from lastmile.policy.outline import small_parameter
 from lastmile.policy.sizes import BACKBONES, PATCH, Size
 
 REGISTERS = 4
@@ -71,7 +72,7 @@ class ViTEncoder(nn.Module):
         self.screen = screen
         self.channels = size.vit_width
         self.embed = nn.Linear(PATCH * PATCH * 3, self.channels)
-        self.position = nn.Parameter(0.02 * torch.randn(self.rows * self.columns, self.channels))
+        self.position = small_parameter(self.rows * self.columns, self.channels)
         self.layers = nn.ModuleList(
             Layer(self.channels, size.vit_heads, size.vit_layers) for _ in range(size.vit_layers)
         )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastmile.policy.outline import outline
 from lastmile.policy.policy import Policy
 from lastmile.policy.weights import (
     PolicyError,
@@ -204,7 +205,7 @@ def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Poli
             if name.startswith(prefix)
         }
         # Nothing of the promised size is allocated before the file is known to hold it.
-        with torch.device("meta"):
+        with outline():
             check_weights(Policy.from_config(config, path).state_dict(), state, path)
         policy = Policy.from_config(config, path)
         restore(policy, state, path)
