@@ -559,6 +559,12 @@ def one_episode(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     }
 
 
+@pytest.fixture
+def one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures in one format only."""
+    monkeypatch.setattr("lastmile.studies.render.FORMATS", ("svg",))
+
+
 def one_task(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Only what was measured on colored dots; probes across tasks found no other task."""
     return {
@@ -590,6 +596,7 @@ def before_training(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     [without_rows, one_episode, one_task, nothing_counted, before_training],
     ids=lambda reduced: reduced.__name__,
 )
+@pytest.mark.usefixtures("one_format")
 def test_too_few_data_do_not_kill_a_study(
     evaluations: Evaluations, tmp_path: Path, name: str, reduced: Callable[..., Any]
 ) -> None:
@@ -610,6 +617,7 @@ def test_too_few_data_do_not_kill_a_study(
 
 
 @pytest.mark.parametrize("missing", ["closed_loop", "recovery", "skills", "losses", "speed"])
+@pytest.mark.usefixtures("one_format")
 def test_a_measurement_without_rows_does_not_kill_a_study(
     evaluations: Evaluations, tmp_path: Path, missing: str
 ) -> None:
