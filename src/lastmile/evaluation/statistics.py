@@ -171,7 +171,10 @@ def curve(
         ).integers(seeds, size=(count, seeds))
         values[:, 1:] = np.take_along_axis(values[:, 1:], drawn.T[:, :, None], axis=0)
     mean_frames = np.bincount(order, frames, points) / np.bincount(order, minlength=points)
-    return mean_frames, trim_mean(values, 0.25, axis=0)
+    # SciPy would go through values with nan one by one.
+    missing = np.isnan(values).any(axis=0)
+    middle = trim_mean(np.where(missing, 0.0, values), 0.25, axis=0)
+    return mean_frames, np.where(missing, np.nan, middle)
 
 
 def curve_over_tasks(
