@@ -21,6 +21,7 @@ import lastmile
 from lastmile import cli
 from lastmile.cli import main
 from lastmile.cli.study import study_overlay, study_settings
+from lastmile.cli.tasks import warn_of_other_task
 from lastmile.errors import LastmileError
 from lastmile.extras import EXTRAS, needed_for
 from lastmile.simulation.trajectory import Trajectories, episodes_path
@@ -513,22 +514,26 @@ def test_an_episode_can_be_watched(
     ],
 )
 def test_a_policy_of_another_task_is_pointed_out(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    policy: Any,
-    manifest: str | None,
-    warned: bool,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, manifest: str | None, warned: bool
+) -> None:
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    warn_of_other_task(tmp_path, "colored_dots")
+    expected = (
+        f"warning: the policy in {tmp_path} was trained on limb_tracking, not on colored_dots\n"
+    )
+    assert capsys.readouterr().err == (expected if warned else "")
+
+
+def test_watching_a_policy_of_another_task_warns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, policy: Any
 ) -> None:
     folder = tmp_path / "policy"
     policy.save(folder)
-    if manifest is not None:
-        (folder / "manifest.json").write_text(manifest)
+    (folder / "manifest.json").write_text('{"spec": {"data": {"limb_tracking/train.tokens": "1"}}}')
     arguments = ["watch", "colored_dots", "--out", str(tmp_path / "x.gif")]
     assert main([*arguments, "--policy", str(folder)]) == 0
-    expected = (
-        f"warning: the policy in {folder} was trained on limb_tracking, not on colored_dots\n"
-    )
-    assert capsys.readouterr().err == (expected if warned else "")
+    assert capsys.readouterr().err.startswith("warning: the policy in ")
 
 
 def test_a_check_can_be_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

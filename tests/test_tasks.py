@@ -182,11 +182,13 @@ def test_the_page_of_the_task_has_all_sections(name: str) -> None:
 
 def test_the_status_says_which_views_take_no_clicks_and_counts_in_english(name: str) -> None:
     interface = get_task(name).interface(recorded_world(name))
-    for state in recorded_states(name) + random_states(name):
+    states = recorded_states(name) + random_states(name)
+    takes_clicks = any(interface.live(state) for state in states)
+    for state in states:
         texts = interface.status(state)
         assert not [words for words in texts if re.search(r"\b1 \w+s\b", words)]
         buttons = [button for group in interface.groups(state) for button in group.buttons]
-        if any(button.kind == "look" and button.active for button in buttons):
+        if takes_clicks and any(button.kind == "look" and button.active for button in buttons):
             assert interface.live(state) or any("no clicks" in words.lower() for words in texts)
 
 
