@@ -9,7 +9,7 @@ import pytest
 
 from lastmile.simulation.trajectory import Source, record
 from lastmile.tasks import get_task
-from lastmile.tasks.cell_lineage.interface import RING, CellLineageInterface
+from lastmile.tasks.cell_lineage.interface import RING, CellLineageInterface, State
 from lastmile.tasks.channel_alignment.registration import GRID, fit_map
 from lastmile.tasks.limb_tracking.interface import Point
 from lastmile.tasks.limb_tracking.world import CLEAR, EDGE, HIDDEN, LimbTrackingWorld
@@ -54,6 +54,7 @@ def test_marks_of_cell_lineage_leave_the_nuclei_visible() -> None:
     task, world = get_task("cell_lineage"), source.world(0)
     interface = CellLineageInterface(world)
     state = record(source, 0).state
+    assert isinstance(state, State)
     seen = 0
     for t in range(world.frames):
         marks = interface.marks(interface.show(state, t, 0))
