@@ -36,7 +36,7 @@ STUDY = {
     "name": "fault",
     "tasks": ["colored_dots"],
     "episodes": {"train": 8, "validation": 2, "test": 4, "shared_test": 2},
-    "training": {"frames": 3000},
+    "training": {"frames": 2000},
     "scaling": {"sizes": ["xs"], "episodes": []},
     "transfer": {"held_out": []},
 }
@@ -390,7 +390,15 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("verb", ["record", "tokenize", "train", "skills", "figure"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "record",
+        "train",
+        "figure",
+        *(pytest.param(v, marks=pytest.mark.slow) for v in ("tokenize", "skills")),
+    ],
+)
 def test_a_full_disk(
     undisturbed: Path,
     evaluations: dict[str, dict[str, pd.DataFrame]],

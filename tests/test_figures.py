@@ -45,13 +45,19 @@ def test_every_study_has_a_figure() -> None:
 
 @pytest.mark.parametrize("name", figure_names())
 def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(
-    tables: Path, tmp_path: Path, name: str
+    tables: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = render(name, tables / f"{name}.csv", tmp_path / "one" / name)
-    again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
     assert [path.name for path in written] == [f"{name}.{form}" for form in (*FORMATS, "md")]
     assert sorted((tmp_path / "one").iterdir()) == sorted(written)
-    assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
+
+    # Drawing again takes long: in all formats for one figure, in one format for the others.
+    again_in = FORMATS if name == "heads" else ("svg",)
+    monkeypatch.setattr("lastmile.studies.render.FORMATS", again_in)
+    again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
+    for path in again:
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+    assert len(again) == len(again_in) + 1
 
     png, svg, pdf, caption = written
     assert min(Image.open(png).size) >= 400

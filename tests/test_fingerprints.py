@@ -78,9 +78,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
+    """Look at the files again; what was parsed is known by their bytes."""
     for cached in ("_facts", "module_file", "imports", "_module", "fingerprint"):
         getattr(fingerprints, cached).cache_clear()
-    fingerprints._remembered.clear()
 
 
 def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:

@@ -36,8 +36,13 @@ from lastmile.evaluation.statistics import (
     wilson,
 )
 from lastmile.pipeline import plan
+from lastmile.pipeline.stage import OnTask
+from lastmile.pipeline.stages._shared import write_table
+from lastmile.probing import generalization
+from lastmile.probing import probes as linear_probes
 from lastmile.probing.activations import Inputs
 from lastmile.probing.probes import control_labels, fit_probes, matched_mistakes
+from lastmile.storage import parquet
 from lastmile.studies import all_needs, all_runs, get_study, runs, study_names
 from lastmile.studies.claims import (
     VERDICTS,
@@ -286,9 +291,9 @@ def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(
     pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
 
 
-def test_too_little_to_probe() -> None:
-    with pytest.raises(ValueError, match="too little to probe: 6 frames of 2 episodes"):
-        fit_probes(inputs(2, 3))
+def test_too_little_to_probe_gives_no_rows() -> None:
+    table = fit_probes(inputs(2, 3))
+    assert table.empty and tuple(table.columns) == linear_probes.COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -629,6 +634,25 @@ def test_a_measurement_without_rows_does_not_kill_a_study(
             study.table(inputs, SETTINGS).to_csv(tmp_path / f"{name}.csv", index=False)
             assert all(one.verdict in VERDICTS for one in study.claims(inputs, SETTINGS))
             render(name, tmp_path / f"{name}.csv", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "measurement", "columns"),
+    [
+        ("probes", "linear_probes", linear_probes.COLUMNS),
+        ("probe_generalization", "cross_task_probes", generalization.COLUMNS),
+    ],
+)
+def test_a_study_reads_the_empty_table_that_a_stage_writes(
+    evaluations: Evaluations, tmp_path: Path, name: str, measurement: str, columns: tuple[str, ...]
+) -> None:
+    """Tables of both are written where there was too little to probe."""
+    study = get_study(name)
+    spec = OnTask(run="all.1k", seed=0, task="colored_dots")
+    write_table(tmp_path / "empty.parquet", pd.DataFrame(columns=list(columns)), spec)
+    inputs = {**evaluations[name], measurement: parquet.frame(tmp_path / "empty.parquet")}
+    assert {one.verdict for one in study.claims(inputs, SETTINGS)} == {"not testable"}
+    assert tuple(study.table(inputs, SETTINGS).columns) == study.COLUMNS
 
 
 def verdicts(study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = ALL) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Evaluate policies: teacher-forced skills, closed loop, recovery, and their statistics.
+"""Evaluate policies: teacher-forced skills, closed loop, and recovery from injected mistakes.
 
-Also checks of the virtual annotators, and videos of episodes.
+Also the statistics of all three, checks of the virtual annotators, and videos of episodes.
 """

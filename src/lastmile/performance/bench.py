@@ -1,6 +1,6 @@
 """Measure the speed of everything.
 
-Medians of several rounds after a warm-up, on one core unless a figure says otherwise.
+Figures are medians of several rounds after a warm-up, on one core unless a figure says otherwise.
 """
 
 from __future__ import annotations

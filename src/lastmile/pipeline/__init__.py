@@ -1,1 +1,1 @@
-"""Stages of the workflow, its plan, status and lock."""
+"""The workflow: its stages, how they are planned and run, and how far a study is."""

@@ -11,7 +11,7 @@ from lastmile.pipeline.stages import get_stage, stage_names
 
 
 class StageGroup(click.Group):
-    """One verb for each stage; a stage's module is imported when its verb is asked for."""
+    """One command per stage; the module of a stage is imported when its command is needed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(stage_names())

@@ -1,10 +1,10 @@
-"""The folder in which Snakemake works.
+"""Guard the folder in which Snakemake works.
 
-One Snakemake at a time, no damaged result in it, and no job that outlives its Snakemake.
+One Snakemake works in it at a time, damaged results are removed, and no job outlives its Snakemake.
 
-Snakemake's own lock stays behind when Snakemake is killed, and then stops the next one. Here the
-kernel holds a second lock (`flock`) for as long as the process lives: if nobody holds it, what is
-left of the other is stale and is removed.
+Snakemake's own lock stays behind when Snakemake is killed, and then stops the next one. So the
+kernel holds a second lock (`flock`) for as long as the process lives: if nobody holds it,
+Snakemake's own lock is stale and is removed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from lastmile.provenance.manifests import ManifestError, file_digest, is_manifes
 from lastmile.storage import files
 
 PARENT = "LASTMILE_SNAKEMAKE"
-"""Environment variable with the process that a job belongs to."""
+"""Environment variable with the process id of the Snakemake that started a job."""
 GRACE = 60
-"""Seconds that a job has to end in order after its Snakemake died."""
+"""Seconds that a job has to shut down cleanly after its Snakemake died."""
 PATIENCE = 5
-"""Seconds that a Snakemake waits for another one that is about to end."""
+"""Seconds to wait for another Snakemake that is about to end."""
 _LOCK = Path(".snakemake") / "lastmile.lock"
 _LOOKING = {
     "--dag",
@@ -49,18 +49,21 @@ _held: IO[str] | None = None
 
 
 class WorkplaceError(LastmileError):
-    """Another Snakemake works in this folder."""
+    """Another Snakemake is running in this folder."""
 
 
 def prepare(results: str | Path) -> None:
-    """Make the folder ready before the plan is made.
+    """Prepare the folder before Snakemake plans its jobs.
 
     A Snakemake that only looks reports damaged results and changes nothing. One that works holds
     the folder until it ends, removes the lock of a Snakemake that was killed, and removes damaged
     results.
 
+    Args:
+        results: Folder of the study's results.
+
     Raises:
-        WorkplaceError: Another Snakemake works here; the message names its process.
+        WorkplaceError: Another Snakemake is running here; the message names its process.
     """
     os.environ[PARENT] = str(os.getpid())
     if looking(sys.argv[1:]):
@@ -79,7 +82,7 @@ def prepare(results: str | Path) -> None:
 
 
 def looking(arguments: list[str]) -> bool:
-    """Whether Snakemake is asked to look and not to work."""
+    """Return whether these arguments of Snakemake only ask for information, such as `-n`."""
     return any(
         option in _LOOKING
         or (option[:1] == "-" and option[1:2] != "-" and bool(set("nDSl") & set(option)))
@@ -88,7 +91,7 @@ def looking(arguments: list[str]) -> bool:
 
 
 def holder() -> str | None:
-    """Return the process that works in this folder, or None if there is none."""
+    """Return the process (id and host) that holds this folder, or None if nobody does."""
     if not _LOCK.exists():
         return None
     handle = _try_lock()
@@ -120,7 +123,7 @@ def _claim() -> None:
 def _try_lock() -> IO[str] | None:
     """Return the lock file, locked; None if another process holds it.
 
-    Where the file system has no locks, nobody does.
+    Where the file system has no locks, nobody holds it.
     """
     _LOCK.parent.mkdir(exist_ok=True)
     handle = open(_LOCK, "a+", encoding="utf-8")
@@ -135,11 +138,10 @@ def _try_lock() -> IO[str] | None:
 
 
 def damaged(results: str | Path) -> list[tuple[Path, str]]:
-    """Return the results that are not what their manifests say, with what is wrong.
+    """Return the results that differ from their manifests, each with what is wrong.
 
-    Truncated, or changed after they were made.
-
-    Fast: bytes are read only of files that are younger than their manifest.
+    A result is damaged if it is truncated, if it was changed after it was made, or if its manifest
+    cannot be read. This is fast: only files that are newer than their manifest are read.
     """
     problems: list[tuple[Path, str]] = []
     for path in sorted(path for path in Path(results).rglob("*manifest.json") if is_manifest(path)):
@@ -168,7 +170,7 @@ def damaged(results: str | Path) -> list[tuple[Path, str]]:
 def end_with_snakemake() -> None:
     """End this job when the Snakemake that started it is gone.
 
-    So no job of yesterday overwrites the results of today.
+    Otherwise a job left over from yesterday could overwrite the results of today.
     """
     parent = os.environ.get(PARENT, "")
     if not parent.isdigit() or not files.alive(int(parent)):

@@ -1,6 +1,6 @@
-"""Where everything is, below the folder of results of a study.
+"""Paths below the results folder of a study.
 
-The rules hold the same paths; a test compares both.
+The rules of the workflow contain the same paths; a test compares both.
 """
 
 from __future__ import annotations
@@ -9,40 +9,40 @@ from pathlib import Path
 
 
 def trajectories(results: Path, task: str, split: str) -> Path:
-    """The steps of recorded episodes."""
+    """Return the file with the steps of recorded episodes."""
     return results / "trajectories" / task / f"{split}.parquet"
 
 
 def episodes(results: Path, task: str, split: str) -> Path:
-    """The table of recorded episodes, beside their steps."""
+    """Return the table of recorded episodes, beside their steps."""
     return results / "trajectories" / task / f"{split}.episodes.parquet"
 
 
 def tokens(results: Path, task: str, split: str) -> Path:
-    """What a policy reads of recorded episodes."""
+    """Return the file of tokens: recorded episodes as a policy reads them."""
     return results / "tokens" / task / f"{split}.tokens"
 
 
 def model(results: Path, run: str, seed: int) -> Path:
-    """The folder of a trained policy."""
+    """Return the folder of a trained policy."""
     return results / "models" / run / f"seed{seed}"
 
 
 def evaluation(results: Path, run: str, task: str, seed: int, table: str) -> Path:
-    """A table of measurements of a policy on a task."""
+    """Return a table of measurements of a policy on a task."""
     return results / "evaluations" / run / task / f"seed{seed}" / f"{table}.parquet"
 
 
 def table(results: Path, study: str) -> Path:
-    """The table that a study's figure is drawn from."""
+    """Return the table that a study's figure is drawn from."""
     return results / "figures" / f"{study}.csv"
 
 
 def screens(results: Path, study: str) -> Path:
-    """The picture that a study's figure shows beside its table."""
+    """Return the picture of screens that a study's figure shows."""
     return results / "figures" / f"{study}_screens.png"
 
 
 def claims(results: Path, study: str) -> Path:
-    """The claims of a study with their verdicts."""
+    """Return the claims of a study with their verdicts."""
     return results / "claims" / f"{study}.json"

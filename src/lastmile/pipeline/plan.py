@@ -1,8 +1,6 @@
-"""What a study asks for, and what it will take before it is begun.
+"""Plan a study: which jobs it needs, and how much time and disk they take, from measured rates.
 
-Jobs, time and disk, from measured rates.
-
-No torch here: the Snakefile reads this module for every job.
+This module must not import torch: the Snakefile imports it for every job.
 """
 
 from __future__ import annotations
@@ -24,10 +22,8 @@ from lastmile.studies import all_needs
 from lastmile.studies.runs import with_starts
 
 PLAYED = 1.3
-"""Steps of a policy's episode in closed loop over those of the annotator's, about.
-
-Policies that never finish need up to `evaluation.max_steps`.
-"""
+"""About how many steps a policy takes in closed loop per step of the annotator; a policy that never
+finishes takes up to `evaluation.max_steps`."""
 CHAIN = (
     ("record",),
     ("tokenize",),
@@ -45,7 +41,7 @@ CHAIN = (
     ("findings",),
     ("report",),
 )
-"""Stages that wait for each other."""
+"""Groups of stages, each of which waits for the group before it."""
 
 
 def request(settings: Settings) -> Request:
@@ -56,7 +52,11 @@ def request(settings: Settings) -> Request:
 
 
 class Jobs:
-    """All jobs of a study: their specs by stage and labels, and their code."""
+    """All jobs of a study: their specs by stage and labels, and their code.
+
+    Args:
+        settings: Settings of the study.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.request = request(settings)
@@ -76,7 +76,8 @@ class Jobs:
         """Return the spec of one job.
 
         Args:
-            labels: Its wildcards, by attribute.
+            stage: Name of the stage.
+            labels: Labels of the job as attributes, such as the wildcards of a Snakemake rule.
         """
         return self.specs(stage)[tuple(getattr(labels, name) for name in get_stage(stage).LABELS)]
 
@@ -86,12 +87,13 @@ class Jobs:
 
 
 class Work(NamedTuple):
-    """What the jobs of one stage take together.
+    """What all jobs of one stage take.
 
     Attributes:
-        jobs: How many there are.
-        seconds: On one core.
-        disk: Bytes that are left.
+        stage: Name of the stage.
+        jobs: Number of jobs.
+        seconds: Seconds on one core.
+        disk: Bytes that stay on disk.
         longest: Seconds of the longest job.
     """
 
@@ -121,7 +123,7 @@ def rates(path: Path = RATES) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What costs are reckoned with.
+    """What the costs of jobs are estimated from.
 
     Attributes:
         request: What the study asks for.
@@ -143,7 +145,7 @@ class Estimates:
     def policy_rate(self, run: str, name: str) -> float:
         """Return a rate of the policy of a run: train, predict, rollout, played, parameters.
 
-        A policy whose shape was not measured is taken for the usual one of its size.
+        A policy whose shape was not measured gets the rates of the default policy of its size.
         """
         policies = self.table["policies"]
         policy = self.request.runs[run].policy
@@ -153,7 +155,7 @@ class Estimates:
         return float(rate[name])
 
     def cost(self, stage: str, spec: Spec) -> Cost:
-        """Return what a job takes, its start included."""
+        """Return what a job takes, including the time to start it."""
         cost = get_stage(stage).cost(spec, self)
         return cost._replace(seconds=cost.seconds + self.table["start"])
 
@@ -173,10 +175,10 @@ def plan(settings: Settings, table: dict[str, Any] | None = None) -> list[Work]:
 
 
 def clock_seconds(works: Sequence[Work], cores: int) -> float:
-    """Return how long it takes on some cores.
+    """Return how many seconds the work takes on this many cores.
 
-    The work shared evenly, but no less than the longest chain of data, training, evaluation and
-    reporting.
+    The work is shared evenly among the cores, but it takes no less than the longest chain of jobs
+    that wait for each other (`CHAIN`).
     """
     chain = sum(
         max((work.longest for work in works if work.stage in stages), default=0.0)
@@ -186,7 +188,7 @@ def clock_seconds(works: Sequence[Work], cores: int) -> float:
 
 
 def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None) -> str:
-    """Return the plan in words."""
+    """Return the plan as text: jobs, core minutes and disk by stage, and the time in all."""
     works = plan(settings, table)
     runs = request(settings).runs
     seeds = len(settings.training.seeds)

@@ -1,6 +1,6 @@
-"""The report: one HTML page that needs no other file.
+"""Write the report: one self-contained HTML page.
 
-What the policies can do comes first, then every claim beside its figure.
+It shows what the policies can do, and then every claim beside its figure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BADGES = {
     "contradicted": "opposite",
     "not testable": "untestable",
 }
-"""Class of a badge by verdict."""
+"""CSS class of the badge of each verdict."""
 TITLES = {
     "emergence": "In which order skills are learned",
     "mistakes": "Mistakes: made, and repaired",
@@ -40,7 +40,7 @@ TITLES = {
     "heads": "Output heads and contexts",
     "tasks": "The tasks",
 }
-"""Headings of studies; others get their name."""
+"""Headings of studies; other studies are headed by their name."""
 STYLE = """
 :root{--ink:#22262e;--muted:#667085;--line:#e3e6eb;--accent:#0b63b0}
 *{box-sizing:border-box}
@@ -49,7 +49,8 @@ main{max-width:1120px;margin:0 auto;padding:24px 20px 80px}
 h1{font-size:2rem;margin:.2em 0}h2{font-size:1.35rem;margin:0 0 .5em}
 nav{display:flex;flex-wrap:wrap;gap:6px 14px;margin:12px 0 20px;font-size:.92rem}
 a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
-section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:20px;margin:0 0 20px}
+section{background:#fff;border:1px solid var(--line);border-radius:10px;\
+padding:20px;margin:0 0 20px}
 .muted{color:var(--muted);font-size:.92rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
@@ -60,7 +61,8 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 .bar i{display:block;height:8px;border-radius:4px;background:var(--accent)}
 .badge{display:inline-block;padding:1px 9px;border-radius:99px;font-size:.82rem;white-space:nowrap}
 .shown{background:#d9f2e4;color:#0b5d34}.open{background:#eceef2;color:#475063}
-.opposite{background:#fde4cf;color:#8a3f00}.untestable{background:#f3f4f6;color:#667085;border:1px dashed #b6bcc8}
+.opposite{background:#fde4cf;color:#8a3f00}\
+.untestable{background:#f3f4f6;color:#667085;border:1px dashed #b6bcc8}
 .claim{border-top:1px solid var(--line);padding:10px 0}
 .claim p{margin:4px 0}
 figure{margin:18px 0 0}figure img{width:100%;height:auto;display:block}
@@ -69,7 +71,8 @@ details summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 pre{overflow-x:auto;font-size:.82rem;background:#f7f8fa;padding:12px;border-radius:8px}
 .player img{width:100%;max-width:672px;image-rendering:auto;border-radius:6px;display:block}
 .player input{width:100%;max-width:672px;margin:10px 0 4px}
-.player button{font:inherit;padding:3px 14px;border:1px solid var(--line);border-radius:6px;background:#fff}
+.player button{font:inherit;padding:3px 14px;\
+border:1px solid var(--line);border-radius:6px;background:#fff}
 """
 PLAYER = """
 const steps=JSON.parse(document.getElementById('steps').textContent);
@@ -86,7 +89,12 @@ show(0);
 
 
 def report_page(spec: Spec, inputs: Inputs) -> str:
-    """Return the page."""
+    """Return the report as HTML.
+
+    Args:
+        spec: What to show.
+        inputs: The files that it is made from.
+    """
     tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
     pictures = {path.stem: path for path in inputs.pictures}
     captions = {path.stem: path.read_text(encoding="utf-8") for path in inputs.captions}
@@ -99,8 +107,8 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
     links += [("#runs", "Training runs"), ("#settings", "Settings and versions")]
     body = [
         f"<h1>{html.escape(spec.name)}</h1>",
-        f"<p class='muted'>{html.escape(summary(every_claim))} Verdicts are about these policies on held-out "
-        "worlds, by rules fixed beforehand; intervals are 95 %.</p>",
+        f"<p class='muted'>{html.escape(summary(every_claim))} Verdicts are about these policies "
+        "on held-out worlds, by rules fixed beforehand; intervals are 95 %.</p>",
         "<nav>"
         + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
         + "</nav>",
@@ -148,14 +156,14 @@ def _abilities(tables: dict[str, pd.DataFrame]) -> str:
         lines.append(f"<tr><td>{html.escape(_task(str(row['task'])))}</td>{cells}</tr>")
     return (
         "<section id='abilities'><h2>What the policies can do</h2><p class='muted'>One policy for "
-        "each task, on held-out worlds: success in closed loop, and accuracy of the predicted placement "
-        "where the annotator places (teacher-forced).</p><div class='scroll'><table>"
+        "each task, on held-out worlds: success in closed loop, and accuracy of the predicted "
+        "placement where the annotator places (teacher-forced).</p><div class='scroll'><table>"
         f"<tr><th>task</th>{head}</tr>{''.join(lines)}</table></div></section>"
     )
 
 
 def _share(row: dict[Any, Any], name: str) -> str:
-    """Return a share in percent with its interval; of a policy also as a bar."""
+    """Return a share in percent with its interval, and a bar if it is about a policy."""
     value, low, high = (row.get(f"{name}{end}") for end in ("", " low", " high"))
     if value is None or pd.isna(value):
         return "<span class='muted'>not measured</span>"
@@ -168,7 +176,7 @@ def _share(row: dict[Any, Any], name: str) -> str:
 
 
 def _episode(spec: Spec) -> str:
-    """Return an episode of the virtual annotator that can be played, of the first task."""
+    """Return a player for an episode of the virtual annotator on the first task."""
     from PIL import Image
 
     from lastmile.screen import draw
@@ -192,8 +200,8 @@ def _episode(spec: Spec) -> str:
         session.click(*click)
     return (
         "<section id='episode' class='player'><h2>An episode: "
-        f"{html.escape(_task(spec.task))}</h2><p class='muted'>The virtual annotator at work; the ring is "
-        "the click that follows.</p><img id='picture' alt='screen of the task'>"
+        f"{html.escape(_task(spec.task))}</h2><p class='muted'>The virtual annotator at work; "
+        "the ring is the click that follows.</p><img id='picture' alt='screen of the task'>"
         "<input id='slider' type='range' min='0' value='0' aria-label='step'>"
         "<div><button id='play'>Play</button> <span id='words'></span></div>"
         f"<script type='application/json' id='steps'>{json.dumps(steps)}</script></section>"
@@ -251,7 +259,7 @@ def _badge(verdict: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Return a caption as HTML: bold is all the Markdown that captions use."""
+    """Return a caption as HTML; bold is the only Markdown that captions use."""
     parts = html.escape(text.strip()).split("**")
     return "".join(f"<b>{part}</b>" if i % 2 else part for i, part in enumerate(parts))
 
@@ -261,8 +269,8 @@ def _runs(path: Path) -> str:
     frames, hours = table["frames"].sum(), table["seconds"].sum() / 3600
     shown = table.drop(columns=[name for name in ("code",) if name in table])
     return (
-        f"<section id='runs'><h2>Training runs</h2><p class='muted'>{len(table)} runs, {frames:,} frames, "
-        f"{hours:.1f} hours in all.</p><div class='scroll'>"
+        f"<section id='runs'><h2>Training runs</h2><p class='muted'>{len(table)} runs, "
+        f"{frames:,} frames, {hours:.1f} hours in all.</p><div class='scroll'>"
         f"{shown.to_html(index=False, border=0, na_rep='')}</div></section>"
     )
 
@@ -274,6 +282,7 @@ def _settings(settings: dict[str, Any]) -> str:
     )
     return (
         f"<section id='settings'><h2>Settings and versions</h2><table>{versions}</table>"
-        f"<details><summary>All settings</summary><pre>{html.escape(json.dumps(settings, indent=2))}"
+        "<details><summary>All settings</summary>"
+        f"<pre>{html.escape(json.dumps(settings, indent=2))}"
         "</pre></details></section>"
     )

@@ -1,4 +1,4 @@
-"""Run Snakemake with the page of `status` beside what it says."""
+"""Run Snakemake and show the page of `lastmile status` beside its output."""
 
 from __future__ import annotations
 
@@ -25,20 +25,26 @@ from lastmile.pipeline.status import (
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned, snakemake
 
 EVERY = 60.0
-"""Seconds between two pages where they are lines among others and not a screen of their own."""
+"""Seconds between two pages where there is no terminal."""
 NEWEST, LAST = 6, 40
-"""Lines of Snakemake under the page; lines shown when it fails."""
+"""Lines of Snakemake's output below the page, and lines shown when it fails."""
 RESUME = "interrupted; run the same command again to resume"
 
 
 def run(
     settings: Settings, targets: Sequence[str], overlay: Overlay = NOTHING, cores: str = "all"
 ) -> int:
-    """Run Snakemake for these targets and show how far it is.
+    """Run Snakemake for these targets and show its progress.
 
-    On a terminal the page is renewed in its place, with Snakemake's newest lines under it; all of
-    them are kept in results/NAME/logs/snakemake.log. Elsewhere its lines go through, and the page
-    comes between them once a minute. Ctrl-C and SIGTERM end Snakemake in order.
+    On a terminal the page is updated in place, with Snakemake's newest lines below it; its whole
+    output goes to results/NAME/logs/snakemake.log. Without a terminal, Snakemake's output is
+    printed as it comes, and the page once a minute. Ctrl-C and SIGTERM shut Snakemake down cleanly.
+
+    Args:
+        settings: Settings of the study.
+        targets: What to make, as Snakemake names it.
+        overlay: Presets and settings laid over config.yaml.
+        cores: Number of cores, or "all".
 
     Returns:
         Snakemake's exit status; 130 after an interrupt.
@@ -81,7 +87,7 @@ def run(
             break
         except subprocess.TimeoutExpired:
             pass
-        except KeyboardInterrupt:  # Snakemake got it as well, and ends its jobs
+        except KeyboardInterrupt:  # Snakemake got it too and ends its jobs
             interrupted = True
             continue
         if plan and (terminal or time.monotonic() - shown > EVERY):
@@ -101,7 +107,7 @@ def run(
 def _plan(targets: Sequence[str], overlay: Overlay, plan: list[list[Job]]) -> None:
     try:
         plan.append(planned(targets, overlay))
-    except LastmileError:  # Snakemake says itself what is wrong
+    except LastmileError:  # Snakemake itself reports what is wrong
         pass
 
 

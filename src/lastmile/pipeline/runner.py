@@ -1,7 +1,4 @@
-"""Run one job of a stage.
-
-Check its spec, its code and its inputs, do the work, write the manifest.
-"""
+"""Run one job of a stage: check its spec, code and inputs, do the work, write the manifest."""
 
 from __future__ import annotations
 
@@ -23,14 +20,14 @@ def run_stage(
     """Run a job.
 
     Args:
-        name: The stage.
+        name: Name of the stage.
         spec: What to do, as JSON.
         results: Folder of the study's results; all inputs and outputs are below it.
         threads: Threads to compute with.
         code: Label of the code that the job was planned with; other code is refused.
 
     Raises:
-        LastmileError: The spec is wrong, an input is missing, or the code is another one.
+        LastmileError: The spec is wrong, an input is missing, or the code has changed.
     """
     stage = get_stage(name)
     parsed = parse_spec(stage.Spec, spec)
@@ -68,6 +65,6 @@ def run_stage(
 
 
 def _manifest(outputs: Any) -> Path | None:
-    """Return the manifest that a stage names among its outputs."""
+    """Return the manifest that a stage names among its outputs, or None."""
     path: Path | None = getattr(outputs, "manifest", None)
     return path

@@ -1,19 +1,19 @@
-"""What a stage of the workflow is.
+"""The interface of the stages of the workflow.
 
-A stage is one module in `stages/`. Its name is the name of the rule, the verb (`lastmile stage
-NAME`), the log and, where it makes one table, of that table. A module says:
+A stage is one module in `stages/`. Its rule, its command (`lastmile stage NAME`), its log and, if
+it makes a single table, that table share its name. A module defines:
 
-- `Spec`: what a job is asked to do, typed and closed; checked where it is planned and where it
-  runs.
-- `Inputs`, `Outputs`: the files of a job by name, with `inputs(spec, results)` and `outputs(spec,
-  results)`.
-- `run(spec, inputs, outputs, threads)`: does the work; depends on nothing but its spec and its
-  inputs.
+- `LABELS`: the fields of its spec that tell its jobs apart.
+- `Spec`: what a job does. It is typed, has no other keys, and is checked at planning and at run
+  time.
+- `Inputs`, `Outputs`: the files of a job by name, with `inputs(spec, results)` and
+  `outputs(spec, results)`.
+- `run(spec, inputs, outputs, threads)`: do the work; it depends only on the spec and the inputs.
 - `parts(spec)`: the modules that it loads by name (tasks, studies), for the fingerprint.
-- `wanted(request)`: the specs of all jobs of a study; every number is decided here, once.
-- `cost(spec, estimates)`: what a job will take; `lastmile plan` adds these up.
+- `wanted(request)`: the specs of all jobs of a study. All numbers are decided here, once.
+- `cost(spec, estimates)`: what a job takes; `lastmile plan` adds the costs up.
 
-Parser, plan, manifests and fingerprints are derived from it.
+The command line, the plan, manifests and fingerprints are derived from these.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from pydantic import BaseModel, ValidationError
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
 
-if (
-    TYPE_CHECKING
-):  # they decide what is planned, and so stand in the specs and not in the code of a stage
+if TYPE_CHECKING:
+    # These decide what is planned: their effect is in the specs, so they are not part of the code
+    # that a stage is fingerprinted by.
     from lastmile.config import Settings
     from lastmile.studies.runs import Need, Run
 
 
 class Spec(Closed):
-    """What a job is asked to do.
+    """What a job does.
 
-    The fields named in `LABELS` tell it from the other jobs of its stage.
+    The fields named in `LABELS` distinguish it from the other jobs of its stage.
     """
 
     def canonical(self) -> str:
@@ -48,9 +48,12 @@ class Spec(Closed):
 
 
 class OnTask(Spec):
-    """The labels of a measurement: which run, which of its seeds, on which task.
+    """The labels of a measurement, which become columns of its table.
 
-    They become columns of its table.
+    Attributes:
+        run: Name of the training run.
+        seed: Seed of the training run.
+        task: Task on which the policy is measured.
     """
 
     run: str
@@ -58,26 +61,31 @@ class OnTask(Spec):
     task: str
 
     def labels(self) -> dict[str, str | int]:
-        """Return the columns that tell which policy a row is about."""
+        """Return the columns that say which policy, and on which task, a row is about."""
         return {"run": self.run, "seed": self.seed, "task": self.task}
 
 
 class Cost(NamedTuple):
-    """What a job takes: seconds on one core, and bytes that stay on disk."""
+    """What a job takes.
+
+    Attributes:
+        seconds: Seconds on one core.
+        disk: Bytes that stay on disk.
+    """
 
     seconds: float
     disk: float = 0.0
 
 
 class Facts(NamedTuple):
-    """What a manifest says, where a stage knows better than its runner.
+    """What a stage reports for its manifest if it knows more than the runner.
 
     Attributes:
-        spec: What was asked for, with digests of the data.
+        spec: The spec of the job, with digests of the data.
         inputs: All files that were read.
-        device: What it was computed on.
-        threads: Threads that were used.
-        seconds: How long it took.
+        device: The device of the computation.
+        threads: Number of threads that were used.
+        seconds: How long the job took.
     """
 
     spec: dict[str, Any]
@@ -89,13 +97,13 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """All that a study asks for.
+    """Everything that a study needs.
 
     Attributes:
         settings: The settings of the study.
-        tasks: The tasks that are studied.
-        needs: What each study reads, by its name.
-        runs: Every training run, by its name, each after the one that it starts from.
+        tasks: The tasks of the study.
+        needs: The measurements that each of its studies reads, by the name of the study.
+        runs: All training runs by name, each after the run that it starts from.
     """
 
     settings: Settings
@@ -109,31 +117,31 @@ class Request:
         return self.settings.training.seeds
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:
-        """Return run, seed and task of every measurement of a kind, each once."""
+        """Return run, seed and task of each measurement that goes into tables of this name."""
         needs = [need for of_study in self.needs.values() for need in of_study]
         pairs = dict.fromkeys((need.run, need.task) for need in needs if need.table == table)
         return [(run, seed, task) for run, task in pairs for seed in self.seeds]
 
 
 class Estimates(Protocol):
-    """What costs are reckoned with: see `lastmile.pipeline.plan`."""
+    """What the costs of jobs are estimated from: see `lastmile.pipeline.plan`."""
 
     @property
     def request(self) -> Request:
-        """What the study asks for."""
+        """Everything that the study needs."""
 
     def steps(self, task: str) -> float:
-        """Mean steps of an episode."""
+        """Return the mean number of steps of an episode."""
 
     def task_rate(self, task: str, name: str) -> float:
-        """Seconds or bytes per step of a task, by name."""
+        """Return seconds or bytes per step of a task, by name."""
 
     def policy_rate(self, run: str, name: str) -> float:
-        """Rate of the policy of a run, by name: train, predict, rollout, parameters."""
+        """Return a rate of the policy of a run: train, predict, rollout, played, parameters."""
 
 
 class Stage(Protocol):
-    """A module in `stages/`."""
+    """A module in `stages/`, as the module docstring above describes it."""
 
     __name__: str
     LABELS: tuple[str, ...]
@@ -158,9 +166,14 @@ Model = TypeVar("Model", bound=BaseModel)
 def parse_spec(model: type[Model], text: str, source: str = "--spec") -> Model:
     """Return a spec from JSON.
 
+    Args:
+        model: Class of the spec.
+        text: The spec as a JSON object.
+        source: Where the text comes from, for error messages.
+
     Raises:
-        LastmileError: It is not JSON, or a key is missing, unknown or wrong; the message names the
-            key.
+        LastmileError: The text is not JSON, or a key is missing, unknown or wrong; the message
+            names the key.
     """
     try:
         values = json.loads(text)
@@ -175,10 +188,7 @@ def parse_spec(model: type[Model], text: str, source: str = "--spec") -> Model:
 
 
 def files_of(named: Any) -> list[Path]:
-    """Return the files of an `Inputs` or `Outputs`, in order.
-
-    Tuples are spread, None is left out.
-    """
+    """Return the files of an `Inputs` or `Outputs` in order: tuples unpacked, None left out."""
     paths: list[Path] = []
     for value in named:
         if isinstance(value, tuple):

@@ -1,7 +1,4 @@
-"""What is going on.
-
-Training runs with step, rate, loss and time left, and what remains of the study. Fits 80 columns.
-"""
+"""Show the state of a study: its training runs and its remaining jobs, in 80 columns."""
 
 from __future__ import annotations
 
@@ -25,22 +22,26 @@ from lastmile.storage import parquet
 SKILL = "placement@5"
 """The key skill: placements within 5 px of the annotator's."""
 REFRESH = 2.0
-"""Seconds between two looks of `--follow`; without a terminal, ten times as many."""
+"""Seconds between two updates of `--follow`; ten times as many without a terminal."""
 CLEAR = "\x1b[H\x1b[2J"
-"""Empties a terminal."""
+"""Escape sequence that clears a terminal."""
 LEGEND = "skill: share of placements within 5 px of the target, on held-out episodes"
 _STATES = ("running", "stopped", "done")
-_NAME = 28  # columns of a name
+_NAME = 28  # width of the column of names
 
 
 class TrainingRun(NamedTuple):
     """A training run as its folder in `runs/` shows it.
 
     Attributes:
-        frames, total: Frames seen so far, and in all.
+        name: Labels of the run.
+        state: "running", "stopped" or "done".
+        frames: Frames seen so far.
+        total: Frames of the whole run.
         rate: Frames per second.
-        skill: Of its evaluation; None before that.
-        left: Seconds left; None if it does not run.
+        loss: Newest training loss; None before the first one.
+        skill: The key skill (`SKILL`); None before it is measured.
+        left: Seconds left; None unless the run is running.
     """
 
     name: str
@@ -94,7 +95,7 @@ def _training_run(name: str, folder: Path, spec: dict[str, Any], results: Path) 
 
 
 def _last_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the last lines of progress; a torn one is left out."""
+    """Return the last two rows of progress, up to the first line that is cut off."""
     rows = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines()[-2:]:
@@ -105,7 +106,7 @@ def _last_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a process holds this lock."""
+    """Return whether a process holds this lock."""
     try:
         with open(path) as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -117,7 +118,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _skill(results: Path, spec: dict[str, Any]) -> float | None:
-    """Return the key skill of a policy, the mean over the tasks on which it was measured."""
+    """Return the key skill of the trained policy, averaged over the tasks of its evaluations."""
     labels = spec["run"]
     shares = []
     run = labels.get("run", labels.get("task"))
@@ -138,8 +139,8 @@ def remaining(jobs: Sequence[Job], since: int) -> list[Job]:
     """Return the planned jobs that have not made all their outputs since the plan.
 
     Args:
-        jobs: The plan.
-        since: When it was made, in ns of the clock of the file system.
+        jobs: Planned jobs.
+        since: Time of the plan, in nanoseconds of the file system's clock.
     """
 
     def is_new(path: str) -> bool:
@@ -152,7 +153,7 @@ def remaining(jobs: Sequence[Job], since: int) -> list[Job]:
 
 
 def seconds_per_job(settings: Settings) -> dict[str, float]:
-    """Return the mean seconds of a job of each stage on one core, from the plan."""
+    """Return the mean seconds of a job on one core by stage, from the plan."""
     from lastmile.pipeline.plan import plan
 
     return {work.stage: work.seconds / work.jobs for work in plan(settings)}
@@ -161,7 +162,7 @@ def seconds_per_job(settings: Settings) -> dict[str, float]:
 def time_left(
     jobs: Sequence[Job], runs: Sequence[TrainingRun], seconds: Mapping[str, float]
 ) -> float:
-    """Return about how long the remaining jobs take on the cores of this machine, in seconds."""
+    """Return an estimate of the time left on all cores of this machine, in seconds."""
     work = 0.0
     for job in jobs:
         stage = max((name for name in seconds if job.rule.startswith(name)), key=len, default="")
@@ -178,15 +179,15 @@ def page(
     working: bool = False,
     height: int | None = None,
 ) -> str:
-    """Return all that there is to say, in lines of at most 80 columns.
+    """Return the state of a study, in lines of at most 80 columns.
 
     Args:
-        settings: Of the study.
-        jobs: What remains.
-        runs: Training runs.
+        settings: Settings of the study.
+        jobs: Remaining jobs.
+        runs: Training runs, running ones first.
         seconds: Mean seconds of a job by stage, for the time left.
-        working: Whether a Snakemake works here.
-        height: Lines of the terminal; runs that are done are counted where they do not fit.
+        working: Whether a Snakemake is running in this folder.
+        height: Lines of the terminal; runs that do not fit are only counted.
     """
     running = sum(run.state == "running" for run in runs)
     if jobs:
@@ -234,10 +235,7 @@ def _row(run: TrainingRun) -> str:
 
 
 def _fit(name: str) -> str:
-    """Return a name that is at most 27 columns wide.
-
-    The middle goes, since names differ at their ends.
-    """
+    """Return a name of at most 27 characters, cut in the middle: names differ at their ends."""
     width = _NAME - 1
     return name if len(name) <= width else f"{name[:9]}~{name[-(width - 10) :]}"
 
@@ -249,14 +247,16 @@ def _short(frames: int) -> str:
 
 
 def show(settings: Settings, overlay: Overlay = NOTHING, follow: bool = False) -> None:
-    """Print the page.
+    """Print the page, once or until nothing runs any more.
 
-    With `follow`, again and again until everything is made, nothing runs any more, or Ctrl-C.
-
-    On a terminal each page takes the place of the one before.
+    Args:
+        settings: Settings of the study.
+        overlay: Presets and settings laid over config.yaml.
+        follow: Keep printing until nothing runs any more, or until Ctrl-C. On a terminal each page
+            replaces the one before.
     """
     results = Path("results") / settings.name
-    since = time.time_ns()  # compared with the times of files, which are taken from the same clock
+    since = time.time_ns()  # compared with modification times, which come from the same clock
     jobs = planned([], overlay)
     seconds = seconds_per_job(settings) if jobs else {}
     terminal = sys.stdout.isatty()

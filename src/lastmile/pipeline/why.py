@@ -1,7 +1,7 @@
-"""Fresh or stale, and why: which setting or which source file makes a result stale.
+"""Explain why a result is stale: which setting or which source file has changed.
 
-Snakemake says which jobs it would run; the manifests beside the results say with which settings,
-code and inputs they were made.
+Snakemake says which jobs it would run; the manifests beside the results say which settings, code
+and inputs the results were made with.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from lastmile.provenance.fingerprints import code_files
 from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest
 
 TARGETS = ("all", "trajectories", "models", "evaluations", "findings", "figures", "report")
-"""Targets of the workflow beside files and the names of figures."""
+"""Targets of the workflow, in addition to files and the names of studies."""
 _JOB = re.compile(
     r"^(?:local)?rule (\S+):\n((?: {4}.*\n)+)(?:Shell command: (.*)\n)?", re.MULTILINE
 )
 _FOLLOWS = "Input files updated by another job"
-_ADDED = ("data", "code")  # what the spec in the manifest of a run has beside what was planned
+_ADDED = ("data", "code")  # keys that a manifest of a training run adds to the planned spec
 
 
 class Overlay(NamedTuple):
-    """Settings laid over config.yaml, as Snakemake takes them.
+    """Settings laid over config.yaml.
 
     Attributes:
-        configfiles: Presets.
-        overrides: KEY=VALUE pairs.
+        configfiles: Files for Snakemake's `--configfile` (presets).
+        overrides: KEY=VALUE pairs for Snakemake's `--config`.
     """
 
     configfiles: tuple[str, ...] = ()
@@ -53,10 +53,10 @@ class Job(NamedTuple):
     """A job that Snakemake would run.
 
     Attributes:
-        rule: Its rule.
+        rule: Name of its rule.
         outputs: The files that it makes.
-        reason: Why, in Snakemake's words.
-        shell: Its command.
+        reason: Why it would run, in Snakemake's words.
+        shell: Its shell command.
     """
 
     rule: str
@@ -74,7 +74,7 @@ def planned(targets: Sequence[str], overlay: Overlay = NOTHING) -> list[Job]:
     """Return the jobs that would run to make the targets.
 
     Raises:
-        LastmileError: Snakemake cannot tell; with its message.
+        LastmileError: Snakemake fails, with the end of its message, or its output cannot be read.
     """
     command = snakemake("-n", "-p", "--cores", "1", *targets, overlay=overlay)
     environment = {**os.environ, "NO_COLOR": "1"}
@@ -101,9 +101,9 @@ def planned(targets: Sequence[str], overlay: Overlay = NOTHING) -> list[Job]:
 
 
 def explain(job: Job) -> list[str]:
-    """Return why a job would run, one cause a line.
+    """Return why a job would run, one cause per line.
 
-    Nothing if only because another one runs before it.
+    The list is empty if the job runs only because another job that it depends on runs.
     """
     outputs = [Path(output) for output in job.outputs]
     missing = [path for path in outputs if not path.exists()]
@@ -128,10 +128,10 @@ def explain(job: Job) -> list[str]:
 
 
 def why(targets: Sequence[str], overlay: Overlay = NOTHING) -> str:
-    """Return what makes targets stale, in words.
+    """Return a text that says what makes targets stale.
 
     Raises:
-        UnknownNameError: A target is neither a file nor a name of the workflow.
+        UnknownNameError: A target is neither a file nor a target of the workflow.
     """
     from lastmile.studies import study_names
 
@@ -159,7 +159,7 @@ def why(targets: Sequence[str], overlay: Overlay = NOTHING) -> str:
 
 
 def _manifest(outputs: list[Path]) -> dict[str, Any] | None:
-    """Return the manifest that knows one of these outputs."""
+    """Return the manifest that covers one of these outputs, or None."""
     for folder in dict.fromkeys(path.parent for path in outputs):
         for path in sorted(folder.glob("*manifest.json")):
             if not is_manifest(path):
@@ -204,7 +204,7 @@ def _changed_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted names."""
+    """Return nested settings as a flat mapping with dotted names."""
     settings: dict[str, Any] = {}
     for name, item in value.items():
         if isinstance(item, dict):

@@ -1,7 +1,7 @@
 """Do tasks share one representation of mistakes?
 
-Probes of one task tested on another, the angles between their directions, and what moving
-activations along them does.
+Test the probes of one task on another, and measure the angles between their directions and the
+effect of moving activations along them.
 
 Everything is read from the last layer's residual stream at the newest frame, from which the click
 is chosen. As for all probes of mistakes, steps with an open mistake are matched with steps without
@@ -23,7 +23,6 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lastmile.errors import LastmileError
 from lastmile.policy.policy import NO_CLICK, Policy
 from lastmile.probing.activations import Inputs, step_labels
 from lastmile.probing.probes import fitting_episodes, matched_mistakes
@@ -38,6 +37,18 @@ PERMUTATIONS = 500
 """Directions of shuffled labels, for the null distribution of the cosines."""
 RANDOM = 16
 """Random directions that the shared direction is compared with."""
+COLUMNS = (
+    "measure",
+    "source",
+    "target",
+    "strength",
+    "episode",
+    "score",
+    "total",
+    "low",
+    "high",
+)
+"""Columns of the table of measurements."""
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 """How far activations are moved, in units of the task's own distance between the two means."""
 
@@ -83,7 +94,7 @@ def measure(
 ) -> pd.DataFrame:
     """Measure how representations of mistakes generalize across tasks.
 
-    Tasks with too few mistakes are left out.
+    Tasks with too few mistakes are left out; if fewer than two are left, the table has no rows.
 
     Args:
         policy: A policy for all the tasks.
@@ -105,9 +116,6 @@ def measure(
           episode without a mistake, summed in `score` over `total` steps, after moving the
           activation by `strength` along the mean direction of the other tasks, or along random
           directions (their mean).
-
-    Raises:
-        LastmileError: Fewer than two tasks have enough mistakes.
     """
     samples = []
     for store, trajectories in zip(stores, recorded):
@@ -115,10 +123,7 @@ def measure(
         if sample is not None:
             samples.append(sample)
     if len(samples) < 2:
-        raise LastmileError(
-            "fewer than two tasks have enough mistakes in their test episodes to fit and test a "
-            "probe; record more test episodes"
-        )
+        return pd.DataFrame(columns=list(COLUMNS))
 
     by_task = {store.task: (store, trajectories) for store, trajectories in zip(stores, recorded)}
     tables = [pd.DataFrame(_accuracies(samples)), pd.DataFrame(_cosines(samples, seed))]

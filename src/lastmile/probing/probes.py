@@ -18,10 +18,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lastmile.errors import LastmileError
 from lastmile.probing.activations import Inputs
 
 TARGETS = ("phase", "position", "mistake")
+COLUMNS = ("target", "feature", "labels", "episode", "score", "total", "steps")
+"""Columns of the table of measurements."""
 TRAIN_SHARE = 0.6
 """Share of the episodes that probes are fitted on; the others are for testing."""
 WIDEST = 128
@@ -42,10 +43,7 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
         `feature`, `labels` ("real" or "control"), `episode`, `score`, `total` and `steps`. For
         phase and mistake, `score` counts the correct steps of `total`. For position, `score` is
         the sum of squared errors and `total` the sum of squared deviations from the fitted mean,
-        so that R2 = 1 - sum(score) / sum(total).
-
-    Raises:
-        LastmileError: No probe can be fitted.
+        so that R2 = 1 - sum(score) / sum(total). Without any probe, the table has no rows.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
     episodes = np.unique(inputs.episode)
@@ -81,12 +79,8 @@ def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
                     scores = _classify(inputs, values, classes, train, test)
                 tables.append(scores.assign(target=target, feature=feature, labels=labels))
     if not tables:
-        raise LastmileError(
-            f"too little to probe: {len(training)} frames of {len(episodes)} episodes"
-        )
-    return pd.concat(tables, ignore_index=True)[
-        ["target", "feature", "labels", "episode", "score", "total", "steps"]
-    ]
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
 
 def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Training runs: the loop, windows, checkpoints, devices."""
+"""Train policies: windows of recorded episodes, the training loop, checkpoints, fine-tuning."""

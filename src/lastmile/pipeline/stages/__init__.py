@@ -1,6 +1,6 @@
 """The stages of the workflow, one module each; a stage registers by existing.
 
-See `lastmile.pipeline.stage`.
+See `lastmile.pipeline.stage` for what a stage defines.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ORDER = (
     "run_table",
     "report",
 )
-"""The order in which the workflow goes; stages that are not named come after these."""
+"""The order of the workflow; stages not named here come after these."""
 
 
 @lru_cache(maxsize=1)

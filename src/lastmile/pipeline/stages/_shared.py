@@ -1,4 +1,4 @@
-"""What several stages do alike."""
+"""Functions that several stages share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def limit_threads(threads: int) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
-    """Write measurements atomically, with columns that tell which policy they are about."""
+    """Write measurements, with the labels of the policy as their first columns.
+
+    The file is written whole or not at all.
+    """
     from lastmile.storage import files, parquet
 
     for position, (name, value) in enumerate(spec.labels().items()):
@@ -33,10 +36,17 @@ def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
 def policies_along(
     snapshots: Path, config: Path, start: Path | None, seed: int, every: int
 ) -> Iterator[tuple[int, Policy]]:
-    """Yield the frames seen and the policy at that point of a training run.
+    """Yield the number of frames seen, and the policy at that point of a training run.
 
-    First comes the policy before the run (the one that it started from, or a random one), then
-    every `every`-th snapshot, counted back from the last one.
+    The first policy is the one before the run: the one that the run started from, or a random one.
+    Then comes every n-th snapshot, counted back from the last one.
+
+    Args:
+        snapshots: File of the snapshots of the run.
+        config: Settings of the policy, in the folder of the trained policy.
+        start: Weights that the run started from; None for random ones.
+        seed: Seed of the run.
+        every: Every n-th snapshot is used.
     """
     from lastmile.policy.policy import Policy, initial, read_settings
     from lastmile.training.checkpoints import load_snapshots

@@ -1,4 +1,4 @@
-"""Closed-loop curve: how a policy works in closed loop along its training."""
+"""Closed-loop curve: measure a policy in closed loop along its training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Spec(OnTask):
 
 
 class Inputs(NamedTuple):
-    """The policy with its snapshots, recordings of its worlds, the policy it started from."""
+    """The policy and its snapshots, recorded episodes, and the policy that it started from."""
 
     config: Path
     policy: Path

@@ -1,6 +1,6 @@
-"""Cross-task probes.
+"""Cross-task probes: test the mistake probes of each task on every other task.
 
-Mistake probes of each task on every other one, their directions, and what moving along them does.
+Also measure the angles between their directions, and the effect of moving activations along them.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
         spec.frames,
         spec.seed,
     )
+    if table.empty:
+        print("fewer than two tasks have enough mistakes in their test episodes: nothing measured")
     write_table(outputs.cross_task_probes, table, spec)
 
 

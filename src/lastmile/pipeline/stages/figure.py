@@ -15,7 +15,12 @@ BYTES = 4e6
 
 
 class Spec(BaseSpec):
-    """Of which study; whether it shows a picture of screens beside its table."""
+    """Which figure to draw.
+
+    Attributes:
+        study: Name of the study.
+        screens: Whether the figure shows a picture of screens in addition to its table.
+    """
 
     study: str
     screens: bool = False

@@ -1,4 +1,4 @@
-"""Findings: the ledger of all claims, beside what is published."""
+"""Findings: write the ledger of all claims, beside the published ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    """The studies say how their claims are put into words."""
+    """Return the studies, which put their claims into words."""
     return tuple(f"studies.{study}.study" for study in spec.studies)
 
 

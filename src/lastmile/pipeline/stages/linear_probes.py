@@ -1,4 +1,4 @@
-"""Linear probes: linear probes on the activations of a policy, with baselines and controls."""
+"""Linear probes: fit probes on the activations of a policy, with baselines and controls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import limit_threads, write_table
 
 LABELS = ("run", "seed", "task")
-PROBES = 30  # probes of a task, about: features by targets by labels
-FIT = 0.6  # seconds to fit and test one on 2,500 frames
+PROBES = 30  # about how many probes a task has: features x targets x kinds of labels
+FIT = 0.6  # seconds to fit and test one probe on 2,500 frames
 
 
 class Spec(OnTask):
@@ -68,7 +68,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
         spec.frames,
         spec.seed,
     )
-    write_table(outputs.linear_probes, fit_probes(activations, spec.seed), spec)
+    table = fit_probes(activations, spec.seed)
+    if table.empty:
+        print("too few steps or episodes to fit and test a probe: nothing measured")
+    write_table(outputs.linear_probes, table, spec)
 
 
 def parts(spec: Spec) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Record: let the virtual annotator work, and keep its clicks with their latent labels."""
+"""Record: let the virtual annotator work, and store its clicks with their latent labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ("task", "split")
-STEP_BYTES = 12  # of a step in the file
+STEP_BYTES = 12  # bytes per step in the file
 
 
 class Spec(BaseSpec):
     """Which episodes to record.
 
-    All but `episodes` is as in `lastmile.simulation.trajectory.Source`.
+    All fields but `episodes` (their number) are those of `lastmile.simulation.trajectory.Source`.
     """
 
     task: str
@@ -32,7 +32,7 @@ class Spec(BaseSpec):
 
 
 class Inputs(NamedTuple):
-    """Nothing is read."""
+    """A recording reads no files."""
 
 
 class Outputs(NamedTuple):

@@ -1,4 +1,4 @@
-"""Recovery: what a policy does after a mistake was put in front of it, and where none was."""
+"""Recovery: measure what a policy does after injected mistakes, and in controls without one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABELS = ("run", "seed", "task")
 
 
 class Spec(OnTask):
-    """How many injected mistakes, and how many steps to repair one.
+    """How many mistakes to inject, and how many steps a policy has to repair one.
 
     See `evaluation` in the settings.
     """
@@ -96,8 +96,8 @@ def wanted(request: Request) -> list[Spec]:
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
-    # Every state has a control; on average half a window of screens is remembered before the first
-    # step.
+    # Every state has a control. Before the first step the policy reads the screens that it
+    # remembers: half a window on average.
     steps = spec.recovery_steps + estimates.request.settings.policy.window / 2
     states = 2 * spec.recovery_states
     return Cost(states * steps / estimates.policy_rate(spec.run, "rollout"))

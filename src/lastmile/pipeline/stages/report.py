@@ -1,4 +1,4 @@
-"""Report: one page with the success of the policies, every claim by its figure, and every run."""
+"""Report: write one page with what the policies can do, all claims and figures, and all runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ BYTES = 2e7
 
 
 class Spec(BaseSpec):
-    """What is shown.
+    """What to show.
 
     Attributes:
-        name: Of the study.
-        studies, figures: Its parts in the order of the story, and those of them that have a figure.
-        task, seed, difficulty, style: Of the episode that can be played.
-        settings: Of the study.
+        name: Name of the study.
+        studies: Its parts in the order of the story.
+        figures: Those of its parts that have a figure.
+        task: Task of the episode that can be played.
+        seed: Seed of its world.
+        difficulty: Difficulty of its world.
+        style: Style of its annotator.
+        settings: All settings of the study.
     """
 
     name: str
@@ -48,7 +52,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The page: one file that needs no others."""
+    """The page, which is self-contained."""
 
     report: Path
 
@@ -79,7 +83,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    """The task whose episode is shown; the studies say how their claims are put into words."""
+    """Return the task of the episode, and the studies, which put their claims into words."""
     return (f"tasks.{spec.task}", *(f"studies.{study}.study" for study in spec.studies))
 
 

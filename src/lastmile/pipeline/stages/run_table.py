@@ -1,7 +1,4 @@
-"""Run table.
-
-Every training run of a study with its settings, frames, time, and what it was made from.
-"""
+"""Run table: list all training runs of a study with their settings, frames, time and code."""
 
 from __future__ import annotations
 
@@ -62,9 +59,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def _row(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a run.
+    """Return the row of a training run.
 
-    Empty `episodes` for all, `start` for whether it began from another policy.
+    `episodes` is empty if the run used all of them; `start` says whether the run started from
+    another policy.
     """
     spec, system = manifest["spec"], manifest["system"]
     frames, seconds = spec["training"]["frames"], system["seconds"]

@@ -1,4 +1,7 @@
-"""Skills: teacher-forced accuracies and losses of a policy along its training."""
+"""Skills: measure teacher-forced accuracies and losses of a policy along its training.
+
+The accuracies come with their ceiling and floor.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,8 @@ from lastmile.pipeline.stages._shared import limit_threads, policies_along, writ
 
 LABELS = ("run", "seed", "task")
 SPARSE = 3
-"""Every third snapshot of a policy with patch context is measured.
-
-It encodes its whole window anew for every frame.
-"""
+"""Measure only every third snapshot of a policy with patch context: it is slow, since it reads its
+whole window again for every frame."""
 
 
 class Spec(OnTask):
@@ -34,7 +35,7 @@ class Spec(OnTask):
 
 
 class Inputs(NamedTuple):
-    """The policy with its snapshots, held-out episodes and tokens, the policy it started from."""
+    """The policy and its snapshots, held-out episodes, tokens, and the policy it started from."""
 
     config: Path
     policy: Path
@@ -46,7 +47,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Counts of right clicks, and nats per click."""
+    """Counts of correct clicks, and losses (in nats) by episode."""
 
     skills: Path
     losses: Path

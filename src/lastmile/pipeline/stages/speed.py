@@ -1,4 +1,4 @@
-"""Speed: training frames per second of a policy of this shape."""
+"""Speed: measure how many frames per second a policy of this shape trains on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lastmile.pipeline.stages._shared import limit_threads, write_table
 
 LABELS = ("run", "seed", "task")
 UPDATES = 8
-"""Timed updates; a few more warm up."""
+"""Number of timed updates, after a few for warm-up."""
 
 
 class Spec(OnTask):
@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """One row: frames per second, share of waiting, parameters, operations per frame."""
+    """One row: frames per second, share of waiting time, parameters, operations per frame."""
 
     speed: Path
 

@@ -1,4 +1,4 @@
-"""Study: from measurements to the table of a figure and to tested claims."""
+"""Study: turn measurements into the table of a figure and into tested claims."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class Spec(BaseSpec):
     """Which study, what it measures, and the settings that it reads.
 
     Attributes:
+        study: Name of the study.
         needs: Table, run and task of every measurement.
-        seeds: Of the runs.
-        settings: No others are given, so that the study cannot forget one silently.
+        seeds: Seeds of the training runs.
+        settings: The settings that the study declares. It gets no others, so it cannot read a
+            setting that it does not declare.
     """
 
     study: str
@@ -31,7 +33,7 @@ class Spec(BaseSpec):
     settings: dict[str, Any]
 
     def given(self) -> Settings:
-        """Return the settings; reading any other one is an error."""
+        """Return the settings; reading a setting that is not among them is an error."""
         return given(self.settings)
 
 
@@ -42,7 +44,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The table of the figure, the claims, and for a study that shows screens their picture."""
+    """The table of the figure, the claims, and a picture if the study shows screens."""
 
     table: Path
     claims: Path
@@ -97,9 +99,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    """The study.
+    """Return the study, and the tasks if it has no measurements.
 
-    One without measurements draws the worlds itself, and then depends on the tasks.
+    Such a study draws the worlds itself.
     """
     name = f"studies.{spec.study}.study"
     if spec.needs:

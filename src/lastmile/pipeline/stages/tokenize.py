@@ -13,7 +13,7 @@ LABELS = ("task", "split")
 
 
 class Spec(BaseSpec):
-    """Whose episodes."""
+    """Which episodes to tokenize."""
 
     task: str
     split: str

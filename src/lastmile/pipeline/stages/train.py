@@ -1,4 +1,4 @@
-"""Train: learn a policy from tokens.
+"""Train: train a policy on tokens.
 
 Work in progress is kept in `runs/`, so that an interrupted run resumes.
 """
@@ -15,23 +15,24 @@ from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ("run", "seed")
 RUNS = Path("runs")
-"""Where work in progress is kept. Snakemake does not own it: it survives a job that is killed."""
-START = 3.5  # seconds that a training run takes to start beyond other jobs
+"""Folder of work in progress. Snakemake does not own it, so it survives a job that is killed."""
+START = 3.5  # extra seconds that a training run takes to start, compared to other jobs
 SHARED = 0.65
-"""Training rate of a core when all cores train, over that of a core beside idle ones.
-
-Cores share the memory. Measured on the study `desk`, two cores.
-"""
+"""Training rate of a core while all cores train, as a share of its rate while the others are idle:
+cores share the memory bandwidth. Measured on the study `desk` on two cores."""
 
 
 class Spec(BaseSpec):
     """What to train.
 
     Attributes:
-        tasks: Of the mixture.
-        policy, training: As in the settings.
-        episodes: The first ones of each task; None for all.
-        start: The run whose policy it starts from, of the same seed; None for random weights.
+        run: Name of the training run.
+        seed: Seed of the training run.
+        tasks: Tasks of the mixture.
+        policy: Settings of the policy.
+        training: Settings of the training.
+        episodes: Train on the first n episodes of each task; None for all.
+        start: The run of the same seed whose policy it starts from; None for random weights.
     """
 
     run: str
