@@ -51,8 +51,8 @@ def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(
     assert [path.name for path in written] == [f"{name}.{form}" for form in (*FORMATS, "md")]
     assert sorted((tmp_path / "one").iterdir()) == sorted(written)
 
-    # Drawing again takes long: in all formats for one figure, in one format for the others.
-    again_in = FORMATS if name == "heads" else ("svg",)
+    # Drawing again takes long: PDF, the slowest, is compared for one figure.
+    again_in = FORMATS if name == "heads" else tuple(form for form in FORMATS if form != "pdf")
     monkeypatch.setattr("lastmile.studies.render.FORMATS", again_in)
     again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
     for path in again:
