@@ -86,7 +86,13 @@ class BehaviorTrackingAnnotator(MovieAnnotator[BehaviorTrackingWorld, State]):
 
     def _first_open(self, state: State) -> int | None:
         """Return the first frame in which a marker is missing, or None."""
-        return next((t for t in range(self.world.frames) if self._unmarked(state, t)), None)
+        placed = latest_markers(state.edits)
+        parts = [(k, part) for k in range(self.world.animals) for part in (0, 1)]
+        for t in range(self.world.frames):
+            for k, part in parts:
+                if (t, k, part) not in placed:
+                    return t
+        return None
 
     def _unmarked(self, state: State, t: int) -> list[int]:
         """Return the animals with a missing marker in a frame."""
