@@ -51,6 +51,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # every job would compile the package again
         "PYTHONPATH": os.pathsep.join(
             [str(folder / "src"), *kept.get("PYTHONPATH", "").split(os.pathsep)]
         ),

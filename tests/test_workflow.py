@@ -56,6 +56,7 @@ def snakemake(folder: Path, *arguments: str, **settings: Any) -> subprocess.Comp
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(folder / "src"),
+        "PYTHONDONTWRITEBYTECODE": "",  # every job would compile the package again
     }
     return subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=1500
