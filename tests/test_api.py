@@ -207,7 +207,7 @@ def test_a_policy_scores_as_in_the_studies(
 ) -> None:
     expected = closed_loop(policy, recorded.first(2), 0.4, 3, 3)
     policy.save(tmp_path)
-    for same in (policy, str(tmp_path)):
+    for same in (policy, tmp_path, str(tmp_path)):
         table = lastmile.evaluate(same, "colored_dots", worlds=2, seed=3)
         assert table.equals(expected)
 

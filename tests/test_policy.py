@@ -435,6 +435,18 @@ def test_light_modules_stay_light(imports: str, absent: str) -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_reading_a_policy_leaves_the_compiler_of_torch_alone(
+    policy: Policy, tmp_path: Path
+) -> None:
+    """Its import takes seconds, in every job that reads a policy."""
+    policy.save(tmp_path)
+    code = (
+        "import sys; from lastmile.policy.policy import Policy; Policy.load(sys.argv[1]); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 0
+
+
 def test_bins_cover_the_screen() -> None:
     assert WIDTH % BinsHead.PX == 0 and HEIGHT % BinsHead.PX == 0
 

@@ -43,6 +43,9 @@ MISTAKES = ("slip", "confusion", "lapse")
 """Kinds of mistakes: next to the target (slip); on the wrong object (confusion); in the wrong
 slice, frame, tab or mode, or a step left out (lapse)."""
 
+VIEW_ONLY = "View only: no clicks"
+"""What the status bar says of a view in which the canvas takes no clicks."""
+
 _DEFAULT_LOOK = Look()
 
 

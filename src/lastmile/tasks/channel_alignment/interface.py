@@ -102,7 +102,7 @@ class ChannelAlignmentInterface(task.Interface[ChannelAlignmentWorld, State]):
         in_b = len(state.edits) - in_a
         view = "A and B" if state.overlay else f"channel {state.channel}"
         if state.overlay:
-            prompt = "To look only: no clicks"
+            prompt = task.VIEW_ONLY
         else:
             prompt = f"Partner of {in_b + 1} in B?" if in_a > in_b else "Next landmark in A"
         return view, f"A {in_a}, B {in_b}", prompt

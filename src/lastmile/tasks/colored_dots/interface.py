@@ -70,7 +70,7 @@ class ColoredDotsInterface(task.Interface[ColoredDotsWorld, State]):
         """Return the slice, the number of markers, and what to do."""
         count = task.counted(len(state.edits), "marker")
         if state.mip:
-            return "all slices", count, "To look only: no clicks"
+            return "all slices", count, task.VIEW_ONLY
         where = f"slice {state.z + 1} of {self.world.slices}"
         return where, count, "Mark each dot once: blue first, red last"
 

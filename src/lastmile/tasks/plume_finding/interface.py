@@ -98,7 +98,7 @@ class PlumeFindingInterface(task.Interface[PlumeFindingWorld, State]):
         if closed(state.edits):
             prompt = "Closed: no clicks"
         elif state.ratio:
-            prompt = "To look only: no clicks"
+            prompt = task.VIEW_ONLY
         else:
             prompt = "Outline the gas in its band"
         where = f"band {state.band + 1} of {self.world.bands}"

@@ -114,7 +114,7 @@ class RoadMappingInterface(task.Interface[RoadMappingWorld, State]):
         where = f"window {state.x + 1}, {state.y + 1}"
         count = task.counted(len(nodes(state.edits)), "node")
         if state.check:
-            return where, count, "Pink: not yet mapped. No clicks"
+            return where, count, "Pink: unmapped (no clicks)"
         return where, count, "Trace all roads" if state.mode == "node" else "Link to which node?"
 
     def position(self, state: State) -> float:
