@@ -41,12 +41,12 @@ COLUMNS = (
     "measure",
     "source",
     "target",
-    "strength",
     "episode",
     "score",
     "total",
     "low",
     "high",
+    "strength",
 )
 """Columns of the table of measurements."""
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
@@ -104,8 +104,8 @@ def measure(
         seed: Seed of the splits, permutations and random directions.
 
     Returns:
-        One table with the columns `measure`, `source`, `target`, `strength`, `episode`, `score`,
-        `total`, `low` and `high`. By `measure`:
+        One table with the columns `measure`, `source`, `target`, `episode`, `score`, `total`,
+        `low`, `high` and `strength`. By `measure`:
 
         - `accuracy`: the probe of task `source` (or OTHERS) on a test episode of task `target`:
           `score` of `total` steps are right.
@@ -129,7 +129,7 @@ def measure(
     tables = [pd.DataFrame(_accuracies(samples)), pd.DataFrame(_cosines(samples, seed))]
     for sample in samples:
         tables.append(pd.DataFrame(_steered(policy, *by_task[sample.task], sample, samples, seed)))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
 
 def matched(
