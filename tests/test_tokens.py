@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lastmile.simulation import chunks, tokens
 from lastmile.simulation.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.storage import seal
+from lastmile.storage.tensors import write_streamed
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES
 
@@ -58,6 +60,46 @@ def test_frames_come_back(count: int, seed: int, changes: int, values: int) -> N
     pieces, index = unpack(pack(stacked))
     assert np.array_equal(gather(pieces, index), stacked)
     assert len(np.unique(pieces, axis=0)) == len(pieces)
+
+
+def test_a_file_is_written_as_safetensors_writes_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    blobs = rng.integers(0, 256, 5001).astype(np.uint8)
+    parts: dict[str, np.ndarray] = {
+        "starts": np.arange(7),
+        "position": rng.random(5).astype(np.float32),
+        "clicks": rng.integers(0, 9, (3, 2)).astype(np.int16).T,
+        "phase": np.arange(4, dtype=np.int8),
+        "a": np.arange(3, dtype=np.int8),
+    }
+    about = {"lastmile": '{"a": "\u00fc \\" x"}'}
+    whole = {name: np.ascontiguousarray(part) for name, part in parts.items()}
+    save_file({**whole, "blobs": blobs}, tmp_path / "theirs", metadata=about)
+    with open(tmp_path / "blobs", "w+b") as content:
+        content.write(blobs.tobytes())
+        write_streamed(tmp_path / "ours", parts, "blobs", content, about)
+        with pytest.raises(ValueError, match="'blobs' would not be the last tensor"):
+            write_streamed(tmp_path / "x", {"u": blobs}, "blobs", content, about)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_memory_does_not_grow_with_the_file(
+    recorded: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 30 << 20
+    made = []
+
+    def packed(frames: np.ndarray) -> bytes:
+        made.append(len(frames))
+        return bytes(size)
+
+    monkeypatch.setattr(tokens, "pack", packed)
+    tracemalloc.start()
+    tokens.write(tmp_path / "large.tokens", recorded)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "large.tokens").stat().st_size > len(made) * size >= 4 * size
+    assert peak < 3 * size
 
 
 def test_rows_with_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
 import zstandard
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lastmile.config import SPLITS
 from lastmile.errors import LastmileError
@@ -31,6 +31,7 @@ from lastmile.screen import HEIGHT, WIDTH, draw_small_series
 from lastmile.simulation.chunks import CHUNK, gather, pack, unpack
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.storage import files, seal
+from lastmile.storage.tensors import write_streamed
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES
 
@@ -57,56 +58,53 @@ def write(
         TrajectoryError: A world is no longer the one that was annotated.
     """
     starts = trajectories.starts
-    blobs: list[bytes] = []
+    sizes: list[int] = []  # of each chunk, in bytes
     first_frames: list[int] = []  # of each chunk
     targets: list[Any] = []
-    for number in range(len(starts) - 1):
-        replay = trajectories.open(number)
-        steps = list(replay.replay())
-        screens = [replay.interface.screen(step.before, replay.look) for step in steps]
-        for screen, step in zip(screens, steps):
-            # Where in a button somebody clicks says nothing: its middle is what is to be learned.
-            on_button = step.hit.widget not in ("", "canvas")
-            targets.append(screen.widget(step.hit.widget).rect.middle if on_button else step.click)
+    with files.writing(path) as temporary, TemporaryFile(dir=Path(path).parent) as blobs:
+        for number in range(len(starts) - 1):
+            replay = trajectories.open(number)
+            steps = list(replay.replay())
+            screens = [replay.interface.screen(step.before, replay.look) for step in steps]
+            for screen, step in zip(screens, steps):
+                # Where in a button somebody clicks says nothing: its middle is to be learned.
+                if step.hit.widget in ("", "canvas"):
+                    targets.append(step.click)
+                else:
+                    targets.append(screen.widget(step.hit.widget).rect.middle)
 
-        frames = draw_small_series(screens)
-        chunks = -(-len(frames) // CHUNK)
-        cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int)
-        for begin, end in zip(cuts[:-1], cuts[1:]):
-            blobs.append(pack(frames[begin:end]))
-            first_frames.append(starts[number] + begin)
-        if progress:
-            progress(len(frames))
+            frames = draw_small_series(screens)
+            chunks = -(-len(frames) // CHUNK)
+            cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int)
+            for begin, end in zip(cuts[:-1], cuts[1:]):
+                sizes.append(blobs.write(pack(frames[begin:end])))
+                first_frames.append(starts[number] + begin)
+            if progress:
+                progress(len(frames))
 
-    rows = trajectories.steps
-    offsets = np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])])
-    tensors = {
-        "blobs": np.frombuffer(b"".join(blobs), np.uint8),
-        "blob_offsets": offsets.astype(np.int64),
-        "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
-        "starts": starts,
-        # safetensors writes memory as it is, whatever the order of the axes: make it contiguous.
-        "clicks": np.ascontiguousarray(rows[["x", "y"]].to_numpy(np.int16)),
-        "targets": np.array(targets, np.int16),
-        "phase": np.array([PHASES.index(phase) for phase in rows["phase"]], np.int8),
-        "position": rows["position"].to_numpy(np.float32),
-        "open_mistakes": rows["open_mistakes"].to_numpy(np.int16),
-    }
-    task = get_task(trajectories.source.task)
-    meta = {
-        "format": FORMAT,
-        "task": task.name,
-        "task_version": task.version,
-        "split": trajectories.source.split,
-        "seal": seal.BLANK,
-    }
-    with files.writing(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={"lastmile": json.dumps(meta, sort_keys=True)})
-        except SafetensorError as error:  # how it reports a full disk
-            raise OSError(f"{path}: cannot be written ({error})") from None
-        # safetensors puts wide types first, so the screens come last and stay outside the seal.
-        seal.close(temporary, temporary.stat().st_size - len(tensors["blobs"]))
+        rows = trajectories.steps
+        parts = {
+            "blob_offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
+            "starts": starts,
+            "clicks": rows[["x", "y"]].to_numpy(np.int16),
+            "targets": np.array(targets, np.int16),
+            "phase": np.array([PHASES.index(phase) for phase in rows["phase"]], np.int8),
+            "position": rows["position"].to_numpy(np.float32),
+            "open_mistakes": rows["open_mistakes"].to_numpy(np.int16),
+        }
+        task = get_task(trajectories.source.task)
+        meta = {
+            "format": FORMAT,
+            "task": task.name,
+            "task_version": task.version,
+            "split": trajectories.source.split,
+            "seal": seal.BLANK,
+        }
+        # The screens come last, are copied piece by piece, and stay outside the seal.
+        about = {"lastmile": json.dumps(meta, sort_keys=True)}
+        write_streamed(temporary, parts, "blobs", blobs, about)
+        seal.close(temporary, temporary.stat().st_size - sum(sizes))
 
 
 _PARTS = {
