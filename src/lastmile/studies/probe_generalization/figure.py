@@ -170,12 +170,11 @@ def _others(axis: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     for y, name in enumerate(names):
         if name in by_target.index:
             style.row_point(axis, y, by_target.loc[name], style.task_color(name), 4.0)
-    axis.axvline(CHANCE, color=style.MUTED, lw=0.8, ls=style.FLOOR, label="chance")
+    axis.axvline(CHANCE, color=style.MUTED, lw=0.8, ls=style.FLOOR)
     axis.set_yticks(range(len(names)), [style.title(name) for name in names], fontsize=6)
     axis.set_ylim(len(names) - 0.5, -0.5)
     style.rows_axis(axis)
-    axis.set(title="d  Probe of all other tasks", xlabel="accuracy")
-    axis.legend(fontsize=6, loc="lower right", handlelength=1.8, borderaxespad=0.2)
+    axis.set(title="d  Probe of all other tasks", xlabel="accuracy (dashed: chance)")
 
 
 def caption(table: pd.DataFrame) -> str:
