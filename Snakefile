@@ -28,17 +28,11 @@ localrules:
     figures,
 
 
+# All files of all jobs: an intermediate that is lost is made again, even if nothing waits for it.
 rule all:
     default_target: True
     input:
-        rules.report.output,
-        rules.findings.output,
-        rules.run_table.output,
-        expand(
-            f"{RESULTS}/figures/{{study}}.{{form}}",
-            study=FIGURES,
-            form=["png", "svg", "pdf", "csv"],
-        ),
+        [str(path) for paths in OUTPUTS for path in paths],
 
 
 rule trajectories:

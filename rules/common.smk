@@ -7,12 +7,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lastmile import config as lastmile_config
-from lastmile.pipeline import lock, plan
+from lastmile.pipeline import damage, lock, plan
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
 from lastmile.studies.runs import JOINT
 
 try:
+    # Snakemake's own reader takes keys that are given twice, and aliases.
+    for path in dict.fromkeys(["config.yaml", *map(str, workflow.configfiles)]):
+        lastmile_config.read(path)
     SETTINGS = lastmile_config.parse(config, "config")
 except lastmile_config.ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -32,10 +35,20 @@ os.environ["PATH"] = os.pathsep.join(
     [os.path.dirname(sys.executable), os.environ["PATH"]]
 )
 
+OUTPUTS = JOBS.outputs(Path(RESULTS))
+"""The files that each job makes."""
+
+os.environ[lock.PARENT] = str(os.getpid())
 if workflow.is_main_process:
-    lock.prepare(RESULTS)
-else:
-    os.environ[lock.PARENT] = str(os.getpid())
+    if lock.looking(sys.argv[1:]):
+        damage.report(Path(RESULTS), OUTPUTS)
+    else:
+        lock.claim()
+        damage.mend(Path(RESULTS), OUTPUTS)
+
+
+onsuccess:
+    damage.report(Path(RESULTS), OUTPUTS)
 
 
 wildcard_constraints:
@@ -83,7 +96,7 @@ def command(stage):
     """Shell command of a stage."""
     return (
         f"python -m lastmile stage {stage} --spec {{params.spec:q}} --results {RESULTS}"
-        " --threads {threads} --code {params.code:q} > {log:q} 2>&1"
+        " --code {params.code:q} > {log:q} 2>&1"
     )
 
 
@@ -93,12 +106,6 @@ WORK = {
     for job in JOBS.specs("train").values()
 }
 """Seconds of each training run on one core."""
-
-
-def train_threads(wildcards):
-    """A share of the cores by the work of a run: side by side runs are faster than one after the other on all cores."""
-    share = WORK[wildcards.run, wildcards.seed] / sum(WORK.values())
-    return max(1, min(4, int((workflow.cores or 1) * share)))
 
 
 def train_rank(rank):

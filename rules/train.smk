@@ -18,7 +18,7 @@ rule train:
         f"{RESULTS}/benchmarks/train/{{run}}.seed{{seed}}.tsv"
     wildcard_constraints:
         run=train_rank(0),
-    threads: train_threads
+    threads: SETTINGS.training.threads
     resources:
         mem_mb=8000,
         runtime=720,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -23,9 +24,10 @@ import pytest
 import yaml
 
 from conftest import SETTINGS
-from lastmile.pipeline import lock
+from lastmile.pipeline import damage, lock
 from lastmile.pipeline.stage import files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
+from lastmile.provenance import verify as verifying
 from lastmile.provenance.manifests import is_manifest
 from lastmile.provenance.verify import verify
 from lastmile.storage import files
@@ -63,15 +65,16 @@ in_proc = pytest.mark.skipif(
 )
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen:
+def start(
+    folder: Path, *arguments: str, words: tuple[str, ...] = ("--cores", "2")
+) -> subprocess.Popen:
     """Snakemake on the small study, in a session of its own."""
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
     command = [
         sys.executable,
         "-m",
         "snakemake",
-        "--cores",
-        "2",
+        *words,
         *arguments,
         "--configfile",
         "workflow/presets/smoke.yaml",
@@ -88,9 +91,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
         )
 
 
-def finish(folder: Path, *targets: str) -> str:
+def finish(folder: Path, *targets: str, words: tuple[str, ...] = ("--cores", "2")) -> str:
     """Snakemake left alone: what it says. It must succeed."""
-    process = start(folder, *targets)
+    process = start(folder, *targets, words=words)
     code = process.wait(PATIENCE)
     said = (folder / "said.txt").read_text(errors="replace")
     assert code == 0, said[-6000:]
@@ -159,7 +162,11 @@ def results(folder: Path) -> dict[str, bytes]:
         for path in root.rglob("*")
         if path.is_file() and not is_manifest(path)
     }
-    return {name: path.read_bytes() for name, path in names.items() if not MEASURED.search(name)}
+    return {
+        name: path.read_bytes()
+        for name, path in names.items()
+        if not MEASURED.search(name) and not name.startswith(f"{damage.ASIDE}/")
+    }
 
 
 def alike(folder: Path, reference: dict[str, bytes]) -> None:
@@ -305,7 +312,8 @@ def lose_power(folder: Path) -> None:
 def change(folder: Path, *names: str) -> None:
     """Change a byte in the middle of files with these names."""
     for name in names:
-        path = next((folder / "results" / "fault").rglob(name))
+        root = folder / "results" / "fault"
+        path = root / next(one for one in all_names(folder) if one.endswith(f"/{name}"))
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -317,7 +325,7 @@ def test_loss_of_power(undisturbed: Path) -> None:
     assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
     alike(undisturbed, before)
     change(undisturbed, "train.tokens", "policy.safetensors")
-    assert finish(undisturbed, POLICY).count("was changed after it was made; it was removed") == 2
+    assert finish(undisturbed, POLICY).count("was changed after it was made; it was moved") == 2
     alike(undisturbed, before)
 
 
@@ -328,11 +336,89 @@ def test_loss_of_power_to_the_end(whole: Path) -> None:
     finish(whole, "all")
     alike(whole, before)
     change(whole, "test.tokens", "skills.parquet", "emergence.csv")
-    assert (
-        finish(whole, "all", "trajectories").count("was changed after it was made; it was removed")
-        == 3
+    assert finish(whole, "all").count("was changed after it was made; it was moved") == 3
+    alike(whole, before)
+
+
+def replace(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    """Change a bit, and put the time of the file back."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "a bit flipped": flip,
+    "replaced": replace,
+}
+
+
+def all_names(folder: Path) -> list[str]:
+    """Every file of the results, manifests and what tells times included."""
+    root = folder / "results" / "fault"
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    return sorted(name for name in names if name.split("/")[0] not in verifying.NO_RESULTS)
+
+
+def damage_at_random(folder: Path, rng: random.Random) -> list[str]:
+    """Damage one to three files of the results and of runs/; tell what was done."""
+    root = folder / "results" / "fault"
+    work = [path for path in (folder / "runs").glob("*/*") if path.suffix != ".lock"]
+    found = sorted(root / name for name in all_names(folder)) + sorted(work)
+    told = []
+    for path in rng.sample([path for path in found if path.stat().st_size], rng.randint(1, 3)):
+        name = rng.choice([*DAMAGES])
+        DAMAGES[name](path)
+        told.append(f"{path.relative_to(folder)} {name}")
+    if rng.random() < 0.2:
+        shutil.rmtree(folder / "runs")
+        told.append("runs removed")
+    return told
+
+
+def test_damage_heals(undisturbed: Path) -> None:
+    """Whatever is damaged, the same command ends with the files of an undisturbed run."""
+    finish(undisturbed, POLICY, "trajectories")
+    before, names = results(undisturbed), all_names(undisturbed)
+    wanted = [f"results/fault/{name}" for name in before]
+    for seed in range(2):
+        told = damage_at_random(undisturbed, random.Random(seed))
+        finish(undisturbed, *wanted)
+        assert all_names(undisturbed) == names, told
+        alike(undisturbed, before)
+
+
+@pytest.mark.slow
+def test_damage_heals_to_the_end(whole: Path) -> None:
+    """The same for `lastmile run`, of everything: LASTMILE_FAULTS says how often, from which seed on
+    LASTMILE_FAULTS_SEED."""
+    lastmile_run(whole)
+    before, names = results(whole), all_names(whole)
+    first = int(os.environ.get("LASTMILE_FAULTS_SEED", "0"))
+    for seed in range(first, first + int(os.environ.get("LASTMILE_FAULTS", "10"))):
+        told = damage_at_random(whole, random.Random(seed))
+        lastmile_run(whole)
+        assert all_names(whole) == names, (seed, told)
+        alike(whole, before)
+        print(f"{seed}: {'; '.join(told)}: as if undisturbed", flush=True)
+
+
+def lastmile_run(folder: Path) -> None:
+    """The whole study by our own command, which verifies it at the end."""
+    command = [sys.executable, "-m", "lastmile", "run", "--cores", "2"]
+    presets = ["--configfile", "workflow/presets/smoke.yaml", "--configfile", "study.yaml"]
+    done = subprocess.run(
+        [*command, *presets], cwd=folder, env=environment(folder), capture_output=True, text=True
     )
-    assert [name for name, content in results(whole).items() if content != before[name]] == []
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
 def test_a_clock_that_goes_back(undisturbed: Path) -> None:
@@ -395,9 +481,8 @@ SPECS = {
     "verb",
     [
         "record",
-        "train",
         "figure",
-        *(pytest.param(v, marks=pytest.mark.slow) for v in ("tokenize", "skills")),
+        *(pytest.param(v, marks=pytest.mark.slow) for v in ("tokenize", "train", "skills")),
     ],
 )
 def test_a_full_disk(

@@ -23,8 +23,8 @@ OWN = {
     "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
     "train": ("seed=spec.seed,\n            policy", "seed=spec.seed + 0,\n            policy"),
     "skills": ("starts[:-1], starts[1:]", "starts[:-2], starts[1:]"),
-    "closed_loop": ("limit_threads(threads)", "limit_threads(2)"),
-    "closed_loop_curve": ("limit_threads(threads)", "limit_threads(2)"),
+    "closed_loop": ('who="policy"', 'who="policies"'),
+    "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
     "recovery": ("spec.recovery_steps,", "spec.recovery_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
@@ -79,7 +79,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     """Look at the files again; what was parsed is known by their bytes."""
-    for cached in ("_facts", "module_file", "imports", "_module", "fingerprint"):
+    for cached in (
+        "_facts",
+        "module_file",
+        "imports",
+        "_module",
+        "fingerprint",
+        "installed_version",
+    ):
         getattr(fingerprints, cached).cache_clear()
 
 
@@ -179,6 +186,27 @@ def test_planning_is_no_code_of_a_stage(package: Path, jobs: Jobs) -> None:
     text = path.read_text()
     path.write_text(text.replace("points = 1 + ", "points = 2 + "))
     assert path.read_text() != text and stale(jobs, before) == set()
+
+
+def test_another_version_of_a_package_makes_exactly_those_stale_that_import_it(
+    package: Path, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = labels(jobs)
+    version = fingerprints.version
+    installed = {name for label in before.values() for name in fingerprints.code_packages(label)}
+    for name, part in (("torch", "{}+cu126"), ("torch", "{}.1"), ("matplotlib", "{}.1")):
+        other = part.format(version(name))
+        versions = {**{known: version(known) for known in installed}, name: other}
+        monkeypatch.setattr(fingerprints, "version", versions.__getitem__)
+        changed = stale(jobs, before)
+        using = {key for key in before if name in fingerprints.code_packages(before[key])}
+        assert changed == (set() if "+" in other else using), (name, other)
+        stages = {stage for stage, _ in using}
+        if name == "torch":
+            assert {"train", "skills", "linear_probes"} <= stages
+            assert not {"record", "tokenize", "figure"} & stages
+        else:
+            assert "figure" in stages and not {"record", "train", "skills"} & stages
 
 
 def test_imports_for_a_type_checker_do_not_count(

@@ -24,12 +24,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lastmile import config
+from lastmile.errors import LastmileError
+from lastmile.performance.rates import RATES
+from lastmile.pipeline import plan
 from lastmile.policy import Policy, PolicyError
 from lastmile.provenance.fingerprints import code_label
-from lastmile.provenance.manifests import ManifestError, read_manifest, write_manifests
+from lastmile.provenance.manifests import (
+    ManifestError,
+    check_inputs,
+    read_manifest,
+    write_manifests,
+)
 from lastmile.simulation import trajectory
 from lastmile.simulation.tokens import TokenError, TokenStore
-from lastmile.storage import parquet, seal
+from lastmile.storage import parquet, records, seal
+from lastmile.studies import claims
+from lastmile.studies.claims import Claim
+from lastmile.studies.findings import Published, read_published
+from lastmile.training.runs import keep_spec
+from lastmile.training.spec import KeptSpec, RunSpec, read_spec
 
 FILES = int(os.environ.get("LASTMILE_FUZZ", 600))
 SLACK = 32 << 20
@@ -196,6 +209,18 @@ def readers(
     shutil.copy(token_file, folder / "test.tokens")
     for part in (recorded.path, trajectory.episodes_path(recorded.path)):
         shutil.copy(part, folder / part.name)
+    tested = [
+        Claim("a", "A is so", "colored_dots", "b", 0.5, low, 0.7, "c", "shown", "episode (4)")
+        for low in (0.25, float("nan"))
+    ]
+    (folder / "claims.json").write_text(claims.to_json(tested))
+    write_manifests("study", {}, code_label("storage.files"), [], [folder / "claims.json"])
+    spec = RunSpec.parse({"run": {"run": "a"}, "seed": 0, "policy": {}, "training": {}})
+    keep_spec(folder, "key", {**spec.values(), "data": {"a/train.tokens": "12"}, "code": "abc"})
+    (folder / "key" / "spec.json").replace(folder / "spec.json")
+    (folder / "key").rmdir()
+    shutil.copy(RATES, folder)
+    shutil.copy(root / "workflow" / "expected" / "figures.yaml", folder)
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     whole["config.yaml"] = (root / "config.yaml").read_bytes()
     recording = {name: whole[name] for name in ("test.parquet", "test.episodes.parquet")}
@@ -286,6 +311,42 @@ def readers(
             dict.__eq__,
         ),
     }
+
+    def attested_claims(path: Path) -> list[Claim]:
+        """Claims as a job reads them: their manifest is checked before."""
+        check_inputs([path / "claims.json"])
+        return claims.from_json(path / "claims.json")
+
+    by_kind |= {
+        "claims": Reader(
+            {"claims.json.manifest.json": whole["claims.json.manifest.json"]},
+            "claims.json",
+            attested_claims,
+            LastmileError,
+            list.__eq__,
+        ),
+        "published": Reader(
+            {},
+            "figures.yaml",
+            lambda f: read_published([f / "figures.yaml"]),
+            LastmileError,
+            lambda a, b: isinstance(a, Published),
+        ),
+        "rates": Reader(
+            {},
+            "rates.json",
+            lambda f: plan.rates.__wrapped__(f / "rates.json"),
+            LastmileError,
+            lambda a, b: a.keys() == b.keys(),
+        ),
+        "work": Reader(
+            {},
+            "spec.json",
+            lambda f: read_spec(f / "spec.json"),
+            LastmileError,
+            lambda a, b: isinstance(a, KeptSpec),
+        ),
+    }
     return Readers(by_kind, whole)
 
 
@@ -298,6 +359,10 @@ KINDS = (
     "policy",
     "policy settings",
     "manifest",
+    "claims",
+    "published",
+    "rates",
+    "work",
 )
 FORGED = ("steps", "episodes", "table", "tokens", "policy")
 
@@ -350,9 +415,9 @@ def test_a_few_lines_that_stand_for_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     for text, words in (
         (laughs, "an alias"),
-        ("[" * 20_000, "not valid YAML"),
+        ("[" * 20_000, "cannot be parsed"),
         ("seed: 1\nseed: 2\n", "'seed' is given twice"),
-        ("x" * 2_000_000, "larger than"),
+        ("x" * 2_000_000, "2000000 bytes .at most"),
     ):
         path.write_text(text)
         with (
@@ -410,4 +475,4 @@ def test_nothing_is_loaded_that_could_be_a_program(root: Path) -> None:
                 assert word not in line.replace(".eval()", "").replace(".train().eval(", ""), (
                     f"{place}: {word}"
                 )
-    assert issubclass(config.PlainYaml, __import__("yaml").SafeLoader)
+    assert issubclass(records.PlainYaml, __import__("yaml").SafeLoader)

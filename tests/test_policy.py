@@ -349,6 +349,10 @@ def damage(folder: Path, what: str) -> None:
         state = load_file(weights)
         state["encoder.stem.bias"] = torch.zeros(3)
         write_tensors(weights, state, {"config": values})
+    elif what == "not finite":
+        state = load_file(weights)
+        state["encoder.stem.bias"][2] = float("nan")
+        write_tensors(weights, state, {"config": values})
     elif what == "missing weight":
         state = load_file(weights)
         del state["encoder.stem.bias"]
@@ -385,12 +389,17 @@ def damage(folder: Path, what: str) -> None:
         ("changed", "policy.safetensors", "bytes were changed"),
         ("another window", "policy.safetensors", "belongs to another config.json"),
         ("no weights", "policy.safetensors", "no such file"),
-        ("not json", "config.json", "not readable as JSON"),
+        ("not json", "config.json", "cannot be parsed"),
         ("truncated", "policy.safetensors", "not a readable safetensors file"),
         (
             "other shape",
             "policy.safetensors",
             r"encoder.stem.bias.*expected shape \(32,\), got \(3,\)",
+        ),
+        (
+            "not finite",
+            "policy.safetensors",
+            "'encoder.stem.bias' holds values that are not finite",
         ),
         ("missing weight", "policy.safetensors", "encoder.stem.bias.*missing"),
         ("other format", "config.json", "lastmile.policy/2.*lastmile.policy/0"),
@@ -399,7 +408,7 @@ def damage(folder: Path, what: str) -> None:
         ("missing setting", "config.json", "all settings"),
         ("bad size", "config.json", "size.*xxl"),
         ("bad screen", "config.json", "divisible by 14"),
-        ("a list", "config.json", "list"),
+        ("a list", "config.json", "valid dictionary"),
     ],
 )
 def test_a_damaged_folder_is_refused_by_name(

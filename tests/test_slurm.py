@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -145,29 +146,24 @@ def test_results_are_those_of_a_local_run(
     study.finish(local, "all")
 
     remote = study.copy(root, tmp_path_factory.mktemp("remote").resolve())
-    # No accounts and no GPUs here; everything else is as in the profile that users start from.
-    profile = (remote / "profiles" / "slurm" / "config.yaml").read_text()
-    assert "slurm_account" in profile and "slurm_partition" in profile
-    (remote / "profiles" / "slurm" / "config.yaml").write_text(
-        "\n".join(line for line in profile.splitlines() if "slurm_account" not in line).replace(
-            "your_partition", "work"
-        )
-        + "\n"
-    )
-    said = study.finish(
-        remote,
-        "all",
-        "--profile",
-        "profiles/slurm",
-        "--slurm-no-account",
-        "--slurm-status-command",
-        "squeue",
-        "--seconds-between-status-checks",
-        "5",
-        "--set-resources",
-        "train:gpu=0",
-        "train_joint:gpu=0",
-        "train_longest:gpu=0",
-    )
+    # No accounts, no GPUs and no accounting here; everything else is as in the profile that users
+    # start from, and the command is word for word that of the page on clusters.
+    profile = remote / "profiles" / "slurm" / "config.yaml"
+    lines = profile.read_text().splitlines()
+    assert "slurm_account" in "".join(lines) and "slurm_partition" in "".join(lines)
+    kept = [line for line in lines if "slurm_account" not in line]
+    here = """
+slurm-no-account: true
+slurm-status-command: squeue
+seconds-between-status-checks: 5
+set-resources:
+  train: {gpu: 0}
+  train_joint: {gpu: 0}
+  train_longest: {gpu: 0}
+"""
+    profile.write_text("\n".join(kept).replace("your_partition", "work") + here)
+    page = (root / "docs" / "howto" / "run_on_a_cluster.md").read_text()
+    (line,) = re.findall(r"^snakemake (--profile .*)$", page, re.MULTILINE)
+    said = study.finish(remote, words=tuple(line.split()))
     assert "SLURM jobid" in said or "slurm" in said.lower()
     study.alike(remote, study.results(local))

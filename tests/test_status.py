@@ -15,6 +15,7 @@ from lastmile.config import parse
 from lastmile.pipeline import status
 from lastmile.pipeline.why import Job
 from lastmile.storage import parquet
+from lastmile.training.runs import RunSpec, keep_spec
 
 
 @pytest.fixture
@@ -29,14 +30,22 @@ def folder(tmp_path: Path) -> Path:
         ("c", "x" * 60, 10),
     ):
         run = tmp_path / "runs" / key
-        run.mkdir(parents=True)
-        (run / "spec.json").write_text(
-            json.dumps({"run": {"run": name, "seed": 0}, "seed": 0, "training": {"frames": 1000}})
+        spec = RunSpec.parse(
+            {
+                "run": {"run": name, "seed": 0},
+                "seed": 0,
+                "policy": {},
+                "training": {"frames": 1000},
+            }
         )
+        keep_spec(tmp_path / "runs", key, {**spec.values(), "data": {}, "code": "abc"})
         row = {
             "step": 3,
             "frames": frames,
             "loss": 3.21987,
+            "learning_rate": 0.001,
+            "validation_loss": None,
+            "wait_share": 0.01,
             "frames_per_s": 311.6,
             "seconds_left": 271.0,
         }
@@ -67,6 +76,23 @@ def folder(tmp_path: Path) -> Path:
     path.parent.mkdir(parents=True)
     parquet.write(pd.DataFrame(rows), path)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "3", '{"run": 3}', '{"run": {}, "seed": 0}', "\0", "[" * 10_000, '"\\ud800"'],
+)
+@pytest.mark.parametrize("name", ["spec.json", "progress.jsonl"])
+def test_odd_files_are_left_out(folder: Path, name: str, content: str) -> None:
+    before = seen(folder)
+    (folder / "runs" / "a" / name).write_text(content)
+    (folder / "runs" / "b" / name).write_text(content + "\n" + content)
+    now = seen(folder)
+    if name == "spec.json":
+        assert now.keys() == before.keys() - {"colored_dots seed0", "neuron_tracing seed0"}
+    else:
+        assert now.keys() == before.keys() and now["colored_dots seed0"].loss is None
+    keep_spec(folder / "runs", "d", {"run": {"run": "colored_dots", "seed": 0}})
 
 
 def seen(folder: Path) -> dict[str, status.TrainingRun]:

@@ -202,19 +202,21 @@ def test_a_changed_byte_is_named(copied: Path, part: str, place: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "column, value, words",
+    "part, column, value, words",
     [
-        ("x", 448, "a click lies outside"),
-        ("phase", "dancing", "unknown phase 'dancing'"),
-        ("episode", 3, "not those of its"),
+        (0, "x", 448, "a click lies outside"),
+        (0, "phase", "dancing", "unknown phase 'dancing'"),
+        (0, "episode", 3, "not those of its"),
+        (1, "layout", "upside down", "unknown layout 'upside down'"),
+        (1, "theme", "pink", "unknown theme 'pink'"),
     ],
 )
 def test_what_cannot_be_in_a_recording_is_refused(
-    copied: Path, column: str, value: Any, words: str
+    copied: Path, part: int, column: str, value: Any, words: str
 ) -> None:
-    path = copied / PARTS[0]
+    path = copied / PARTS[part]
     table = pq.read_table(path)
-    field = STEPS.field(column)
+    field = table.schema.field(column)
     values = table[column].to_pylist()
     rewrite(
         path,
@@ -223,7 +225,7 @@ def test_what_cannot_be_in_a_recording_is_refused(
         ),
     )
     with pytest.raises(TrajectoryError, match=f"test.parquet: .*{words}"):
-        read(path)
+        read(copied / PARTS[0])
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 
 from lastmile.cli import main
+from lastmile.errors import LastmileError
 from lastmile.pipeline.runner import run_stage
 from lastmile.provenance import fingerprints, manifests
 from lastmile.provenance import verify as verifying
 from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest, write_manifests
 from lastmile.provenance.verify import verify
+from lastmile.storage import files
 
 SPEC = {
     "task": "colored_dots",
@@ -139,6 +141,40 @@ def test_what_was_made_from_other_bytes_is_stale(results: Path) -> None:
     assert not any(
         problem.startswith(str(results / "trajectories")) for problem in verify(results).problems
     )
+
+
+def test_links_and_devices_are_named_and_not_opened(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.csv").write_text("a")
+    (results / "linked").symlink_to(tmp_path / "elsewhere")
+    (results / "endless.manifest.json").symlink_to("/dev/zero")
+    os.mkfifo(results / "waits.manifest.json")
+    os.mkfifo(results / "waits.csv")
+    problems = verify(results).problems
+    for name in ("linked", "waits.csv"):
+        assert f"{results / name}: no manifest tells where it comes from" in problems
+    for name in ("endless", "waits"):
+        assert f"{results / name}.manifest.json: is no regular file" in problems
+
+
+def test_devices_are_not_replaced(tmp_path: Path) -> None:
+    for kind, make in (("pipe", os.mkfifo), ("folder", os.mkdir)):
+        path = tmp_path / kind
+        make(path)
+        with pytest.raises(LastmileError, match="is no regular file; it is not replaced"):
+            files.write_text(path, "words")
+        assert path.exists() and not path.is_file() and sorted(tmp_path.iterdir())[-1] == path
+        if kind == "pipe":
+            path.unlink()
+
+
+def test_a_job_refuses_inputs_that_were_changed(results: Path) -> None:
+    path = results / STEPS
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    before = (results / TOKENS).read_bytes()
+    with pytest.raises(ManifestError, match=f"{path}: was changed after it was made"):
+        run_stage("tokenize", json.dumps({"task": "colored_dots", "split": "test"}), results)
+    assert (results / TOKENS).read_bytes() == before
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

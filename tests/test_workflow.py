@@ -31,6 +31,8 @@ from lastmile.tasks import task_names
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
 TASKS = ("colored_dots", "plume_finding")
+OVERLAY = "it's an over & lay.yaml"
+"""Settings of the test, in a file whose name needs quoting."""
 
 
 def snakemake(folder: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess:
@@ -38,7 +40,7 @@ def snakemake(folder: Path, *arguments: str, **settings: Any) -> subprocess.Comp
 
     The environment is not activated.
     """
-    overlay = folder / "overlay.yaml"
+    overlay = folder / OVERLAY
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
     command = [
         sys.executable,
@@ -77,8 +79,8 @@ def planned(folder: Path, *targets: str, **settings: Any) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the workflow and the package, without results."""
-    copy = tmp_path_factory.mktemp("workflow")
+    """A copy of the workflow and the package, without results, at a path that needs quoting."""
+    copy = tmp_path_factory.mktemp("sp ace's & co ü;x")
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(root / name, copy)
     for name in ("rules", "profiles", "workflow", "src"):
@@ -176,7 +178,7 @@ def test_make_shows_the_status_where_there_is_a_terminal(finished: Path) -> None
         "--configfile",
         "workflow/presets/smoke.yaml",
         "--configfile",
-        "overlay.yaml",
+        OVERLAY,
     ]
     env = {**os.environ, "PYTHONPATH": str(finished / "src")}
     snakemake(finished, "-n")  # writes the overlay
@@ -438,7 +440,7 @@ def test_an_edited_task_trains_its_own_line_and_what_learns_it_together(
 
 def explained(folder: Path, target: str, **settings: Any) -> str:
     """What `why` says of a target."""
-    overlay = folder / "overlay.yaml"
+    overlay = folder / OVERLAY
     overlay.write_text(yaml.safe_dump({"tasks": list(TASKS), **settings}))
     presets = ["--configfile", "workflow/presets/smoke.yaml", "--configfile", overlay.name]
     command = [sys.executable, "-m", "lastmile", "why", target, *presets]

@@ -10,13 +10,22 @@ import json
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 
 class Closed(BaseModel):
     """Values that refuse unknown keys and never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse yes and no where a number is expected: Python takes them for 1 and 0."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and annotation is not bool and annotation is not Any:
+            raise ValueError(f"expected no truth value, got {value}")
+        return value
 
     def only(self, names: tuple[str, ...]) -> Any:
         """Return a copy that holds nothing but the named values; reading any other one is an error.

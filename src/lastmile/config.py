@@ -12,11 +12,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
+from lastmile.storage.records import RecordError, read_yaml
 
 SIZES = ("xs", "s", "m", "l", "paper")
 SPLITS = ("train", "validation", "test")
@@ -59,10 +59,11 @@ class Worlds(Closed):
 class Episodes(Closed):
     """How many episodes each task records, by split. The splits differ by seed."""
 
-    train: int = Field(1200, ge=1, description="Episodes to train on.")
+    train: int = Field(1200, ge=1, le=10**7, description="Episodes to train on.")
     validation: int = Field(
         30,
         ge=1,
+        le=10**7,
         description=(
             "Episodes for the validation loss during training; nothing that is reported is chosen "
             "by it."
@@ -71,6 +72,7 @@ class Episodes(Closed):
     test: int = Field(
         100,
         ge=2,
+        le=10**7,
         description=(
             "Held-out episodes: skills, closed loop, recovery and probes are measured on these "
             "worlds."
@@ -79,6 +81,7 @@ class Episodes(Closed):
     shared_test: int = Field(
         12,
         ge=2,
+        le=10**7,
         description=(
             "The first of them, per task: here policies for several tasks and closed-loop curves "
             "are measured."
@@ -130,17 +133,27 @@ class PolicySettings(Closed):
 class Training(Closed):
     """How a policy is trained."""
 
-    frames: int = Field(150_000, ge=1, description="Frames seen in training, repetitions counted.")
-    batch: int = Field(4, ge=1, description="Global batch size, in windows.")
+    frames: int = Field(
+        150_000, ge=1, le=10**12, description="Frames seen in training, repetitions counted."
+    )
+    batch: int = Field(4, ge=1, le=2**16, description="Global batch size, in windows.")
     accumulate: int = Field(
         1,
         ge=1,
+        le=2**16,
         description="Micro-batches per update on each device: less memory, same result.",
     )
     devices: int = Field(
         1,
         ge=1,
+        le=1024,
         description="GPUs (or, without any, processes on the CPU) that share a batch.",
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Threads of a training run on the CPU; trained weights differ by it in bits.",
     )
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
         "auto",
@@ -168,6 +181,7 @@ class Training(Closed):
     snapshots: int = Field(
         8,
         ge=1,
+        le=1000,
         description=(
             "Policies kept along training at log-spaced numbers of frames, including the last."
         ),
@@ -184,8 +198,8 @@ class Training(Closed):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
-            raise ValueError(f"seeds must be distinct and not negative, got {list(seeds)}")
+        if any(not 0 <= seed < 2**32 for seed in seeds) or len(set(seeds)) != len(seeds):
+            raise ValueError(f"seeds must be distinct, from 0 to 2**32 - 1, got {list(seeds)}")
         return seeds
 
 
@@ -196,6 +210,7 @@ class Evaluation(Closed):
     max_steps: int = Field(
         3,
         ge=1,
+        le=1000,
         description=(
             "A rollout is cut off at this multiple of the median length of the annotator's "
             "episodes."
@@ -204,19 +219,23 @@ class Evaluation(Closed):
     recovery_states: int = Field(
         100,
         ge=2,
+        le=10**6,
         description="States for the recovery test, each with and without an injected mistake.",
     )
     recovery_steps: int = Field(
-        15, ge=1, description="Steps that the policy has to repair an injected mistake."
+        15, ge=1, le=10**4, description="Steps that the policy has to repair an injected mistake."
     )
-    resamples: int = Field(2000, ge=100, description="Bootstrap resamples for intervals.")
+    resamples: int = Field(2000, ge=100, le=10**6, description="Bootstrap resamples for intervals.")
 
 
 class Probes(Closed):
     """How linear probes are fitted."""
 
     frames: int = Field(
-        6000, ge=50, description="Frames of the test episodes whose activations are probed."
+        6000,
+        ge=50,
+        le=10**7,
+        description="Frames of the test episodes whose activations are probed.",
     )
 
 
@@ -227,7 +246,10 @@ class Scaling(Closed):
         ("xs", "s", "m"), description="Sizes to compare, on all data."
     )
     frames: int = Field(
-        40_000, ge=1, description="Frames that each of them sees, over all tasks together."
+        40_000,
+        ge=1,
+        le=10**12,
+        description="Frames that each of them sees, over all tasks together.",
     )
     episodes: tuple[int, ...] = Field(
         (50, 250),
@@ -248,12 +270,15 @@ class Transfer(Closed):
     frames: int = Field(
         8_000,
         ge=1,
+        le=10**12,
         description=(
             "Frames of a fine-tuning and of a training from scratch; pretraining sees "
             "`scaling.frames`."
         ),
     )
-    episodes: int = Field(100, ge=1, description="Distinct episodes of the new task, for both.")
+    episodes: int = Field(
+        100, ge=1, le=10**7, description="Distinct episodes of the new task, for both."
+    )
 
 
 class Heads(Closed):
@@ -263,7 +288,11 @@ class Heads(Closed):
         (), description="Tasks to compare on. Tasks that are not studied are ignored."
     )
     size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of both.")
-    frames: int = Field(6_000, ge=1, description="Frames that both see.")
+    frames: int = Field(6_000, ge=1, le=10**12, description="Frames that both see.")
+
+
+RESERVED = ("reference",)
+"""Names of folders in `results/` that no study may have: published results are kept there."""
 
 
 class Settings(Closed):
@@ -285,6 +314,13 @@ class Settings(Closed):
     scaling: Scaling = Scaling()
     transfer: Transfer = Transfer()
     heads: Heads = Heads()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if name in RESERVED:
+            raise ValueError(f"the folder results/{name} keeps published results; choose another")
+        return name
 
     def canonical(self) -> str:
         """Return one JSON string with sorted keys: equal settings give equal strings."""
@@ -317,43 +353,22 @@ def load(path: str | Path, *overlays: str | Path) -> Settings:
     """
     values: dict[str, Any] = {}
     for part in (path, *overlays):
-        try:
-            if Path(part).stat().st_size > LARGEST:
-                raise ConfigError(f"{part}: is larger than {LARGEST} bytes, which no settings are")
-            read = yaml.load(Path(part).read_text(encoding="utf-8"), PlainYaml)
-        except OSError as error:
-            raise ConfigError(f"{part}: cannot be read ({error.strerror})") from None
-        except ConfigError:
-            raise
-        except (
-            yaml.YAMLError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            OverflowError,
-            RecursionError,
-        ) as error:  # of its constructors, too
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ConfigError(f"{part}: is not valid YAML ({reason})") from None
-        if read is not None and not isinstance(read, dict):
-            raise ConfigError(f"{part}: expected a mapping of settings, got {type(read).__name__}")
-        _merge(values, read or {})
+        _merge(values, read(part))
     return parse(values, str(overlays[-1] if overlays else path))
 
 
-class PlainYaml(yaml.SafeLoader):
-    """YAML without duplicate keys and without aliases, which can expand to gigabytes."""
+def read(path: str | Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; an empty file holds an empty one.
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError(f"an alias, *{self.peek_event().anchor}: write the value out")
-        node = super().compose_node(parent, index)
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := next((key for key in keys if keys.count(key) > 1), None):
-                raise yaml.YAMLError(f"'{twice}' is given twice")
-        return node
+    Raises:
+        ConfigError: Naming the file: it cannot be read, is too large, is no YAML or no mapping,
+            gives a key twice, or uses aliases.
+    """
+    try:
+        values = read_yaml(path, dict[str, Any] | None, "a mapping of settings", LARGEST)  # type: ignore[arg-type]  # a union is no class
+    except RecordError as error:
+        raise ConfigError(str(error)) from None
+    return values or {}
 
 
 def _merge(into: dict, new: dict) -> None:

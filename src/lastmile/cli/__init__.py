@@ -14,7 +14,7 @@ import click
 import lastmile
 from lastmile.cli.performance import bench, rates, sizes
 from lastmile.cli.setup import completion, schema
-from lastmile.cli.study import figures, fingerprint, plan, run, status, verify, why
+from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
 from lastmile.cli.workflow import stage
 from lastmile.errors import LastmileError
@@ -27,6 +27,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         plan,
         why,
         verify,
+        clean,
         watch,
         check,
         bench,

@@ -1,4 +1,4 @@
-"""Commands about a study: `run`, `status`, `plan`, `why`, `verify`, `figures`, `fingerprint`."""
+"""Commands about a study: `run`, `status`, `plan`, `why`, `verify`, `clean`, `figures` and more."""
 
 from __future__ import annotations
 
@@ -122,6 +122,27 @@ def verify(folder: Path) -> None:
 
 
 @click.command()
+@click.option("--unfinished", is_flag=True, help="Remove runs that could still be resumed, too.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only tell what would be removed.")
+def clean(unfinished: bool, dry_run: bool) -> None:
+    """Remove the checkpoints of finished training runs in runs/.
+
+    Results stay. A policy that is lost later is then trained from the beginning.
+    """
+    check_checkout()
+
+    from lastmile.pipeline.cleanup import clean as remove
+    from lastmile.pipeline.plan import size_text
+
+    removed = remove(Path("runs"), Path("results"), unfinished, dry_run)
+    for work in removed:
+        click.echo(f"{work.folder}: {work.state}, {size_text(work.size)}")
+    verb = "would be removed" if dry_run else "removed"
+    total = sum(work.size for work in removed)
+    click.echo(f"{len(removed)} runs {verb}, {size_text(total)}")
+
+
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def figures(folder: Path) -> None:
     """Draw the figures whose tables are in FOLDER.
@@ -198,7 +219,7 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
     """Split `KEY=VALUE` into the parts of the key and the value."""
     import yaml
 
-    from lastmile.config import PlainYaml
+    from lastmile.storage.records import PlainYaml
 
     key, equals, text = override.partition("=")
     if not key or not equals:

@@ -13,8 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from pydantic import Field
+
+from lastmile.closed import Closed
 from lastmile.config import PolicySettings
 
 if TYPE_CHECKING:
@@ -34,6 +37,37 @@ EXTRAPOLATED = (
     {"size": "paper", "encoder": "dinov2", "context": "patch", "head": "bins"},
 )
 """Settings of policies whose speed follows, by their FLOPs, from the last one measured."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TaskRates(Closed):
+    """The rates of a task, as `task_rates` returns them."""
+
+    record: Positive
+    record_again: Positive
+    tokenize: Positive
+    bytes: Positive
+    steps: dict[str, Positive]
+
+
+class PolicyRates(Closed):
+    """The rates of a policy's shape, as `measure` returns them."""
+
+    parameters: Positive
+    operations: Positive
+    train: Positive
+    predict: Positive
+    rollout: Positive
+
+
+class RateTable(Closed):
+    """The table of rates."""
+
+    start: Positive
+    tasks: Annotated[dict[str, TaskRates], Field(min_length=1)]
+    policies: Annotated[dict[str, PolicyRates], Field(min_length=1)]
+
 
 T = TypeVar("T")
 

@@ -43,13 +43,6 @@ def _stage_command(name: str) -> click.Command:
             type=click.Path(path_type=Path),
             help="Folder of the study's results; inputs and outputs are below it.",
         ),
-        click.Option(
-            ["--threads"],
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Threads to compute with.",
-        ),
         click.Option(["--code"], help="Code that the job was planned with; other code is refused."),
     ]
     return click.Command(
@@ -80,7 +73,7 @@ def print_fingerprint(stage: str, tasks: tuple[str, ...], studies: tuple[str, ..
     Raises:
         UnknownNameError: There is no such stage.
     """
-    from lastmile.provenance.fingerprints import code_files, code_label
+    from lastmile.provenance.fingerprints import code_files, code_label, code_packages
 
     get_stage(stage)
     part = "figure" if stage == "figure" else "study"
@@ -89,3 +82,5 @@ def print_fingerprint(stage: str, tasks: tuple[str, ...], studies: tuple[str, ..
     click.echo(label)
     for path, digest in code_files(label).items():
         click.echo(f"  {digest}  {path}")
+    for name, number in code_packages(label).items():
+        click.echo(f"  {number:<32}  package {name}")

@@ -5,7 +5,6 @@ This module must not import torch: the Snakefile imports it for every job.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +13,11 @@ from typing import Any, NamedTuple
 
 from lastmile.config import Settings, task_list
 from lastmile.errors import LastmileError
-from lastmile.performance.rates import RATES, shape, task_rates
-from lastmile.pipeline.stage import Cost, Request, Spec
+from lastmile.performance.rates import RATES, RateTable, shape, task_rates
+from lastmile.pipeline.stage import Cost, Request, Spec, files_of
 from lastmile.pipeline.stages import get_stage, stage_names
 from lastmile.provenance.fingerprints import code_label
+from lastmile.storage.records import RecordError, read_json
 from lastmile.studies import all_needs
 from lastmile.studies.runs import with_starts
 
@@ -81,6 +81,14 @@ class Jobs:
         """
         return self.specs(stage)[tuple(getattr(labels, name) for name in get_stage(stage).LABELS)]
 
+    def outputs(self, results: Path) -> list[tuple[Path, ...]]:
+        """Return the files that each job makes."""
+        return [
+            tuple(files_of(get_stage(stage).outputs(spec, results)))
+            for stage in stage_names()
+            for spec in self.specs(stage).values()
+        ]
+
     def code(self, stage: str, spec: Spec) -> str:
         """Return the label of the code that a job runs."""
         return code_label(f"pipeline.stages.{stage}", get_stage(stage).parts(spec))
@@ -112,13 +120,9 @@ def rates(path: Path = RATES) -> dict[str, Any]:
         LastmileError: The file cannot be read.
     """
     try:
-        table: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LastmileError(
-            f"{path}: not a readable table of rates ({error}); "
-            f"make one by: lastmile rates --out {path}"
-        ) from None
-    return table
+        return read_json(path, RateTable, "a table of rates").model_dump()
+    except RecordError as error:
+        raise LastmileError(f"{error}; make one by: lastmile rates --out {path}") from None
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,7 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     rows = [(work.stage, work.jobs, work.seconds, work.disk) for work in works]
     rows.append(("all", *(sum(column) for column in list(zip(*rows))[1:])))
     for stage, jobs, seconds, disk in rows:
-        lines.append(f"{stage:<24}{jobs:>6}{seconds / 60:>14.1f}{_size(disk):>10}")
+        lines.append(f"{stage:<24}{jobs:>6}{seconds / 60:>14.1f}{size_text(disk):>10}")
     time = _duration(clock_seconds(works, cores))
     estimates = Estimates(request(settings), table or rates())
     # A training update costs about three forward passes.
@@ -220,7 +224,8 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     return "\n".join(lines) + "\n"
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Return a number of bytes in words; none are nothing."""
     if not count:
         return ""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

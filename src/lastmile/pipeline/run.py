@@ -14,6 +14,8 @@ from pathlib import Path
 
 from lastmile.config import Settings
 from lastmile.errors import LastmileError
+from lastmile.pipeline.damage import verified
+from lastmile.pipeline.lock import PAGE, say
 from lastmile.pipeline.status import (
     CLEAR,
     REFRESH,
@@ -47,13 +49,27 @@ def run(
         cores: Number of cores, or "all".
 
     Returns:
-        Snakemake's exit status; 130 after an interrupt.
+        Snakemake's exit status; 130 after an interrupt. After `all` the results are verified; what
+        does not hold is made again once, and if it does not hold then either, the status is 1.
     """
+    status = _run(settings, targets, overlay, cores)
+    if status or "all" not in targets or verified(Path("results") / settings.name):
+        return status
+    status = _run(settings, targets, overlay, cores)
+    if not status and not verified(Path("results") / settings.name):
+        say("these results do not hold, though they were made again; see above")
+        return 1
+    return status
+
+
+def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: str) -> int:
+    """Run Snakemake once, as `run` does."""
     since = time.time_ns()
     terminal = sys.stdout.isatty()
     results = Path("results") / settings.name
     log = results / "logs" / "snakemake.log"
     command = snakemake("--cores", cores, *targets, overlay=overlay)
+    environment = {**os.environ, PAGE: str(os.getpid())}
     plan: list[list[Job]] = []
     seconds = seconds_per_job(settings)
     planner = threading.Thread(target=_plan, args=(targets, overlay, plan), daemon=True)
@@ -68,10 +84,12 @@ def run(
     if terminal:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w", encoding="utf-8") as handle:
-            child = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT)
+            child = subprocess.Popen(
+                command, stdout=handle, stderr=subprocess.STDOUT, env=environment
+            )
         print(f"{settings.name}: looking at what is there", flush=True)
     else:
-        child = subprocess.Popen(command)
+        child = subprocess.Popen(command, env=environment)
     interrupted = False
 
     def end(*_: object) -> None:

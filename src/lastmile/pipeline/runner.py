@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,19 +12,16 @@ from lastmile.errors import LastmileError
 from lastmile.pipeline.stage import Facts, files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
 from lastmile.provenance.fingerprints import check_code, code_label
-from lastmile.provenance.manifests import write_manifest, write_manifests
+from lastmile.provenance.manifests import check_inputs, write_manifest, write_manifests
 
 
-def run_stage(
-    name: str, spec: str, results: Path, threads: int = 1, code: str | None = None
-) -> None:
+def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> None:
     """Run a job.
 
     Args:
         name: Name of the stage.
         spec: What to do, as JSON.
         results: Folder of the study's results; all inputs and outputs are below it.
-        threads: Threads to compute with.
         code: Label of the code that the job was planned with; other code is refused.
 
     Raises:
@@ -40,9 +38,11 @@ def run_stage(
     for path in files_of(inputs):
         if not path.is_file():
             raise LastmileError(f"stage {name}: its input {path} is missing")
+    check_inputs(files_of(inputs))
 
+    _one_thread()
     started = time.monotonic()
-    facts = stage.run(parsed, inputs, outputs, threads)
+    facts = stage.run(parsed, inputs, outputs)
     if facts is None:
         if _manifest(outputs) is not None:
             return  # a further process of a training run
@@ -56,12 +56,25 @@ def run_stage(
         )
     label = code or code_label(f"pipeline.stages.{name}", stage.parts(parsed))
     about = {"device": facts.device, "threads": facts.threads, "seconds": facts.seconds}
+    if facts.arithmetic is not None:
+        about["arithmetic"] = facts.arithmetic
     manifest = _manifest(outputs)
     made = [path for path in files_of(outputs) if path != manifest]
     if manifest is not None:
         write_manifest(manifest, name, facts.spec, label, facts.inputs, made, **about)
     else:
         write_manifests(name, facts.spec, label, facts.inputs, made, **about)
+
+
+def _one_thread() -> None:
+    """Let libraries compute with one thread: sums are rounded differently with others.
+
+    They read these variables when they are imported.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 def _manifest(outputs: Any) -> Path | None:

@@ -8,7 +8,8 @@ it makes a single table, that table share its name. A module defines:
   time.
 - `Inputs`, `Outputs`: the files of a job by name, with `inputs(spec, results)` and
   `outputs(spec, results)`.
-- `run(spec, inputs, outputs, threads)`: do the work; it depends only on the spec and the inputs.
+- `run(spec, inputs, outputs)`: do the work; it depends only on the spec and the inputs. A job
+  computes with one thread, or the spec says with how many: numbers depend on it.
 - `parts(spec)`: the modules that it loads by name (tasks, studies), for the fingerprint.
 - `wanted(request)`: the specs of all jobs of a study. All numbers are decided here, once.
 - `cost(spec, estimates)`: what a job takes; `lastmile plan` adds the costs up.
@@ -86,6 +87,7 @@ class Facts(NamedTuple):
         device: The device of the computation.
         threads: Number of threads that were used.
         seconds: How long the job took.
+        arithmetic: Number formats, where they depend on the machine.
     """
 
     spec: dict[str, Any]
@@ -93,6 +95,7 @@ class Facts(NamedTuple):
     device: str
     threads: int
     seconds: float
+    arithmetic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Stage(Protocol):
 
     def outputs(self, spec: Any, results: Path) -> Any: ...
 
-    def run(self, spec: Any, inputs: Any, outputs: Any, threads: int) -> Facts | None: ...
+    def run(self, spec: Any, inputs: Any, outputs: Any) -> Facts | None: ...
 
     def parts(self, spec: Any) -> tuple[str, ...]: ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -11,13 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lastmile.config import Settings
+from lastmile.errors import LastmileError
 from lastmile.pipeline import lock
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned
 from lastmile.progress import clock
 from lastmile.storage import parquet
+from lastmile.training.spec import ProgressLine, RunSpec, read_spec
 
 SKILL = "placement@5"
 """The key skill: placements within 5 px of the annotator's."""
@@ -56,14 +57,14 @@ class TrainingRun(NamedTuple):
 
 def training_runs(runs: Path, results: Path) -> list[TrainingRun]:
     """Return the newest run of each name, running ones first."""
-    newest: dict[str, tuple[int, Path, dict[str, Any]]] = {}
+    newest: dict[str, tuple[int, Path, RunSpec]] = {}
     for path in runs.glob("*/spec.json"):
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
-            labels = spec["run"].items()
+            spec = read_spec(path)
+            labels = spec.run.items()
             name = " ".join(f"{key if key != 'run' else ''}{value}" for key, value in labels)
             time_ns = path.stat().st_mtime_ns
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, LastmileError):  # of another version, or damaged: nothing to show
             continue
         if name not in newest or time_ns >= newest[name][0]:
             newest[name] = time_ns, path, spec
@@ -73,11 +74,10 @@ def training_runs(runs: Path, results: Path) -> list[TrainingRun]:
     return sorted(found, key=lambda run: (_STATES.index(run.state), run.name))
 
 
-def _training_run(name: str, folder: Path, spec: dict[str, Any], results: Path) -> TrainingRun:
-    rows = _last_rows(folder / "progress.jsonl")
-    last = rows[-1] if rows else {}
-    total = int(spec["training"]["frames"])
-    frames = int(last.get("frames", 0))
+def _training_run(name: str, folder: Path, spec: RunSpec, results: Path) -> TrainingRun:
+    last = _last_line(folder / "progress.jsonl")
+    total = spec.training.frames
+    frames = last.frames if last else 0
     if _is_locked(folder / ".lock"):
         state = "running"
     else:
@@ -87,22 +87,27 @@ def _training_run(name: str, folder: Path, spec: dict[str, Any], results: Path) 
         state,
         frames,
         total,
-        float(last.get("frames_per_s", 0)),
-        last.get("loss"),
+        last.frames_per_s if last else 0.0,
+        last.loss if last else None,
         _skill(results, spec),
-        last.get("seconds_left") if state == "running" else None,
+        last.seconds_left if last and state == "running" else None,
     )
 
 
-def _last_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the last two rows of progress, up to the first line that is cut off."""
-    rows = []
+def _last_line(path: Path) -> ProgressLine | None:
+    """Return the last line of progress that is whole, or None."""
     try:
-        for line in path.read_text(encoding="utf-8").splitlines()[-2:]:
-            rows.append(json.loads(line))
-    except (OSError, ValueError):
-        pass
-    return rows
+        with open(path, "rb") as handle:
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - 10_000))
+            lines = handle.read().splitlines()[-2:]
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            return ProgressLine.model_validate_json(line)
+        except ValueError:  # cut off, or damaged
+            continue
+    return None
 
 
 def _is_locked(path: Path) -> bool:
@@ -117,12 +122,12 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _skill(results: Path, spec: dict[str, Any]) -> float | None:
+def _skill(results: Path, spec: RunSpec) -> float | None:
     """Return the key skill of the trained policy, averaged over the tasks of its evaluations."""
-    labels = spec["run"]
+    labels = spec.run
     shares = []
     run = labels.get("run", labels.get("task"))
-    for path in results.glob(f"evaluations/{run}/**/seed{spec['seed']}/skills.parquet"):
+    for path in results.glob(f"evaluations/{run}/**/seed{spec.seed}/skills.parquet"):
         try:
             table = parquet.frame(path)
             table = table[(table["predictor"] == "policy") & (table["skill"] == SKILL)]

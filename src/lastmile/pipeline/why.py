@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastmile.errors import LastmileError, UnknownNameError
-from lastmile.provenance.fingerprints import code_files
+from lastmile.provenance.fingerprints import code_files, code_packages
 from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest
 
 TARGETS = ("all", "trajectories", "models", "evaluations", "findings", "figures", "report")
@@ -122,6 +122,12 @@ def explain(job: Job) -> list[str]:
         if "--code" in words:
             label = words[words.index("--code") + 1]
             causes += _changed_sources(manifest["code"]["files"], code_files(label))
+            before = manifest["code"].get("packages", {})
+            causes += [
+                f"package {name}: was {before.get(name, 'not used')}, is {now}"
+                for name, now in code_packages(label).items()
+                if before.get(name) != now
+            ]
     if not causes and not job.reason.startswith(_FOLLOWS):
         causes = [job.reason if len(job.reason) < 400 else job.reason[:400] + " ..."]
     return causes

@@ -6,7 +6,6 @@ same configuration, so that two files from different policies are told apart.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,14 @@ from lastmile.config import PolicySettings
 from lastmile.policy.head import BinsHead
 from lastmile.policy.weights import PolicyError
 from lastmile.screen import HEIGHT, WIDTH
+from lastmile.storage.records import RecordError, read_json
 
 FORMAT = "lastmile.policy/2"
 CONFIG = "config.json"
 WEIGHTS = "policy.safetensors"
+
+LARGEST = 100_000
+"""Bytes of the largest configuration that is read."""
 
 _KEYS = {"format", "settings", "screen", "bins"}
 
@@ -51,12 +54,12 @@ def read_config(path: Path) -> Any:
     Raises:
         PolicyError: If it is missing or not JSON; the message names the file.
     """
+    if not path.exists():
+        raise PolicyError(f"{path}: no such file; expected the {CONFIG} of a policy")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PolicyError(f"{path}: no such file; expected the {CONFIG} of a policy") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise PolicyError(f"{path}: not readable as JSON ({error})") from None
+        return read_json(path, dict[str, Any], f"the {CONFIG} of a policy", LARGEST)
+    except RecordError as error:
+        raise PolicyError(str(error)) from None
 
 
 def parse_config(config: Any, source: str | Path) -> tuple[PolicySettings, tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -177,15 +178,19 @@ class Dinov2Encoder(nn.Module):
 
         Args:
             weights: `pretrained` for the published weights, a local folder, or a name on the
-                Hugging Face hub.
+                Hugging Face hub, as `owner/name` or `owner/name@revision`.
 
         Raises:
             WeightsError: If they cannot be fetched, or belong to another network.
         """
         published = f"facebook/dinov2-with-registers-{self.backbone}"
-        source = published if weights == "pretrained" else weights
+        source, revision = published if weights == "pretrained" else weights, ""
+        if not Path(source).is_dir():
+            source, _, revision = source.partition("@")
         try:
-            pretrained = _dinov2_classes()[1].from_pretrained(source)
+            pretrained = _dinov2_classes()[1].from_pretrained(
+                source, revision=revision or "main", use_safetensors=True
+            )
         except (OSError, ValueError) as error:
             name = source if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) else published
             raise WeightsError(

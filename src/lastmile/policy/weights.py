@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -29,9 +30,13 @@ def restore(policy: nn.Module, state: Mapping[str, Tensor], source: str | Path) 
     """Copy weights into a policy.
 
     Raises:
-        PolicyError: As `check_weights` does; the policy is then unchanged.
+        PolicyError: As `check_weights` does, and for a weight that is not finite; the policy is
+            then unchanged.
     """
     check_weights(policy.state_dict(), state, source)
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise PolicyError(f"{source}: weight '{name}' holds values that are not finite")
     policy.load_state_dict(state)
 
 

@@ -4,6 +4,8 @@ A fingerprint begins at one module of this package and follows its imports insid
 ones too. It hashes the syntax of every file without comments, docstrings and formatting: prose is
 free, and no change of code is missed. Modules that are loaded by name (tasks, studies) cannot be
 seen that way; they are named as `parts`, so that an edited task makes only its own results stale.
+It also covers the versions of the packages that these files import, if numbers or pictures depend
+on them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +32,21 @@ PLANNING = ("cost", "wanted")
 Their result is the spec, which is compared itself.
 """
 _STAGES = "pipeline/stages"
-_VERSION = 2  # of what is remembered of a file
+PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "pytorch_lightning": "pytorch-lightning",
+    "scipy": "scipy",
+    "seaborn": "seaborn",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "transformers": "transformers",
+}
+"""Packages whose versions are part of the code, by the names that they are imported by."""
+_VERSION = 3  # of what is remembered of a file
 _SYNTAX_ONLY = ("ctx", "kind", "type_comment", "type_ignores")  # fields that change no behavior
 
 
@@ -51,10 +68,17 @@ def module_file(name: str) -> Path | None:
 
 
 class _Facts(NamedTuple):
-    """What is known of a source file: the digest of its syntax, and the names that it imports."""
+    """What is known of a source file: the digest of its syntax, and the names that it imports.
+
+    Attributes:
+        digest: A hash of its syntax.
+        imports: Names inside this package.
+        packages: Distributions of `PACKAGES`.
+    """
 
     digest: str
     imports: tuple[str, ...]
+    packages: tuple[str, ...]
 
 
 _remembered: dict[str, _Facts] = {}
@@ -82,7 +106,10 @@ def _facts(path: Path) -> _Facts:
         tokens: list[str] = []
         _serialize(tree, tokens)
         digest = hashlib.blake2b("".join(tokens).encode(), digest_size=16).hexdigest()
-        _remembered[key] = _Facts(digest, names)
+        own = tuple(name for name in names if name.split(".")[0] == ROOT.name)
+        roots = {name.split(".")[0] for name in names}
+        packages = tuple(sorted(PACKAGES[name] for name in roots & PACKAGES.keys()))
+        _remembered[key] = _Facts(digest, own, packages)
         _new.append(key)
     return _remembered[key]
 
@@ -97,7 +124,10 @@ MEMORY = Path(".snakemake") / "lastmile-fingerprints.json"
 def _read_memory() -> dict[str, _Facts]:
     try:
         entries = json.loads(MEMORY.read_text(encoding="utf-8"))
-        return {key: _Facts(digest, tuple(names)) for key, (digest, names) in entries.items()}
+        return {
+            key: _Facts(digest, tuple(names), tuple(packages))
+            for key, (digest, names, packages) in entries.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -136,7 +166,7 @@ def _imported_names(tree: ast.Module) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(sorted(name for name in names if name.split(".")[0] == ROOT.name))
+    return tuple(sorted(names))
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
@@ -207,6 +237,25 @@ def _module(name: str) -> tuple[str, str, tuple[str, ...]]:
     return path.relative_to(ROOT).as_posix(), syntax_digest(path), imports(path)
 
 
+@cache
+def installed_version(distribution: str) -> str:
+    """Return the public version of an installed distribution, or "not installed".
+
+    What follows a `+`, such as the kind of a build, is left out: one study may run on machines with
+    and without a GPU.
+    """
+    try:
+        return version(distribution).partition("+")[0]
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _packages(files: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that these files import."""
+    names = {name for path in files for name in _facts(ROOT / path).packages}
+    return {name: installed_version(name) for name in sorted(names)}
+
+
 def _closure(module: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return path and syntax digest of every file that a module depends on, sorted."""
     seen: set[str] = set()
@@ -226,8 +275,11 @@ def _closure(module: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
 def fingerprint(module: str, parts: tuple[str, ...] = ()) -> str:
     """Return the hash of all code that a module, with the parts it loads by name, depends on."""
     code = hashlib.blake2b(digest_size=8)
-    for path, digest in _closure(module, parts):
+    files = _closure(module, parts)
+    for path, digest in files:
         code.update(f"{path}\0{digest}\0".encode())
+    for name, number in _packages(path for path, _ in files).items():
+        code.update(f"{name}\0{number}\0".encode())
     return code.hexdigest()
 
 
@@ -250,6 +302,15 @@ def code_files(label: str) -> dict[str, str]:
     return dict(_closure(module, parts))
 
 
+def code_packages(label: str) -> dict[str, str]:
+    """Return the versions of the packages that a label covers, by their names.
+
+    Raises:
+        CodeError: This is not a label.
+    """
+    return _packages(code_files(label))
+
+
 def check_code(label: str) -> None:
     """Check that the code that a label covers is still the code it was made from.
 
@@ -264,8 +325,8 @@ def check_code(label: str) -> None:
     if now != label:
         raise CodeError(
             f"this job was planned with the code {label}, but the package in {ROOT} is {now}: "
-            "it was edited after the plan was made, or another copy is installed here; "
-            "start snakemake again, so that it plans with this code"
+            "it was edited after the plan was made, or another copy, or other versions of its "
+            "packages, are installed here; start snakemake again, so that it plans with this code"
         )
 
 

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lastmile.errors import LastmileError
-from lastmile.provenance.fingerprints import code_files
+from lastmile.provenance.fingerprints import code_files, code_packages
 from lastmile.storage import files
 
 FORMAT = "lastmile.manifest/1"
@@ -36,6 +37,10 @@ class ManifestError(LastmileError):
     """A manifest that cannot be used; the message names the file and what was expected."""
 
 
+class ManifestReadError(ManifestError):
+    """A manifest that exists but cannot be read now: a disk or server does not answer."""
+
+
 def file_digest(path: str | Path) -> str:
     """Return a hash of a file's bytes."""
     with open(path, "rb") as handle:
@@ -51,6 +56,30 @@ def packages() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def check_inputs(inputs: Iterable[Path]) -> None:
+    """Check that results are as they were made, before other results are made from them.
+
+    Files without a manifest beside them are not checked.
+
+    Raises:
+        ManifestError: A file was changed after it was made; the message names it.
+    """
+    folders: dict[Path, dict[str, Any]] = {}
+    for path in inputs:
+        if path.parent not in folders:
+            listed: dict[str, Any] = {}
+            for manifest in sorted(path.parent.glob("*manifest.json")):
+                if is_manifest(manifest):
+                    listed.update(read_manifest(manifest)["outputs"])
+            folders[path.parent] = listed
+        entry = folders[path.parent].get(path.name)
+        if entry is not None and entry != _entry(path):
+            raise ManifestError(
+                f"{path}: was changed after it was made; run the same command again: it is put "
+                "aside, and made again"
+            )
 
 
 def is_manifest(path: Path) -> bool:
@@ -107,7 +136,7 @@ def write_manifest(
         "format": FORMAT,
         "stage": stage,
         "spec": spec,
-        "code": {"label": code, "files": code_files(code)},
+        "code": {"label": code, "files": code_files(code), "packages": code_packages(code)},
         "inputs": {
             Path(os.path.relpath(os.path.realpath(item), folder)).as_posix(): _entry(item)
             for item in inputs
@@ -130,9 +159,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Return a manifest.
 
     Raises:
-        ManifestError: It is unreadable, was changed, or names files outside its folder.
+        ManifestReadError: It exists but cannot be read now.
+        ManifestError: It is missing or damaged, was changed, or names files outside its folder.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ManifestError(f"{path}: is no regular file")
         if path.stat().st_size > LARGEST:
             raise ManifestError(
                 f"{path}: has {path.stat().st_size} bytes, expected at most {LARGEST}"
@@ -141,8 +173,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(text)
     except ManifestError:
         raise
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such file") from None
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ManifestReadError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -12,8 +12,8 @@ from typing import Any
 
 from lastmile.provenance.manifests import ManifestError, file_digest, is_manifest, read_manifest
 
-NO_RESULTS = ("logs", "benchmarks")
-"""Folders that hold no results: what jobs printed, and how long they took."""
+NO_RESULTS = ("logs", "benchmarks", "damaged")
+"""Folders that hold no results: what jobs printed, how long they took, what was damaged."""
 
 
 @dataclass
@@ -22,11 +22,13 @@ class Report:
 
     Attributes:
         problems: One line each.
+        stale: Those results that should be made again, each with its problem.
         manifests, files: How many were checked.
         elsewhere: Inputs outside the folder, which were not opened.
     """
 
     problems: list[str] = field(default_factory=list)
+    stale: dict[Path, str] = field(default_factory=dict)
     manifests: int = 0
     files: int = 0
     elsewhere: int = 0
@@ -45,11 +47,7 @@ def verify(folder: str | Path) -> Report:
     report = Report()
     if not root.is_dir():
         raise ManifestError(f"{root}: no such folder; expected results")
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if not path.is_dir() and not _holds_no_result(path.relative_to(root))
-    )
+    paths = result_files(root)
     manifests = [path for path in paths if is_manifest(path)]
     if not manifests:
         raise ManifestError(f"{root}: holds no manifest; expected a folder of results")
@@ -62,25 +60,36 @@ def verify(folder: str | Path) -> Report:
             manifest = read_manifest(path)
         except ManifestError as error:
             report.problems.append(str(error))
+            report.stale[path] = str(error)
             continue
         for name, entry in manifest["outputs"].items():
             output = path.parent / name
             known.add(output)
             changed = f"{output}: was changed after it was made"
-            _compare(report, root, output, entry, digests, changed)
+            _compare(report, root, output, entry, digests, changed, [output])
         for name, entry in manifest["inputs"].items():
             source = Path(os.path.normpath(path.parent / name))
             if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(root)):
                 report.elsewhere += 1
                 continue
             changed = f"{path}: was made from other bytes than {source} now has"
-            _compare(report, root, source, entry, digests, changed)
+            made = [path.parent / name for name in manifest["outputs"]]
+            _compare(report, root, source, entry, digests, changed, made)
 
     report.files = len(digests)
     unknown = [path for path in paths if path not in known and not is_manifest(path)]
     report.problems += [f"{path}: no manifest tells where it comes from" for path in unknown]
     report.problems = list(dict.fromkeys(report.problems))
     return report
+
+
+def result_files(root: Path) -> list[Path]:
+    """Return all files below a folder that should have a manifest or be one, sorted."""
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if (path.is_symlink() or not path.is_dir()) and not _holds_no_result(path.relative_to(root))
+    )
 
 
 def _holds_no_result(path: Path) -> bool:
@@ -94,13 +103,29 @@ def _compare(
     entry: dict[str, Any],
     digests: dict[Path, str],
     changed: str,
+    made: list[Path],
 ) -> None:
+    """Compare a file with what a manifest says of it.
+
+    Args:
+        report: Gets the problem, if there is one.
+        root: Folder of the results.
+        path: The file.
+        entry: Its size and digest in the manifest.
+        digests: Digests of files that were read already.
+        changed: What to say if the bytes differ.
+        made: The results that are then stale.
+    """
+    problem = ""
     if not path.resolve().is_relative_to(root.resolve()):
-        report.problems.append(f"{path}: leads outside {root}, to {path.resolve()}")
+        problem = f"{path}: leads outside {root}, to {path.resolve()}"
     elif not path.is_file():
-        report.problems.append(f"{path}: is missing")
+        problem = f"{path}: is missing"
     else:
         if path not in digests:
             digests[path] = file_digest(path)
         if path.stat().st_size != entry["bytes"] or digests[path] != entry["digest"]:
-            report.problems.append(changed)
+            problem = changed
+    if problem:
+        report.problems.append(problem)
+        report.stale.update(dict.fromkeys(made, problem))

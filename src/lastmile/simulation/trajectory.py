@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from lastmile.config import SPLITS
 from lastmile.errors import LastmileError
-from lastmile.screen import HEIGHT, WIDTH, Look
+from lastmile.screen import HEIGHT, LAYOUTS, THEMES, WIDTH, Look
 from lastmile.simulation.session import Session, Step
 from lastmile.simulation.source import Source
 from lastmile.storage import files, parquet
@@ -335,8 +335,13 @@ def _inconsistency(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
         return "its steps are not those of its episodes, in their order"
     if not (steps["x"].between(0, WIDTH - 1) & steps["y"].between(0, HEIGHT - 1)).all():
         return "a click lies outside the screen"
-    if unknown := {*steps["phase"].unique()} - {*PHASES}:
-        return f"unknown phase '{min(unknown)}'"
+    for kind, values, known in (
+        ("phase", steps["phase"], PHASES),
+        ("layout", episodes["layout"], LAYOUTS),
+        ("theme", episodes["theme"], THEMES),
+    ):
+        if unknown := {*values.unique()} - {*known}:
+            return f"unknown {kind} '{min(unknown)}'"
     return ""
 
 

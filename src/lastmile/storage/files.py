@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lastmile.errors import LastmileError
+
 HOST = socket.gethostname().replace(".", "-")
 """Name of this machine, without dots."""
 
@@ -38,8 +40,14 @@ def writing(path: str | Path) -> Iterator[Path]:
 
     Yields:
         A temporary path in the same folder, to be written by the block.
+
+    Raises:
+        LastmileError: There is a folder or a device of this name.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        # Renaming over a device, such as /dev/null, would replace it.
+        raise LastmileError(f"{path}: exists, and is no regular file; it is not replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
 
     # The name carries host and process: on a shared file system, only this machine can tell

@@ -62,6 +62,8 @@ def read(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         FileNotFoundError: There is no such file.
         TableError: The file is truncated, damaged, foreign, or has other columns.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise TableError(f"{path}: is no regular file")
     data = Path(path).read_bytes()
     if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
         raise TableError(

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lastmile.errors import LastmileError
+from lastmile.closed import Closed
 from lastmile.evaluation.statistics import Estimate
+from lastmile.storage.records import read_json
 from lastmile.studies.labels import ALL
 
 VERDICTS = ("shown", "not shown", "contradicted", "not testable")
@@ -150,6 +151,23 @@ def whole_and_parts(tasks: list[str]) -> list[str]:
     return [ALL, *tasks] if len(tasks) > 1 else list(tasks)
 
 
+class _Row(Closed):
+    """A claim as it is written."""
+
+    claim: str
+    statement: str
+    task: str
+    statistic: str
+    value: float | None
+    low: float | None
+    high: float | None
+    rule: str
+    verdict: Literal["shown", "not shown", "contradicted", "not testable"]
+    unit: str
+    published: str = ""
+    reason: str = ""
+
+
 def to_json(claims: list[Claim]) -> str:
     """Return claims as JSON. Values that are not finite become null."""
     rows = []
@@ -168,16 +186,14 @@ def from_json(path: str | Path) -> list[Claim]:
     """Read claims that `to_json` wrote.
 
     Raises:
-        LastmileError: The file holds something else.
+        RecordError: The file holds something else; the message names the place.
     """
     claims = []
-    try:
-        rows: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))
-        for row in rows:
-            numbers = {
-                key: np.nan if row[key] is None else row[key] for key in ("value", "low", "high")
-            }
-            claims.append(Claim(**{**row, **numbers}))
-    except (ValueError, TypeError, KeyError) as error:
-        raise LastmileError(f"{path}: expected the claims of a study as JSON ({error})") from None
+    for row in read_json(path, list[_Row], "the claims of a study"):
+        values: dict[str, Any] = row.model_dump()
+        numbers = {
+            name: np.nan if values[name] is None else values[name]
+            for name in ("value", "low", "high")
+        }
+        claims.append(Claim(**{**values, **numbers}))
     return claims

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from lastmile.errors import LastmileError
+from lastmile.closed import Closed
+from lastmile.storage.records import read_yaml
 from lastmile.studies import get_study, study_names
 from lastmile.studies.claims import VERDICTS, Claim, Effect
 from lastmile.studies.labels import ALL
@@ -44,6 +44,29 @@ NOTE = (
 )
 
 
+class PublishedFigure(Closed):
+    """A number that the original study reports, and where ours is.
+
+    Attributes:
+        what: What it is, in words.
+        study: The study whose table holds ours.
+        where: The values of the columns of our row; of several rows, the one after the most frames.
+        published: The number.
+    """
+
+    what: str
+    study: str
+    where: dict[str, str]
+    published: int | float
+
+
+class _Expected(Closed):
+    """A file of `workflow/expected/`."""
+
+    claims: dict[str, str] = {}
+    figures: tuple[PublishedFigure, ...] = ()
+
+
 class Published(NamedTuple):
     """What the original study reports.
 
@@ -53,7 +76,7 @@ class Published(NamedTuple):
     """
 
     claims: dict[str, str]
-    figures: list[dict[str, Any]]
+    figures: list[PublishedFigure]
 
 
 class Line(NamedTuple):
@@ -67,22 +90,14 @@ def read_published(paths: Iterable[str | Path]) -> Published:
     """Read the files of `workflow/expected/`.
 
     Raises:
-        LastmileError: A file is not YAML or has other keys than `claims` and `figures`.
+        RecordError: A file is not YAML or holds something else; the message names the place.
     """
     claims: dict[str, str] = {}
-    figures: list[dict[str, Any]] = []
+    figures: list[PublishedFigure] = []
     for path in paths:
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise LastmileError(
-                f"{path}: is not valid YAML ({str(error).splitlines()[0]})"
-            ) from None
-        if not isinstance(values, dict) or set(values) - {"claims", "figures"}:
-            raise LastmileError(f"{path}: expected a mapping with the keys claims and figures")
-
-        claims |= values.get("claims") or {}
-        figures += values.get("figures") or []
+        read = read_yaml(path, _Expected, "what the original study reports")
+        claims |= read.claims
+        figures += read.figures
     return Published(claims, figures)
 
 
@@ -105,20 +120,20 @@ def beside(published: Published, tables: Mapping[str, pd.DataFrame]) -> pd.DataF
     """
     rows = []
     for figure in published.figures:
-        table = tables.get(figure["study"])
+        table = tables.get(figure.study)
         if table is None:
             continue
 
         matching = table
-        for column, value in figure["where"].items():
+        for column, value in figure.where.items():
             matching = matching[matching[column] == value]
         if len(matching):
             if "frames" in matching:
                 matching = matching.sort_values("frames").iloc[-1:]
             row = matching.iloc[0]
             estimate = (row["value"], row["low"], row["high"])
-            task = figure["where"].get("task", "")
-            rows.append((figure["what"], task, *estimate, str(figure["published"])))
+            task = figure.where.get("task", "")
+            rows.append((figure.what, task, *estimate, str(figure.published)))
     return pd.DataFrame(rows, columns=["what", "task", "value", "low", "high", "published"])
 
 

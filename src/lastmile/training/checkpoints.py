@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastmile.errors import LastmileError
 from lastmile.policy.outline import outline
 from lastmile.policy.policy import Policy
 from lastmile.policy.weights import (
@@ -27,6 +28,8 @@ from lastmile.policy.weights import (
     write_tensors,
 )
 from lastmile.storage import files, seal
+from lastmile.storage.seal import SealError
+from lastmile.training.devices import Precision
 from lastmile.training.processes import say
 
 CHECKPOINT = "last.ckpt"
@@ -46,6 +49,8 @@ class Checkpoint(TypedDict):
         optimizer: State of the optimizer.
         scaling: State of the gradient scaler.
         progress: The lines of progress so far: after a loss of power the file may lack some.
+        arithmetic: Number formats that the run computes with, wherever it is resumed.
+        seconds: Seconds that the run has taken so far, over all its sittings.
     """
 
     spec: str
@@ -55,6 +60,12 @@ class Checkpoint(TypedDict):
     optimizer: dict[str, Any]
     scaling: dict[str, Any]
     progress: str
+    arithmetic: Precision
+    seconds: float
+
+
+class ReadError(LastmileError):
+    """Work that exists but cannot be read now; the message names the file."""
 
 
 def resume(
@@ -62,7 +73,8 @@ def resume(
 ) -> Checkpoint | None:
     """Resume the run in `folder`, if there is one of this spec and nothing of it is lost.
 
-    Otherwise remove what an earlier run left there, and log why it is not used.
+    A checkpoint or a snapshot that is broken for sure is kept as `NAME.bad`, and the log says why
+    it is not used.
 
     Args:
         folder: Folder of the run.
@@ -73,30 +85,43 @@ def resume(
 
     Returns:
         The checkpoint, or None if the run starts from the beginning.
+
+    Raises:
+        ReadError: There is a checkpoint, but it cannot be read now: a disk or server that does not
+            answer, too many open files, too little memory. Nothing is changed.
     """
     path = folder / CHECKPOINT
     for torn in folder.glob(".*.part"):  # left by a process that was killed while writing
         torn.unlink(missing_ok=True)
-    if path.exists():
-        try:
-            checkpoint = read_checkpoint(path)
-            done = checkpoint["done"]
-            kept = [frames for update, frames in snapshots.items() if update <= done]
-            if checkpoint["spec"] != spec:
-                problem = "it belongs to other settings, data or code"
-            elif lost := lost_snapshot(folder, kept):
-                problem = lost
-            else:
-                files.write_text(folder / PROGRESS, checkpoint["progress"])
-                restore(policy, checkpoint["policy"], path)
-                say(f"resuming after update {done}/{max(snapshots)}")
-                return checkpoint
-        except Exception as error:  # a damaged file can make torch.load raise anything
-            message = str(error).splitlines()[0] if str(error) else ""
-            problem = f"it cannot be read ({type(error).__name__}: {message})"
-        say(f"{path}: not used: {problem}; starting from the beginning")
-    for old in (path, folder / PROGRESS, *folder.glob("snapshot-*.safetensors")):
-        old.unlink(missing_ok=True)
+    problem = ""
+    try:
+        checkpoint = read_checkpoint(path)
+        done = checkpoint["done"]
+        kept = [frames for update, frames in snapshots.items() if update <= done]
+        if checkpoint["spec"] != spec:
+            problem = "it belongs to other settings, data or code"
+        elif lost := lost_snapshot(folder, kept):
+            problem = lost
+        else:
+            files.write_text(folder / PROGRESS, checkpoint["progress"])
+            restore(policy, checkpoint["policy"], path)
+            say(f"resuming after update {done}/{max(snapshots)}")
+            return checkpoint
+    except FileNotFoundError:
+        pass
+    except (SealError, KeyError, TypeError) as error:
+        message = str(error).splitlines()[0] if str(error) else ""
+        problem = f"it is damaged or foreign ({type(error).__name__}: {message})"
+    except (OSError, MemoryError, RuntimeError) as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ReadError(
+            f"{path}: cannot be read now ({message}); nothing was changed. Run the same command "
+            f"again, or remove {folder} to start from the beginning"
+        ) from error
+    if problem:
+        path.replace(path.with_name(f"{path.name}.bad"))
+        say(f"{path}: not used, kept as {path.name}.bad: {problem}; starting from the beginning")
+    (folder / PROGRESS).unlink(missing_ok=True)
     return None
 
 
@@ -116,12 +141,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        SealError: If a byte of it was changed.
-        Exception: Whatever a foreign file makes torch raise.
+        SealError: A byte of it was changed, or it was not written here.
+        KeyError: Another version of this package wrote it.
+        OSError: It is missing, or cannot be read now.
+        MemoryError, RuntimeError: There is too little memory.
     """
     data = path.read_bytes()
     seal.check(data)
-    state = torch.load(io.BytesIO(data[: -len(seal.BLANK)]), map_location="cpu", weights_only=True)
+    content = io.BytesIO(data[: -len(seal.BLANK)])
+    try:
+        state = torch.load(content, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError, RuntimeError):
+        raise
+    except Exception as error:  # what torch thinks of other files, it says in many ways
+        raise SealError(f"not a checkpoint ({type(error).__name__})") from None
     return Checkpoint(
         spec=state["spec"],
         done=state["done"],
@@ -130,6 +163,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         optimizer=state["optimizer"],
         scaling=state["scaling"],
         progress=state["progress"],
+        arithmetic=state["arithmetic"],
+        seconds=state["seconds"],
     )
 
 
@@ -168,11 +203,16 @@ def save_snapshot(folder: Path, frames: int, policy: Policy) -> None:
 
 
 def lost_snapshot(folder: Path, counts: list[int]) -> str:
-    """Return which of the snapshots after these numbers of frames cannot be used, or ""."""
+    """Return which of the snapshots after these numbers of frames cannot be used, or "".
+
+    Raises:
+        OSError: A snapshot exists but cannot be read now.
+    """
     for frames in counts:
+        path = snapshot_path(folder, frames)
         try:
-            read_tensors(snapshot_path(folder, frames), "a snapshot")
-        except PolicyError as error:
+            seal.check(path.read_bytes())
+        except (FileNotFoundError, SealError) as error:
             return f"the snapshot after {frames} frames is missing or damaged ({error})"
     return ""
 

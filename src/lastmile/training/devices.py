@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import random
@@ -15,6 +14,7 @@ from typing import IO, Literal
 import torch
 
 from lastmile.errors import LastmileError
+from lastmile.storage import locks
 from lastmile.training.processes import say
 
 SLOTS = "LASTMILE_GPUS"
@@ -61,11 +61,10 @@ def device_slot(folder: Path, count: int = 1) -> Iterator[list[int]]:
         held: dict[int, IO[str]] = {}
         for number in range(available):
             handle = open(folder / f".{device_name(number)}.lock", "a")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held[number] = handle
-            except OSError:
+            if locks.take(handle) is False:
                 handle.close()
+            else:  # where there are no locks, runs side by side may take the same GPU
+                held[number] = handle
             if len(held) == count:
                 break
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -42,7 +42,7 @@ from lastmile.training.checkpoints import (
     snapshot_updates,
     write_checkpoint,
 )
-from lastmile.training.devices import out_of_memory, precision
+from lastmile.training.devices import Precision, out_of_memory, precision
 from lastmile.training.finetuning import start_from
 from lastmile.training.processes import alone, rank, say
 from lastmile.training.windows import Batches, WindowSampler, held_out_batches
@@ -64,6 +64,18 @@ class TrainingError(LastmileError):
     """
 
 
+class Trained(NamedTuple):
+    """How a run was computed.
+
+    Attributes:
+        arithmetic: Number formats, in Lightning's words.
+        seconds: Seconds that it took, over all its sittings.
+    """
+
+    arithmetic: Precision
+    seconds: float
+
+
 class PolicyModule(pl.LightningModule):
     """How a policy learns: AdamW, linear warm-up, a cosine to a tenth, clipped gradients.
 
@@ -76,6 +88,7 @@ class PolicyModule(pl.LightningModule):
         training: How.
         updates: Updates of the whole run.
         batches: Where the batches come from, to name the windows of a bad one.
+        arithmetic: Number formats to compute with.
 
     Attributes:
         done: Updates so far, including those before a resume.
@@ -84,13 +97,19 @@ class PolicyModule(pl.LightningModule):
     """
 
     def __init__(
-        self, policy: Policy, training: Training, updates: int, batches: Batches | None = None
+        self,
+        policy: Policy,
+        training: Training,
+        updates: int,
+        batches: Batches | None = None,
+        arithmetic: Precision = "32-true",
     ) -> None:
         super().__init__()
         self.policy = policy
         self.training_settings = training
         self.updates = updates
         self.batches = batches
+        self.arithmetic = arithmetic
         self.done = 0
         self.signal = 0
         self.losses: list[float] = [0.0, 0]
@@ -99,6 +118,7 @@ class PolicyModule(pl.LightningModule):
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue after a checkpoint, whose weights the policy already has."""
+        self.arithmetic = checkpoint["arithmetic"]
         self.done = checkpoint["done"]
         self.losses = list(checkpoint["losses"])
         self._optimizer_state = checkpoint["optimizer"]
@@ -131,7 +151,7 @@ class PolicyModule(pl.LightningModule):
         # The fused kind undoes the scaling of float16 gradients only inside the update, after they
         # would have been clipped.
         optimizer = torch.optim.AdamW(
-            groups, lr=training.learning_rate, betas=BETAS, fused=training.precision != "fp16"
+            groups, lr=training.learning_rate, betas=BETAS, fused=self.arithmetic != "16-mixed"
         )
         if self._optimizer_state:
             optimizer.load_state_dict(self._optimizer_state)
@@ -216,6 +236,7 @@ class Bookkeeper(pl.Callback):
         snapshots: Updates, counted from 1, after which a snapshot is kept.
         batches: Where the batches come from.
         validation: Batches for the validation loss.
+        before: Seconds that earlier sittings of the run took.
 
     Attributes:
         signal: Number of the signal that was received, or 0.
@@ -229,6 +250,7 @@ class Bookkeeper(pl.Callback):
         snapshots: Sequence[int],
         batches: Batches,
         validation: list[dict[str, Tensor]],
+        before: float = 0.0,
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -236,10 +258,16 @@ class Bookkeeper(pl.Callback):
         self.snapshots = set(snapshots)
         self.batches = batches
         self.validation = validation
+        self.before = before
         self.every = max(1, len(seen) // PROGRESS_LINES)
         self.signal = 0
         self.started = time.monotonic()
         self.saved = self.started
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken so far, over all its sittings."""
+        return self.before + time.monotonic() - self.started
 
     def on_train_batch_end(  # type: ignore[override]  # made for this kind of module
         self, trainer: pl.Trainer, module: PolicyModule, outputs: Any, batch: Any, batch_idx: int
@@ -310,7 +338,7 @@ class Bookkeeper(pl.Callback):
         total = 0.0
         frames = 0
         kind = module.device.type
-        name = precision(module.training_settings.precision, kind)
+        name = module.arithmetic
         half = torch.float16 if name == "16-mixed" else torch.bfloat16
         with (
             torch.inference_mode(),
@@ -331,6 +359,8 @@ class Bookkeeper(pl.Callback):
             optimizer=trainer.optimizers[0].state_dict(),
             scaling=trainer.precision_plugin.state_dict(),
             progress=read_progress(self.folder),
+            arithmetic=module.arithmetic,
+            seconds=self.seconds,
         )
         write_checkpoint(self.folder / CHECKPOINT, checkpoint)
         self.saved = time.monotonic()
@@ -345,10 +375,9 @@ def train(
     validation: Sequence[Store],
     spec: dict[str, Any],
     out_folder: str | Path,
-    threads: int | None = None,
     start: str | Path | None = None,
     gpus: Sequence[int] = (),
-) -> None:
+) -> Trained:
     """Train a policy.
 
     A first SIGINT or SIGTERM stops the run after the current update, with a checkpoint. With
@@ -365,11 +394,14 @@ def train(
         spec: What the run is.
         out_folder: Gets `config.json`, `policy.safetensors`, `snapshots.safetensors` and
             `progress.csv` at the end; nothing in them depends on time or place.
-        threads: Threads that torch uses; without it as many as it likes.
         start: Folder of a policy to fine-tune.
         gpus: Numbers of the devices; without any, the CPU.
 
+    Returns:
+        How the run was computed.
+
     Raises:
+        ReadError: If its checkpoint cannot be read now.
         TrainingError: If a loss or gradient is not finite, or there is too little memory.
         PolicyError: If the policy in `start` does not fit.
         LastmileError: Without any frames, for screens of another size than the policy's, or a
@@ -380,8 +412,7 @@ def train(
     run_folder = Path(run_folder)
     out_folder = Path(out_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(training.threads)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = Policy(settings)
@@ -399,7 +430,8 @@ def train(
         policy.load_pretrained()
     else:
         start_from(policy, start)
-    module = PolicyModule(policy, training, len(seen))
+    wanted = precision(training.precision, "cuda" if gpus else "cpu")
+    module = PolicyModule(policy, training, len(seen), arithmetic=wanted)
     whole_spec = canonical(
         {
             "spec": spec,
@@ -410,18 +442,25 @@ def train(
     )
 
     with alone(run_folder):
+        before = 0.0
         if checkpoint := resume(run_folder, policy, whole_spec, snapshots):
             module.resume(checkpoint)
+            before = checkpoint["seconds"]
+            if module.arithmetic != wanted:
+                say(f"computing in {module.arithmetic}, as before; a new run would use {wanted}")
         batches = Batches(
             stores, sampler, module.done, len(seen), rank(), training.devices, training.accumulate
         )
         module.batches = batches
         held_out = held_out_batches(validation, settings.window, training.batch)
-        keeper = Bookkeeper(run_folder, whole_spec, seen, list(snapshots), batches, held_out)
+        keeper = Bookkeeper(
+            run_folder, whole_spec, seen, list(snapshots), batches, held_out, before
+        )
         if module.done < len(seen):
             fit(module, keeper, gpus)
         if rank() == 0:
             finish(run_folder, out_folder, policy, list(snapshots.values()))
+        return Trained(module.arithmetic, keeper.seconds)
 
 
 def _check_screens(policy: Policy, stores: Sequence[Store]) -> None:
@@ -446,7 +485,7 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
     training = module.training_settings
     batches = keeper.batches
     device = "cuda" if gpus else "cpu"
-    name = precision(training.precision, device)
+    name = module.arithmetic
     if training.compile:
         for part in (module.policy.encoder, module.policy.context):
             part.compile(dynamic=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lastmile.storage import locks
 
 
 def rank() -> int:
@@ -35,9 +36,10 @@ def alone(folder: Path) -> Iterator[None]:
         yield  # process 0 of this training run holds the lock
         return
     with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        held = locks.take(handle)
+        if held is None:
+            say(f"{folder}: this file system has no locks; do not start this training twice")
+        elif not held:
             say(f"{folder}: another process is training here; waiting for it to finish")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            locks.take(handle, wait=True)
         yield

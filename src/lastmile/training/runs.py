@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +18,7 @@ from lastmile.storage import files
 from lastmile.training.devices import device_slot
 from lastmile.training.loop import train
 from lastmile.training.processes import rank, say
-from lastmile.training.spec import RunSpec
+from lastmile.training.spec import RunSpec, read_spec, run_key
 
 __all__ = ["RunResult", "RunSpec", "run"]
 
@@ -40,7 +37,8 @@ class RunResult:
         outputs: Files that were written.
         device: Name of the GPU, or `cpu`.
         threads: Threads that torch used.
-        seconds: Duration of this execution; a resumed run took longer in all.
+        arithmetic: Number formats that it was computed with.
+        seconds: Duration, over all sittings of an interrupted run.
     """
 
     spec: dict[str, Any]
@@ -48,6 +46,7 @@ class RunResult:
     outputs: list[Path]
     device: str
     threads: int
+    arithmetic: str
     seconds: float
 
 
@@ -57,7 +56,6 @@ def run(
     validation: Sequence[TokenStore],
     runs: Path,
     out: Path,
-    threads: int | None,
     start: Path | None,
     code: str,
 ) -> RunResult | None:
@@ -72,7 +70,6 @@ def run(
         validation: Tokens for the validation loss, of the split `validation`.
         runs: Folder of all runs.
         out: Gets the policy, its snapshots and its progress.
-        threads: Threads that torch uses; None for as many as it likes.
         start: Folder of a policy to fine-tune, or None to train from scratch.
         code: Fingerprint of the code that training depends on.
 
@@ -101,13 +98,12 @@ def run(
 
     digests = {name: file_digest(path) for name, path in sorted(inputs.items())}
     whole = {**spec.values(), "data": digests, "code": code}
-    key = hashlib.blake2b(canonical(whole).encode(), digest_size=8).hexdigest()
+    key = run_key(whole)
     if rank() == 0:
         keep_spec(runs, key, whole)
 
-    started = time.monotonic()
     with device_slot(runs, spec.training.devices) as gpus:
-        train(
+        trained = train(
             run_folder=runs / key,
             settings=spec.policy,
             training=spec.training,
@@ -116,7 +112,6 @@ def run(
             validation=validation,
             spec=whole,
             out_folder=out,
-            threads=threads,
             start=start,
             gpus=gpus,
         )
@@ -129,7 +124,8 @@ def run(
         outputs=[out / name for name in OUTPUTS],
         device=device,
         threads=torch.get_num_threads(),
-        seconds=round(time.monotonic() - started, 1),
+        arithmetic=trained.arithmetic,
+        seconds=round(trained.seconds, 1),
     )
 
 
@@ -146,10 +142,11 @@ def keep_spec(runs: Path, key: str, spec: dict[str, Any]) -> None:
     same_labels = []
     for other in runs.glob("*/spec.json"):
         try:
-            values = json.loads(other.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            kept = read_spec(other)
+        except LastmileError:  # of another version, or damaged
             continue
-        if spec.get("run") and values.get("run") == spec["run"]:
+        if spec.get("run") and kept.run == spec["run"]:
+            values = {**kept.values(), "data": kept.data, "code": kept.code}
             same_labels.append((other.stat().st_mtime_ns, other, values))
     if same_labels:
         _, other, values = max(same_labels, key=lambda item: item[0])

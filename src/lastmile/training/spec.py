@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from lastmile.closed import Closed, explain_errors
+from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
+
+LARGEST = 1_000_000
+"""Bytes of the largest file with a spec."""
 
 
 class RunSpec(Closed):
@@ -49,4 +55,48 @@ class RunSpec(Closed):
 
     def values(self) -> dict[str, Any]:
         """Return the spec as JSON values, with all settings: equal specs give equal values."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"training": {"seeds"}})
+        own = set(RunSpec.model_fields)
+        return self.model_dump(
+            mode="json", exclude_none=True, include=own, exclude={"training": {"seeds"}}
+        )
+
+
+class KeptSpec(RunSpec):
+    """What `runs/KEY/spec.json` holds: the spec of a run, its data and its code."""
+
+    data: dict[str, str] = Field({}, description="Digests of the files that were read, by name.")
+    code: str = Field("", description="Fingerprint of the code.")
+
+
+class ProgressLine(Closed):
+    """A line of `runs/KEY/progress.jsonl`."""
+
+    step: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    loss: float
+    learning_rate: float
+    validation_loss: float | None
+    frames_per_s: float = Field(ge=0)
+    wait_share: float
+    seconds_left: float = Field(ge=0)
+
+
+def run_key(spec: Mapping[str, Any]) -> str:
+    """Return the name of a run's folder in `runs/`: a hash of its whole spec."""
+    return hashlib.blake2b(canonical(spec).encode(), digest_size=8).hexdigest()
+
+
+def read_spec(path: Path) -> KeptSpec:
+    """Return what a folder of work in progress is for.
+
+    Raises:
+        LastmileError: The file cannot be read, is no such spec, or was changed by hand.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise LastmileError(f"{path}: is larger than {LARGEST} bytes")
+        return KeptSpec.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise LastmileError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        raise LastmileError(explain_errors(KeptSpec, error, str(path), "key")) from None

@@ -13,13 +13,6 @@ if TYPE_CHECKING:
     from lastmile.policy.policy import Policy
 
 
-def limit_threads(threads: int) -> None:
-    """Let torch use this many threads."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
     """Write measurements, with the labels of the policy as their first columns.
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, write_table
+from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 
@@ -50,7 +50,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "closed_loop"))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.evaluation import closed_loop
@@ -58,7 +58,6 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     from lastmile.progress import Progress
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     recording = read(inputs.trajectories)
     policy = Policy.load(inputs.policy.parent)
     with Progress(f"closed loop {spec.task}", None, "clicks") as progress:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, policies_along, write_table
+from lastmile.pipeline.stages._shared import policies_along, write_table
 
 LABELS = ("run", "seed", "task")
 EVERY = 2
@@ -65,14 +65,13 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "closed_loop_curve"))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.evaluation import closed_loop
     from lastmile.progress import Progress
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     recording = read(inputs.trajectories).first(spec.episodes)
     policies = policies_along(inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every)
     tables = []

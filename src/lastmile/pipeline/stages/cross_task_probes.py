@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, write_table
+from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 
@@ -56,13 +56,12 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, table))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.policy.policy import Policy
     from lastmile.probing.generalization import measure
     from lastmile.simulation.tokens import TokenStore
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     table = measure(
         Policy.load(inputs.policy.parent),
         [TokenStore(path) for path in inputs.tokens],

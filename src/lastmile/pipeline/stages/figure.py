@@ -53,7 +53,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(*(table.with_suffix(form) for form in forms))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.studies.render import render
 
     render(spec.study, inputs.table, outputs.png.with_suffix(""))

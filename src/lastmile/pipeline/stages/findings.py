@@ -49,7 +49,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(results / "findings.md", results / "findings.json")
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.storage import files

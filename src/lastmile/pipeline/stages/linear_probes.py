@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, write_table
+from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 PROBES = 30  # about how many probes a task has: features x targets x kinds of labels
@@ -53,14 +53,13 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "linear_probes"))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.policy.policy import Policy
     from lastmile.probing.activations import sample
     from lastmile.probing.probes import fit_probes
     from lastmile.simulation.tokens import TokenStore
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     activations = sample(
         Policy.load(inputs.policy.parent),
         TokenStore(inputs.tokens),

@@ -53,7 +53,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.progress import Progress
     from lastmile.simulation import trajectory
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, write_table
+from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 
@@ -54,13 +54,12 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "recovery"))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.evaluation import recovery
     from lastmile.policy.policy import Policy
     from lastmile.progress import Progress
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     recording = read(inputs.trajectories)
     policy = Policy.load(inputs.policy.parent)
     with Progress(f"recovery {spec.task}", None, "clicks") as progress:

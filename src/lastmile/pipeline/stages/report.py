@@ -75,7 +75,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(results / "report.html")
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.pipeline.report_page import report_page
     from lastmile.storage import files
 

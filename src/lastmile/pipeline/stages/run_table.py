@@ -47,7 +47,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(results / "runs.csv")
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.storage import files
@@ -77,6 +77,7 @@ def _row(manifest: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "frames_per_s": round(frames / seconds, 1) if seconds else None,
         "threads": system["threads"],
+        "arithmetic": system["arithmetic"],
         "device": system["device"],
         "torch": manifest["packages"].get("torch"),
         "code": spec["code"],

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, policies_along, write_table
+from lastmile.pipeline.stages._shared import policies_along, write_table
 
 LABELS = ("run", "seed", "task")
 SPARSE = 3
@@ -73,7 +73,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.evaluation import skills
@@ -81,7 +81,6 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     from lastmile.simulation.tokens import FirstEpisodes, TokenStore
     from lastmile.simulation.trajectory import read
 
-    limit_threads(threads)
     recording = read(inputs.trajectories).first(spec.episodes)
     store = FirstEpisodes(TokenStore(inputs.tokens), len(recording.episodes))
     clicks = {"ceiling": skills.ceiling(recording), "floor": skills.floor(recording)}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import limit_threads, write_table
+from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 UPDATES = 8
@@ -44,7 +44,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.evaluation(results, spec.run, spec.task, spec.seed, "speed"))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.performance.speed import training_rate
@@ -52,7 +52,6 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
     from lastmile.policy.sizes import flops_per_frame
     from lastmile.simulation.tokens import TokenStore
 
-    limit_threads(threads)
     settings = read_settings(inputs.config.parent)
     rate = training_rate(TokenStore(inputs.tokens), settings, steps=spec.updates)
     row = {

@@ -72,7 +72,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
     from lastmile.storage import files, parquet

@@ -43,7 +43,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(paths.tokens(results, spec.task, spec.split))
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.progress import Progress
     from lastmile.simulation import tokens, trajectory
 

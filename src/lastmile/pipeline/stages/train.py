@@ -81,7 +81,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> Facts | None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
     from lastmile.provenance.fingerprints import code_label
     from lastmile.simulation.tokens import TokenStore
     from lastmile.training import runs
@@ -98,13 +98,19 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs, threads: int) -> Facts | N
         [TokenStore(path) for path in inputs.validation],
         RUNS,
         outputs.policy.parent,
-        threads,
         inputs.start.parent if inputs.start else None,
         code_label("pipeline.stages.train"),
     )
     if result is None:  # a further process of the run: the first one writes everything
         return None
-    return Facts(result.spec, result.inputs, result.device, result.threads, result.seconds)
+    return Facts(
+        result.spec,
+        result.inputs,
+        result.device,
+        result.threads,
+        result.seconds,
+        result.arithmetic,
+    )
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
@@ -135,5 +141,7 @@ def wanted(request: Request) -> list[Spec]:
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     rate = SHARED * estimates.policy_rate(spec.run, "train")
-    weights = 4 * estimates.policy_rate(spec.run, "parameters") * (spec.training.snapshots + 1)
-    return Cost(START + spec.training.frames / rate, weights)
+    weights = 4 * estimates.policy_rate(spec.run, "parameters")
+    kept = spec.training.snapshots + 1
+    work = spec.training.snapshots + 3  # in runs/: snapshots, and weights with two moments
+    return Cost(START + spec.training.frames / rate, weights * (kept + work))
