@@ -16,8 +16,10 @@
 # Variables: PYTHON=/path/to/python3, CORES=4
 
 # The first Python on the path that is new enough, unless one is named.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+endif
 PYTHON_NAMED := $(filter command line environment override,$(origin PYTHON))
 CORES ?= all
 REFERENCE ?= results/reference/desk

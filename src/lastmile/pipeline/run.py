@@ -28,6 +28,8 @@ from lastmile.pipeline.why import NOTHING, Job, Overlay, planned, snakemake
 
 EVERY = 60.0
 """Seconds between two pages where there is no terminal."""
+START = 6.0
+"""Seconds in which a Snakemake ends that finds nothing to do."""
 NEWEST, LAST = 6, 40
 """Lines of Snakemake's output below the page, and lines shown when it fails."""
 RESUME = "interrupted; run the same command again to resume"
@@ -71,9 +73,20 @@ def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: st
     command = snakemake("--cores", cores, *targets, overlay=overlay)
     environment = {**os.environ, PAGE: str(os.getpid())}
     plan: list[list[Job]] = []
-    seconds = seconds_per_job(settings)
-    planner = threading.Thread(target=_plan, args=(targets, overlay, plan), daemon=True)
-    planner.start()
+    seconds: dict[str, float] = {}
+    ended = threading.Event()
+
+    def find() -> None:
+        """Find out what is to be done, for the page; not where there is nothing to do."""
+        if ended.wait(START):
+            return
+        seconds.update(seconds_per_job(settings))
+        try:
+            plan.append(planned(targets, overlay))
+        except LastmileError:  # Snakemake itself reports what is wrong
+            pass
+
+    threading.Thread(target=find, daemon=True).start()
 
     def look() -> str:
         plan[0] = remaining(plan[0], since)
@@ -102,6 +115,7 @@ def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: st
     while True:
         try:
             status = child.wait(REFRESH)
+            ended.set()
             break
         except subprocess.TimeoutExpired:
             pass
@@ -120,13 +134,6 @@ def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: st
         print(RESUME, file=sys.stderr, flush=True)
         return 130
     return status
-
-
-def _plan(targets: Sequence[str], overlay: Overlay, plan: list[list[Job]]) -> None:
-    try:
-        plan.append(planned(targets, overlay))
-    except LastmileError:  # Snakemake itself reports what is wrong
-        pass
 
 
 def _end(log: Path, count: int) -> str:

@@ -17,7 +17,6 @@ from lastmile.errors import LastmileError
 from lastmile.pipeline import lock
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned
 from lastmile.progress import clock
-from lastmile.storage import parquet
 from lastmile.training.spec import ProgressLine, RunSpec, read_spec
 
 SKILL = "placement@5"
@@ -124,6 +123,8 @@ def _is_locked(path: Path) -> bool:
 
 def _skill(results: Path, spec: RunSpec) -> float | None:
     """Return the key skill of the trained policy, averaged over the tasks of its evaluations."""
+    from lastmile.storage import parquet  # with pandas, which takes a while
+
     labels = spec.run
     shares = []
     run = labels.get("run", labels.get("task"))
