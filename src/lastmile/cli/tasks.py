@@ -179,17 +179,25 @@ def new_task(name: str, kind: str, folder: Path | None) -> None:
 
     for path in create_task(name, kind, folder or TASKS):
         click.echo(path)
-    click.echo(
-        f"""
-Now change it to what you need, and look at it as you go:
-
-  lastmile watch {name} --out {name}.gif
-  lastmile check {name} --style oracle            (must always succeed; also with --from random)
-  lastmile check {name}                           (makes mistakes, repairs them, succeeds)
-
-When it is as you want it:
-
-  python tests/golden.py {name}                   (write the digests of its episodes)
-  python -m pytest tests/test_tasks.py -k {name}  (the contract of a task)
-  python docs/task_pages.py                       (its page in docs/, with a picture)"""
+    now = (
+        (f"lastmile watch {name} --out {name}.gif", ""),
+        (f"lastmile check {name} --style oracle", "must always succeed; also with --from random"),
+        (f"lastmile check {name}", "makes mistakes, repairs them, succeeds"),
     )
+    then = (
+        (f"python tests/golden.py {name}", "write the digests of its episodes"),
+        (f"python -m pytest tests/test_tasks.py -k {name}", "the contract of a task"),
+        ("python docs/task_pages.py", "its page in docs/, with a picture"),
+    )
+    width = max(len(command) for command, _ in now + then)
+
+    def lines(commands: tuple[tuple[str, str], ...]) -> str:
+        return "\n".join(
+            f"  {command.ljust(width)}  ({meaning})" if meaning else f"  {command}"
+            for command, meaning in commands
+        )
+
+    click.echo("\nNow change it to what you need, and look at it as you go:\n")
+    click.echo(lines(now))
+    click.echo("\nWhen it is as you want it:\n")
+    click.echo(lines(then))
