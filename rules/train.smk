@@ -6,6 +6,7 @@ rule train:
         tokens=files("train", "tokens"),
         validation=files("train", "validation"),
         start=files("train", "start"),
+        backbone=files("train", "backbone"),
     output:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
         policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",

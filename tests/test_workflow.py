@@ -329,6 +329,17 @@ def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
     assert planned(finished, "all") == {}
 
 
+def test_a_moved_folder_and_tasks_in_another_order_change_nothing(finished: Path) -> None:
+    elsewhere = finished.with_name("moved")
+    finished.rename(elsewhere)
+    try:
+        assert planned(elsewhere, "all") == {}
+        assert planned(elsewhere, "all", tasks=list(reversed(TASKS))) == {}
+        assert planned(elsewhere, "all", policy={"weights": "random", "backbone": "large"}) == {}
+    finally:
+        elsewhere.rename(finished)
+
+
 def test_another_temperature_trains_nothing(finished: Path) -> None:
     jobs = planned(finished, "all", evaluation={"temperature": 0.9})
     assert jobs == {

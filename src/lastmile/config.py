@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
@@ -128,6 +128,15 @@ class PolicySettings(Closed):
     window: int = Field(
         20, ge=1, le=512, description="Screens that the policy sees: the last `window` ones."
     )
+
+    @field_validator("backbone", "weights")
+    @classmethod
+    def _only_of_dinov2(cls, value: str, info: ValidationInfo) -> str:
+        """Forget what only DINOv2 has, so that it makes no other policy stale."""
+        if info.data.get("encoder") == "dinov2":
+            return value
+        default: str = cls.model_fields[info.field_name or ""].default
+        return default
 
 
 class Training(Closed):
@@ -314,6 +323,11 @@ class Settings(Closed):
     scaling: Scaling = Scaling()
     transfer: Transfer = Transfer()
     heads: Heads = Heads()
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(tasks))  # in whatever order they are given, it is the same study
 
     @field_validator("name")
     @classmethod

@@ -45,11 +45,12 @@ class Spec(BaseSpec):
 
 
 class Inputs(NamedTuple):
-    """Tokens of all tasks, and the weights that the run starts from."""
+    """Tokens of all tasks, and the weights that the run or its encoder starts from."""
 
     tokens: tuple[Path, ...]
     validation: tuple[Path, ...]
     start: Path | None
+    backbone: Path | None
 
 
 class Outputs(NamedTuple):
@@ -67,7 +68,15 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(paths.tokens(results, task, "train") for task in spec.tasks),
         tuple(paths.tokens(results, task, "validation") for task in spec.tasks),
         paths.model(results, spec.start, spec.seed) / "policy.safetensors" if spec.start else None,
+        _backbone(spec.policy),
     )
+
+
+def _backbone(policy: PolicySettings) -> Path | None:
+    """Return the file of pretrained weights, if the settings name a folder."""
+    if policy.encoder != "dinov2" or not Path(policy.weights).is_dir():
+        return None
+    return Path(policy.weights) / "model.safetensors"
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
