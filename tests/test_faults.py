@@ -249,7 +249,9 @@ def test_kills_to_the_end(root: Path, whole: Path, tmp_path: Path) -> None:
     """The same, and SIGKILL of the drawing of a figure."""
     folder = copy(root, tmp_path.resolve())
     kill_on_the_way(folder, "all")
-    kill_job(folder, "all", "figure")
+    policies = "results/fault/models/*/seed*/manifest.json"
+    wanted = len(list(whole.glob(policies)))
+    kill_job(folder, "all", "figure", lambda: len(list(folder.glob(policies))) == wanted)
     said = finish(folder, "all")
     assert "rule train" not in said and "rule record" not in said, "what was done is done again"
     alike(folder, results(whole))
