@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,24 @@ def test_a_job_refuses_inputs_that_were_changed(results: Path) -> None:
     with pytest.raises(ManifestError, match=f"{path}: was changed after it was made"):
         run_stage("tokenize", json.dumps({"task": "colored_dots", "split": "test"}), results)
     assert (results / TOKENS).read_bytes() == before
+
+
+def test_a_part_of_the_results_holds_by_itself(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables are kept, what they were made from is not: that is no damage."""
+    shutil.rmtree(results / "tokens")
+    assert main(["verify", str(results)]) == 0
+    assert "1 inputs are not kept here" in capsys.readouterr().out
+
+
+def test_mixed_versions_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / f"{TOKENS}.manifest.json"
+    rewrite(path, lambda manifest: manifest["packages"].update({"numpy": "1.0"}))
+    assert main(["verify", str(results)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"several versions: numpy: .*1\.0 in 1 manifests", said)
+    assert "torch" not in said
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -112,7 +112,10 @@ def verify(folder: Path) -> None:
     for problem in report.problems:
         click.echo(problem)
 
+    for line in report.mixed:
+        click.echo(f"made with several versions: {line}")
     aside = f"; {report.elsewhere} inputs are elsewhere and were not read" * bool(report.elsewhere)
+    aside += f"; {report.absent} inputs are not kept here" * bool(report.absent)
     if report.problems:
         raise LastmileError(
             f"{folder}: {len(report.problems)} problems in {report.manifests} manifests "

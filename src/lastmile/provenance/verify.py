@@ -6,6 +6,7 @@ Changed bytes, missing files, files without a manifest, paths that lead elsewher
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Report:
         stale: Those results that should be made again, each with its problem.
         manifests, files: How many were checked.
         elsewhere: Inputs outside the folder, which were not opened.
+        absent: Inputs that are not here, neither they nor their manifests, as where only a part of
+            the results is kept.
+        mixed: What these results were made with that is not the same for all of them: versions of
+            packages, arithmetic. One line each; no problem, but worth knowing.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -32,6 +37,8 @@ class Report:
     manifests: int = 0
     files: int = 0
     elsewhere: int = 0
+    absent: int = 0
+    mixed: list[str] = field(default_factory=list)
 
 
 def verify(folder: str | Path) -> Report:
@@ -53,24 +60,27 @@ def verify(folder: str | Path) -> Report:
         raise ManifestError(f"{root}: holds no manifest; expected a folder of results")
 
     digests: dict[Path, str] = {}
-    known: set[Path] = set()
+    read: dict[Path, dict[str, Any]] = {}
     for path in manifests:
         report.manifests += 1
         try:
-            manifest = read_manifest(path)
+            read[path] = read_manifest(path)
         except ManifestError as error:
             report.problems.append(str(error))
             report.stale[path] = str(error)
-            continue
+    known = {path.parent / name for path, manifest in read.items() for name in manifest["outputs"]}
+    for path, manifest in read.items():
         for name, entry in manifest["outputs"].items():
             output = path.parent / name
-            known.add(output)
             changed = f"{output}: was changed after it was made"
             _compare(report, root, output, entry, digests, changed, [output])
         for name, entry in manifest["inputs"].items():
             source = Path(os.path.normpath(path.parent / name))
             if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(root)):
                 report.elsewhere += 1
+                continue
+            if source not in known and source not in read and not os.path.lexists(source):
+                report.absent += 1
                 continue
             changed = f"{path}: was made from other bytes than {source} now has"
             made = [path.parent / name for name in manifest["outputs"]]
@@ -80,7 +90,24 @@ def verify(folder: str | Path) -> Report:
     unknown = [path for path in paths if path not in known and not is_manifest(path)]
     report.problems += [f"{path}: no manifest tells where it comes from" for path in unknown]
     report.problems = list(dict.fromkeys(report.problems))
+    report.mixed = _mixed(list(read.values()))
     return report
+
+
+def _mixed(manifests: list[dict[str, Any]]) -> list[str]:
+    """Return what differs between manifests: versions of packages, and arithmetic."""
+    found: dict[str, Counter[str]] = {}
+    for manifest in manifests:
+        used = dict(manifest.get("packages", {}))
+        if "arithmetic" in manifest.get("system", {}):
+            used["arithmetic"] = manifest["system"]["arithmetic"]
+        for name, value in used.items():
+            found.setdefault(name, Counter())[str(value)] += 1
+    return [
+        f"{name}: " + ", ".join(f"{value} in {count} manifests" for value, count in values.items())
+        for name, values in sorted(found.items())
+        if len(values) > 1
+    ]
 
 
 def result_files(root: Path) -> list[Path]:
