@@ -73,19 +73,13 @@ class Episodes(Closed):
         100,
         ge=2,
         le=10**7,
-        description=(
-            "Held-out episodes: skills, closed loop, recovery and probes are measured on these "
-            "worlds."
-        ),
+        description="Held-out worlds for skills, closed loop, recovery and probes.",
     )
     shared_test: int = Field(
         12,
         ge=2,
         le=10**7,
-        description=(
-            "The first of them, per task: here policies for several tasks and closed-loop curves "
-            "are measured."
-        ),
+        description="The first of them: for policies of several tasks, and closed-loop curves.",
     )
 
 
@@ -97,9 +91,7 @@ class PolicySettings(Closed):
     )
     encoder: Literal["conv", "vit", "dinov2"] = Field(
         "conv",
-        description=(
-            "From screens to features: `conv` or `vit` from scratch, or `dinov2`, as published."
-        ),
+        description="Screens to features: `conv` or `vit` from scratch, or (published) `dinov2`.",
     )
     backbone: Literal["small", "base", "large"] = Field(
         "base", description="Size of DINOv2, where that is the encoder."
@@ -114,9 +106,7 @@ class PolicySettings(Closed):
     )
     context: Literal["frame", "patch"] = Field(
         "frame",
-        description=(
-            "Tokens of the transformer: one per frame, or all patches of all frames, as published."
-        ),
+        description="Tokens of the transformer: one per frame, or (as published) all patches.",
     )
     head: Literal["pointer", "bins"] = Field(
         "pointer",
