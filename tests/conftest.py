@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before torch is imported: workers side by side have a core each, and threads wait without spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -69,6 +69,27 @@ SETTINGS = parse(
     }
 )
 """Settings of the made-up evaluations."""
+
+RECORDING: dict[str, Any] = {
+    "task": "colored_dots",
+    "split": "test",
+    "seed": 3,
+    "difficulty": "short",
+    "style": "typical",
+    "layouts": ["right"],
+    "themes": ["dark"],
+    "episodes": 2,
+}
+"""A spec of the stage `record`."""
+
+
+def flip(path: Path) -> None:
+    """Change a bit in the middle of a file, and put its time back."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
 
 Evaluations = dict[str, dict[str, pd.DataFrame]]
 """Tables of measurements by study, then by name."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import RECORDING, flip
 from lastmile.pipeline import damage
 from lastmile.pipeline.runner import run_stage
 from lastmile.pipeline.stage import files_of, parse_spec
@@ -20,18 +21,7 @@ from lastmile.storage import locks
 from lastmile.training import devices, processes
 
 SPECS = {
-    "record": json.dumps(
-        {
-            "task": "colored_dots",
-            "split": "test",
-            "seed": 3,
-            "difficulty": "short",
-            "style": "typical",
-            "layouts": ["right"],
-            "themes": ["dark"],
-            "episodes": 2,
-        }
-    ),
+    "record": json.dumps(RECORDING),
     "tokenize": json.dumps({"task": "colored_dots", "split": "test"}),
 }
 STEPS, EPISODES = (
@@ -73,14 +63,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def flip(path: Path) -> None:
-    """Change a bit, and put the time of the file back."""
-    state, content = path.stat(), bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
@@ -90,6 +72,11 @@ def replace_by_folder(path: Path) -> None:
     path.mkdir()
 
 
+def replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
 MANIFEST = f"{STEPS}.manifest.json"
 DAMAGES: list[tuple[str, Callable[[Path], object], set[str]]] = [
     (TOKENS, flip, {TOKENS}),
@@ -97,6 +84,7 @@ DAMAGES: list[tuple[str, Callable[[Path], object], set[str]]] = [
     (TOKENS, lambda path: path.write_bytes(b""), {TOKENS}),
     (EPISODES, lambda path: path.write_bytes(path.read_bytes() + b"x"), {EPISODES}),
     (TOKENS, replace_by_folder, {TOKENS}),
+    (TOKENS, replace_by_link, {TOKENS}),
     (TOKENS, Path.unlink, set()),  # Snakemake itself makes again what is missing
     (MANIFEST, Path.unlink, {STEPS, EPISODES}),
     (MANIFEST, flip, {STEPS, EPISODES, MANIFEST}),
@@ -206,7 +194,7 @@ def test_results_are_verified_once(
         patch.setattr(damage, "verify", None)
         assert damage.verified(results)
     # Another recording with its own, right manifest: the tokens were made from other bytes.
-    run_stage("record", json.dumps({**json.loads(SPECS["record"]), "seed": 4}), results)
+    run_stage("record", json.dumps({**RECORDING, "seed": 4}), results)
     assert not damage.verified(results)
     assert "was made from other bytes than" in capsys.readouterr().err
     assert not (results / TOKENS).exists() and (results / damage.ASIDE / TOKENS).exists()

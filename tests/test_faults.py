@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from conftest import SETTINGS
+from conftest import SETTINGS, flip
 from lastmile.pipeline import damage, lock
 from lastmile.pipeline.stage import files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
@@ -344,14 +344,6 @@ def test_loss_of_power_to_the_end(whole: Path) -> None:
 
 def replace(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
-
-
-def flip(path: Path) -> None:
-    """Change a bit, and put the time of the file back."""
-    state, content = path.stat(), bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 4
-    path.write_bytes(content)
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

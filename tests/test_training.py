@@ -298,6 +298,20 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, update: int, action: Callable[[]
     monkeypatch.setattr(loop.Bookkeeper, "on_train_batch_end", end)
 
 
+def run_until(
+    monkeypatch: pytest.MonkeyPatch, update: int, folder: Path, *args: Any, **options: Any
+) -> None:
+    """Train until an error at the end of an update."""
+
+    def fail() -> None:
+        raise Stops
+
+    with monkeypatch.context() as patch:
+        stop_after(patch, update, fail)
+        with pytest.raises(Stops):
+            run(folder, *args, **options)
+
+
 def test_resumed_after_an_error(
     tmp_path: Path,
     reference: dict[str, bytes],
@@ -305,13 +319,7 @@ def test_resumed_after_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail() -> None:
-        raise Stops
-
-    with monkeypatch.context() as patch:
-        stop_after(patch, 5, fail)
-        with pytest.raises(Stops):
-            run(tmp_path)
+    run_until(monkeypatch, 5, tmp_path)
     with open(tmp_path / "run" / "progress.jsonl", "a") as handle:
         handle.write('{"step": 6, "frames"')  # as a kill would leave it
     assert not (tmp_path / "out").exists()
@@ -606,15 +614,9 @@ def test_a_run_keeps_its_arithmetic_and_its_time(
 ) -> None:
     """A run that began in float32 ends in it, on a machine that would have begun in bfloat16."""
 
-    def fail() -> None:
-        raise Stops
-
     monkeypatch.setattr(devices, "fast_bfloat16", lambda: False)
     wanted = contents(run(tmp_path / "whole", 50))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 2, fail)
-        with pytest.raises(Stops):
-            run(tmp_path / "cut", 50)
+    run_until(monkeypatch, 2, tmp_path / "cut", 50)
     path = tmp_path / "cut" / "run" / "last.ckpt"
     checkpoint = checkpoints.read_checkpoint(path)
     assert checkpoint["arithmetic"] == "32-true" and checkpoint["seconds"] > 0
@@ -786,14 +788,8 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
 def test_resumed_exactly_in_every_precision(
     tmp_path: Path, frequent: None, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    def fail() -> None:
-        raise Stops
-
     wanted = contents(run(tmp_path / "whole", 50, how=how))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 2, fail)
-        with pytest.raises(Stops):
-            run(tmp_path / "cut", 50, how=how)
+    run_until(monkeypatch, 2, tmp_path / "cut", 50, how=how)
     assert contents(run(tmp_path / "cut", 50, how=how)) == wanted
 
 

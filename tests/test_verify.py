@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from conftest import RECORDING
 from lastmile.cli import main
 from lastmile.errors import LastmileError
 from lastmile.pipeline.runner import run_stage
@@ -22,16 +23,6 @@ from lastmile.provenance.manifests import ManifestError, is_manifest, read_manif
 from lastmile.provenance.verify import verify
 from lastmile.storage import files
 
-SPEC = {
-    "task": "colored_dots",
-    "split": "test",
-    "seed": 3,
-    "difficulty": "short",
-    "style": "typical",
-    "layouts": ["right"],
-    "themes": ["dark"],
-    "episodes": 2,
-}
 STEPS, TOKENS = "trajectories/colored_dots/test.parquet", "tokens/colored_dots/test.tokens"
 CODE = ("pipeline.stages.record", ("tasks.colored_dots",))
 
@@ -54,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     pd.DataFrame(rows).to_csv(table, index=False)
     label = fingerprints.code_label(*CODE)
-    run_stage("record", json.dumps(SPEC), root, code=label)
+    run_stage("record", json.dumps(RECORDING), root, code=label)
     run_stage("tokenize", json.dumps({"task": "colored_dots", "split": "test"}), root)
     write_manifests("other", {}, label, [root / TOKENS], [table])
     return root
@@ -83,7 +74,7 @@ def test_a_manifest_tells_all(made: Path) -> None:
         "seconds",
     } <= manifest["system"].keys()
     manifest = read_manifest(made / f"{STEPS}.manifest.json")
-    assert manifest["spec"] == SPEC and manifest["outputs"].keys() == {
+    assert manifest["spec"] == RECORDING and manifest["outputs"].keys() == {
         "test.parquet",
         "test.episodes.parquet",
     }
@@ -136,7 +127,7 @@ def test_what_was_made_from_other_bytes_is_stale(results: Path) -> None:
 
     The recording is right, the tokens are of the one before.
     """
-    run_stage("record", json.dumps({**SPEC, "seed": 4}), results)
+    run_stage("record", json.dumps({**RECORDING, "seed": 4}), results)
     told = f"{results / TOKENS}.manifest.json: was made from other bytes than {results / STEPS} now has"
     assert told in verify(results).problems
     assert not any(
@@ -295,7 +286,7 @@ def test_a_folder_without_results(capsys: pytest.CaptureFixture[str], tmp_path: 
 def test_other_code_than_planned_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, label: str
 ) -> None:
-    spec = ["--spec", json.dumps(SPEC), "--results", str(tmp_path), "--code", label]
+    spec = ["--spec", json.dumps(RECORDING), "--results", str(tmp_path), "--code", label]
     assert main(["stage", "record", *spec]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ") and err.count("\n") == 1 and label in err
@@ -308,10 +299,13 @@ def test_other_code_than_planned_is_refused(
         ("{", "--spec: expected JSON"),
         ("[]", "--spec: expected a JSON object"),
         ("{}", "'task' is missing"),
-        (json.dumps({**SPEC, "episodes": 0}), "'episodes': input should be greater than or equal"),
-        (json.dumps({**SPEC, "episods": 1}), "'episods'; did you mean 'episodes'?"),
-        (json.dumps({**SPEC, "split": "tests"}), "'tests'"),
-        (json.dumps({**SPEC, "task": "colored_dot"}), "did you mean 'colored_dots'?"),
+        (
+            json.dumps({**RECORDING, "episodes": 0}),
+            "'episodes': input should be greater than or equal",
+        ),
+        (json.dumps({**RECORDING, "episods": 1}), "'episods'; did you mean 'episodes'?"),
+        (json.dumps({**RECORDING, "split": "tests"}), "'tests'"),
+        (json.dumps({**RECORDING, "task": "colored_dot"}), "did you mean 'colored_dots'?"),
     ],
 )
 def test_a_wrong_spec_is_named_before_any_work(

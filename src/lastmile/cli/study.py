@@ -142,7 +142,7 @@ def clean(unfinished: bool, dry_run: bool) -> None:
         click.echo(f"{work.folder}: {work.state}, {size_text(work.size)}")
     verb = "would be removed" if dry_run else "removed"
     total = sum(work.size for work in removed)
-    click.echo(f"{len(removed)} runs {verb}, {size_text(total)}")
+    click.echo(f"{len(removed)} runs {verb}, {size_text(total) or '0 MB'}")
 
 
 @click.command()

@@ -47,7 +47,9 @@ def find(runs: Path, results: Path) -> Iterator[Work]:
     for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         state = "finished" if folder.name in finished else "unfinished"
-        yield Work(folder, size, "running" if _is_running(folder) else state)
+        yield Work(
+            folder, size, "running" if locks.is_held(folder / ".lock", otherwise=True) else state
+        )
 
 
 def clean(runs: Path, results: Path, unfinished: bool = False, dry: bool = False) -> list[Work]:
@@ -69,11 +71,3 @@ def clean(runs: Path, results: Path, unfinished: bool = False, dry: bool = False
                 shutil.rmtree(work.folder)
             removed.append(work)
     return removed
-
-
-def _is_running(folder: Path) -> bool:
-    try:
-        with open(folder / ".lock", "a", encoding="utf-8") as handle:
-            return locks.take(handle) is False
-    except OSError:
-        return True

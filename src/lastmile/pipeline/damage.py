@@ -17,15 +17,13 @@ from lastmile.pipeline.lock import say
 from lastmile.provenance.manifests import (
     ManifestError,
     ManifestReadError,
+    by_manifest,
     file_digest,
-    manifest_path,
     read_manifest,
 )
-from lastmile.provenance.verify import result_files, verify
+from lastmile.provenance.verify import ASIDE, result_files, verify
 from lastmile.storage import files
 
-ASIDE = "damaged"
-"""Folder in the results of a study that keeps what was damaged."""
 MEMORY = Path(".snakemake") / "lastmile-checked.json"
 """Where it is kept which files were found as their manifests say, in the folder of a study."""
 
@@ -74,7 +72,10 @@ class Checked:
 
 def _state(path: Path) -> list[int]:
     """Return what changes when a file is touched; the time of the last change cannot be set."""
-    state = path.stat()
+    try:
+        state = path.stat()
+    except FileNotFoundError:  # a link that leads nowhere
+        return []
     return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
 
 
@@ -89,17 +90,12 @@ def find(jobs: Iterable[tuple[Path, ...]], checked: Checked) -> Iterator[Damage]
         OSError, ManifestReadError: A file exists but cannot be read now.
     """
     for outputs in jobs:
-        folders: dict[Path, list[Path]] = {}
-        for path in outputs:
-            folders.setdefault(path.parent, []).append(path)
-        for together in folders.values():
-            yield from _find_in_folder(together, checked)
+        for manifest, together in by_manifest(outputs).items():
+            yield from _find_in_folder(manifest, together, checked)
 
 
-def _find_in_folder(together: list[Path], checked: Checked) -> Iterator[Damage]:
-    own = together[0].with_name("manifest.json")
-    manifest = own if own in together else manifest_path(together[0])
-    there = [path for path in together if path != manifest and os.path.lexists(path)]
+def _find_in_folder(manifest: Path, together: list[Path], checked: Checked) -> Iterator[Damage]:
+    there = [path for path in together if os.path.lexists(path)]
     if manifest.is_file() and all(path in checked for path in (manifest, *there)):
         return
     if not os.path.lexists(manifest):

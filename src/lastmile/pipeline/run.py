@@ -54,11 +54,12 @@ def run(
         Snakemake's exit status; 130 after an interrupt. After `all` the results are verified; what
         does not hold is made again once, and if it does not hold then either, the status is 1.
     """
+    results = Path("results") / settings.name
     status = _run(settings, targets, overlay, cores)
-    if status or "all" not in targets or verified(Path("results") / settings.name):
+    if status or "all" not in targets or verified(results):
         return status
     status = _run(settings, targets, overlay, cores)
-    if not status and not verified(Path("results") / settings.name):
+    if not status and not verified(results):
         say("these results do not hold, though they were made again; see above")
         return 1
     return status

@@ -6,13 +6,12 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from lastmile.errors import LastmileError
 from lastmile.pipeline.stage import Facts, files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
 from lastmile.provenance.fingerprints import check_code, code_label
-from lastmile.provenance.manifests import check_inputs, write_manifest, write_manifests
+from lastmile.provenance.manifests import check_inputs, write_manifests
 
 
 def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> None:
@@ -44,7 +43,7 @@ def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> N
     started = time.monotonic()
     facts = stage.run(parsed, inputs, outputs)
     if facts is None:
-        if _manifest(outputs) is not None:
+        if getattr(outputs, "manifest", None) is not None:
             return  # a further process of a training run
         torch = sys.modules.get("torch")
         facts = Facts(
@@ -58,12 +57,7 @@ def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> N
     about = {"device": facts.device, "threads": facts.threads, "seconds": facts.seconds}
     if facts.arithmetic is not None:
         about["arithmetic"] = facts.arithmetic
-    manifest = _manifest(outputs)
-    made = [path for path in files_of(outputs) if path != manifest]
-    if manifest is not None:
-        write_manifest(manifest, name, facts.spec, label, facts.inputs, made, **about)
-    else:
-        write_manifests(name, facts.spec, label, facts.inputs, made, **about)
+    write_manifests(name, facts.spec, label, facts.inputs, files_of(outputs), **about)
 
 
 def _one_thread() -> None:
@@ -75,9 +69,3 @@ def _one_thread() -> None:
         os.environ[name] = "1"
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
-
-
-def _manifest(outputs: Any) -> Path | None:
-    """Return the manifest that a stage names among its outputs, or None."""
-    path: Path | None = getattr(outputs, "manifest", None)
-    return path

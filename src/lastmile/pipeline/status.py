@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from lastmile.errors import LastmileError
 from lastmile.pipeline import lock
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned
 from lastmile.progress import clock
+from lastmile.storage import locks
 from lastmile.training.spec import ProgressLine, RunSpec, read_spec
 
 SKILL = "placement@5"
@@ -77,7 +77,7 @@ def _training_run(name: str, folder: Path, spec: RunSpec, results: Path) -> Trai
     last = _last_line(folder / "progress.jsonl")
     total = spec.training.frames
     frames = last.frames if last else 0
-    if _is_locked(folder / ".lock"):
+    if locks.is_held(folder / ".lock", otherwise=False):
         state = "running"
     else:
         state = "done" if frames >= total else "stopped"
@@ -107,18 +107,6 @@ def _last_line(path: Path) -> ProgressLine | None:
         except ValueError:  # cut off, or damaged
             continue
     return None
-
-
-def _is_locked(path: Path) -> bool:
-    """Return whether a process holds this lock."""
-    try:
-        with open(path) as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _skill(results: Path, spec: RunSpec) -> float | None:

@@ -92,6 +92,21 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.manifest.json")
 
 
+def by_manifest(outputs: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return the outputs of a job by the manifest that covers them.
+
+    A folder has one manifest: the one that is itself among the outputs, or else beside the first.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in outputs:
+        folders.setdefault(path.parent, []).append(path)
+    groups = {}
+    for together in folders.values():
+        manifest = next(filter(is_manifest, together), manifest_path(together[0]))
+        groups[manifest] = [path for path in together if path != manifest]
+    return groups
+
+
 def write_manifests(
     stage: str,
     spec: dict[str, Any],
@@ -100,15 +115,12 @@ def write_manifests(
     outputs: list[Path],
     **facts: Any,
 ) -> None:
-    """Write a manifest into each folder that has outputs, beside the first of them.
+    """Write the manifests of a job, one into each folder that has outputs.
 
     Arguments as for `write_manifest`.
     """
-    folders: dict[Path, list[Path]] = {}
-    for path in outputs:
-        folders.setdefault(path.parent, []).append(path)
-    for together in folders.values():
-        write_manifest(manifest_path(together[0]), stage, spec, code, inputs, together, **facts)
+    for manifest, together in by_manifest(outputs).items():
+        write_manifest(manifest, stage, spec, code, inputs, together, **facts)
 
 
 def write_manifest(

@@ -13,7 +13,9 @@ from typing import Any
 
 from lastmile.provenance.manifests import ManifestError, file_digest, is_manifest, read_manifest
 
-NO_RESULTS = ("logs", "benchmarks", "damaged")
+ASIDE = "damaged"
+"""Folder in the results of a study that keeps what was damaged."""
+NO_RESULTS = ("logs", "benchmarks", ASIDE)
 """Folders that hold no results: what jobs printed, how long they took, what was damaged."""
 
 

@@ -50,7 +50,7 @@ class Checkpoint(TypedDict):
         scaling: State of the gradient scaler.
         progress: The lines of progress so far: after a loss of power the file may lack some.
         arithmetic: Number formats that the run computes with, wherever it is resumed.
-        seconds: Seconds that the run has taken so far, over all its sittings.
+        seconds: Seconds that the run has taken so far, interruptions not counted.
     """
 
     spec: str

@@ -69,7 +69,7 @@ class Trained(NamedTuple):
 
     Attributes:
         arithmetic: Number formats, in Lightning's words.
-        seconds: Seconds that it took, over all its sittings.
+        seconds: Seconds that it took, interruptions not counted.
     """
 
     arithmetic: Precision
@@ -236,7 +236,7 @@ class Bookkeeper(pl.Callback):
         snapshots: Updates, counted from 1, after which a snapshot is kept.
         batches: Where the batches come from.
         validation: Batches for the validation loss.
-        before: Seconds that earlier sittings of the run took.
+        before: Seconds that the run took before it was resumed.
 
     Attributes:
         signal: Number of the signal that was received, or 0.
@@ -266,7 +266,7 @@ class Bookkeeper(pl.Callback):
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run has taken so far, over all its sittings."""
+        """Seconds that the run has taken so far, interruptions not counted."""
         return self.before + time.monotonic() - self.started
 
     def on_train_batch_end(  # type: ignore[override]  # made for this kind of module

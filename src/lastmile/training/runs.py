@@ -38,7 +38,7 @@ class RunResult:
         device: Name of the GPU, or `cpu`.
         threads: Threads that torch used.
         arithmetic: Number formats that it was computed with.
-        seconds: Duration, over all sittings of an interrupted run.
+        seconds: Duration of the whole run, also of one that was interrupted and resumed.
     """
 
     spec: dict[str, Any]

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
+from lastmile.storage.records import read_json
 
 LARGEST = 1_000_000
 """Bytes of the largest file with a spec."""
@@ -90,13 +91,6 @@ def read_spec(path: Path) -> KeptSpec:
     """Return what a folder of work in progress is for.
 
     Raises:
-        LastmileError: The file cannot be read, is no such spec, or was changed by hand.
+        RecordError: The file cannot be read, or is no such spec.
     """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise LastmileError(f"{path}: is larger than {LARGEST} bytes")
-        return KeptSpec.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise LastmileError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        raise LastmileError(explain_errors(KeptSpec, error, str(path), "key")) from None
+    return read_json(path, KeptSpec, "the spec of a training run", LARGEST)
