@@ -239,11 +239,12 @@ def _accuracy(source: str, target: str) -> float:
 def _speed(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     rate = {"xs": 900, "s": 350, "m": 120, "l": 40}[need.run.policy.size]
     size = {"xs": 0.5e6, "s": 1.6e6, "m": 5e6, "l": 20e6}[need.run.policy.size]
+    patches = need.run.policy.context == "patch"
     yield {
-        "frames_per_s": rate / (8 if need.run.policy.context == "patch" else 1),
+        "frames_per_s": rate / (8 if patches else 1),
         "wait_share": 0.01,
         "parameters": size,
-        "flops_per_frame": 40 * size,
+        "flops_per_frame": (200 if patches else 40) * size,
     }
 
 

@@ -144,9 +144,7 @@ def progress(folder: Path) -> int:
     )
 
 
-MEASURED = re.compile(
-    r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling|heads)[^/]*\.\w+$"
-)
+MEASURED = re.compile(r"^(logs|benchmarks)/|(^|/)(report|runs|findings|speed|scaling)[^/]*\.\w+$")
 """What tells times.
 
 Logs and benchmarks, the report, the table of trainings, and what has frames per second among its

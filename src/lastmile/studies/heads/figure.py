@@ -1,4 +1,4 @@
-"""The published head and context against ours, after equal frames and after equal time."""
+"""The published head and context against ours, after equal frames and after equal operations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NAMES = {
     "longer": "ours, trained longer",
 }
 SHOWN = {"placement@5": "placement within 5 px", "button": "button right"}
-OVER = {"frames": "frames seen", "seconds": "seconds on one core"}
+OVER = {"frames": "frames seen", "operations": "operations of training"}
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
-    """Draw a column for each task, and a row for each measure over frames and over time."""
+    """Draw a column for each task, and a row for each measure over frames and over operations."""
     names = list(dict.fromkeys(table["task"]))
     rows = [(measure, over) for over in OVER for measure in SHOWN]
     figure, axes = plt.subplots(
@@ -79,7 +79,7 @@ def caption(table: pd.DataFrame) -> str:
             by_task.append(f"{style.title(str(name))}: {', '.join(texts)}")
 
     trained = table[table["frames"] > 0]
-    speeds = (trained["frames"] / trained["seconds"]).groupby(trained["who"]).median()
+    per_frame = (trained["operations"] / trained["frames"]).groupby(trained["who"]).median() / 1e6
     frames = table.groupby("who")["frames"].max()
 
     def number(values: pd.Series, who: str) -> str:
@@ -89,9 +89,9 @@ def caption(table: pd.DataFrame) -> str:
     return (
         "**Heads.** The published click head and context (softmaxes over x and y, all patches of "
         "all screens as tokens) against ours, on the same data. Above: after equal frames (up to "
-        f"{number(frames, 'published')}). Below: over the time they take on one core (published "
-        f"{number(speeds, 'published')}, ours {number(speeds, 'ours')} training frames per "
-        f"second), where ours is also trained on {number(frames, 'longer')} frames. Bands: 95 % "
+        f"{number(frames, 'published')}). Below: over the floating-point operations of training "
+        f"(published {number(per_frame, 'published')}, ours {number(per_frame, 'ours')} million a "
+        f"frame), where ours is also trained on {number(frames, 'longer')} frames. Bands: 95 % "
         f"intervals over {int(alone['episodes'].max())} held-out episodes of each task (unit of "
         f"inference: the episode). At the end, published against ours: {'; '.join(by_task)}."
     )

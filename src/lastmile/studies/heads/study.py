@@ -15,15 +15,17 @@ from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, training_run
 
 READS = ("policy", "training.frames", "episodes.train", "heads", "evaluation.resamples")
-COLUMNS = ("task", "who", "measure", "frames", "seconds", "value", "low", "high", "episodes")
+COLUMNS = ("task", "who", "measure", "frames", "operations", "value", "low", "high", "episodes")
 SKILLS = ("button", "placement@5", "decision")
 PUBLISHED = {"head": "bins", "context": "patch"}
 OURS = {"head": "pointer", "context": "frame"}
-LONGER = 8
-"""How many times the frames ours also sees, to compare after equal time.
+LONGER = 6
+"""How many times the frames ours also sees, to compare after equal operations.
 
-It is about as many as ours sees in the time that the published one takes.
+A frame of the published one takes 4 to 5.4 times the operations of ours, depending on the size.
 """
+PASSES = 3
+"""Forward passes that a frame of training costs: one forward, and about two backward."""
 
 _PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 _BETTER = Effect(
@@ -38,14 +40,14 @@ EQUAL_FRAMES = Hypothesis(
     rule=_PAIRED,
     effect=_BETTER,
 )
-EQUAL_TIME = Hypothesis(
-    claim="ours places better, equal time",
-    statement="Our head and context place better than the published ones after equal time",
-    statistic="placement within 5 px after {seconds} core seconds, ours minus published",
+EQUAL_OPERATIONS = Hypothesis(
+    claim="ours places better, equal operations",
+    statement="Our head and context place better than the published ones after equal operations",
+    statistic="placement within 5 px after {operations} operations, ours minus published",
     rule=_PAIRED,
     effect=_BETTER,
 )
-HYPOTHESES = (EQUAL_FRAMES, EQUAL_TIME)
+HYPOTHESES = (EQUAL_FRAMES, EQUAL_OPERATIONS)
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 """By measure: frames (P,) and samples (1 + resamples, P), the estimate first."""
@@ -83,19 +85,15 @@ def needs(settings: Settings) -> list[Need]:
     ]
 
 
-def rates(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, float]:
-    """Return training frames per second on one core, on the first task; nan if not measured."""
+def operations_per_frame(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, float]:
+    """Return floating-point operations of training per frame; nan if not measured."""
     speed = inputs["speed"]
-    runs_of_first = runs(settings, tasks(settings)[0])
-    medians = {
-        who: float(
-            speed.loc[speed["run"] == runs_of_first[who].name, "frames_per_s"]
-            .astype(float)
-            .median()
-        )
+    of_first = runs(settings, tasks(settings)[0])
+    forward = {
+        who: float(speed.loc[speed["run"] == of_first[who].name, "flops_per_frame"].mean())
         for who in ("published", "ours")
     }
-    return {**medians, "longer": medians["ours"]}
+    return {who: PASSES * forward[who] for who in forward} | {"longer": PASSES * forward["ours"]}
 
 
 def shared_episodes(inputs: dict[str, pd.DataFrame]) -> int:
@@ -131,17 +129,17 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Return the table of the study.
 
     Rows by task (or `ALL`), `who` (published, ours, longer), `measure` (loss in nats per click, and
-    skills) and `frames`, with the `seconds` they take on one core. `episodes` counts held-out
+    skills) and `frames`, with the floating-point `operations` they take. `episodes` counts held-out
     episodes. The losses of the two heads must not be compared: their bins differ in size.
     """
     rows: list[tuple] = []
-    rate = rates(inputs, settings) if tasks(settings) else {}
+    per_frame = operations_per_frame(inputs, settings) if tasks(settings) else {}
     for task in whole_and_parts(list(tasks(settings))):
-        for who in rate:
+        for who in per_frame:
             for measure, (frames, samples) in _curves(inputs, settings, who, task).items():
                 for i, at in enumerate(frames):
                     value = estimate(samples[:, i])
-                    rows.append((task, who, measure, at, at / rate[who], *value))
+                    rows.append((task, who, measure, at, at * per_frame[who], *value))
 
     columns = [column for column in COLUMNS if column != "episodes"]
     made = pd.DataFrame(rows, columns=columns)
@@ -149,42 +147,43 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     return made.assign(episodes=shared_episodes(inputs) * tasks_counted)
 
 
-def at_time(curves: tuple[np.ndarray, np.ndarray], rate: float, seconds: float) -> np.ndarray:
-    """Return what was reached after some seconds of training.
+def at_frames(curves: tuple[np.ndarray, np.ndarray], frames: float) -> np.ndarray:
+    """Return what was reached after some frames of training.
 
-    Between snapshots it is linear in log(1 + frames); after the last one it is the last value.
+    Between snapshots it is linear in log(1 + frames).
 
     Args:
         curves: Frames (P,) and samples (1 + resamples, P).
-        rate: Training frames per second.
-        seconds: Time since the start of training.
+        frames: Frames since the start of training, no more than those of the last snapshot.
 
     Returns:
         (1 + resamples,) samples.
     """
-    frames, samples = curves
-    at = np.log1p(min(seconds * rate, frames[-1]))
-    scale = np.log1p(frames)
+    measured, samples = curves
+    scale = np.log1p(measured)
+    at = np.log1p(frames)
     right = int(np.clip(np.searchsorted(scale, at), 1, len(scale) - 1))
     share = (at - scale[right - 1]) / (scale[right] - scale[right - 1])
     return samples[:, right - 1] + share * (samples[:, right] - samples[:, right - 1])
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Compare placement after equal frames and after equal time."""
+    """Compare placement after equal frames and after equal operations."""
     if not tasks(settings):
         return []
 
-    rate = rates(inputs, settings)
+    per_frame = operations_per_frame(inputs, settings)
     frames = str(settings.heads.frames)
-    seconds = settings.heads.frames / rate["published"]
+    # As many frames of ours take the operations of all frames of the published one.
+    equal = settings.heads.frames * per_frame["published"] / per_frame["ours"]
+    operations = f"{settings.heads.frames * per_frame['published']:.2e}"
     tested = []
     for task in whole_and_parts(list(tasks(settings))):
-        curves = {who: _curves(inputs, settings, who, task) for who in rate}
+        curves = {who: _curves(inputs, settings, who, task) for who in per_frame}
         if not shared_episodes(inputs):
             reason = "no losses and skills were measured"
             tested.append(EQUAL_FRAMES.untestable(reason, task, frames=frames))
-            tested.append(EQUAL_TIME.untestable(reason, task, seconds="equal"))
+            tested.append(EQUAL_OPERATIONS.untestable(reason, task, operations="equal"))
             continue
         if any("placement@5" not in of_run for of_run in curves.values()):
             continue  # a task without placements
@@ -198,6 +197,10 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
 
         better = estimate(ours[1][:, -1] - published[1][:, -1])
         tested.append(EQUAL_FRAMES.test(better, task, unit, frames=frames))
-        better = estimate(at_time(longer, rate["longer"], seconds) - published[1][:, -1])
-        tested.append(EQUAL_TIME.test(better, task, unit, seconds=f"{seconds:.0f}"))
+        if equal > longer[0][-1]:
+            reason = f"ours was trained on {longer[0][-1]:,.0f} of {equal:,.0f} frames"
+            tested.append(EQUAL_OPERATIONS.untestable(reason, task, operations=operations))
+            continue
+        better = estimate(at_frames(longer, equal) - published[1][:, -1])
+        tested.append(EQUAL_OPERATIONS.test(better, task, unit, operations=operations))
     return tested
