@@ -60,18 +60,20 @@ def write(
     starts = trajectories.starts
     sizes: list[int] = []  # of each chunk, in bytes
     first_frames: list[int] = []  # of each chunk
-    targets: list[Any] = []
+    targets: list[np.ndarray] = []  # of each episode, (steps, 2)
     with files.writing(path) as temporary, TemporaryFile(dir=Path(path).parent) as blobs:
         for number in range(len(starts) - 1):
             replay = trajectories.open(number)
             steps = list(replay.replay())
             screens = [replay.interface.screen(step.before, replay.look) for step in steps]
+            aims = []
             for screen, step in zip(screens, steps):
                 # Where in a button somebody clicks says nothing: its middle is to be learned.
                 if step.hit.widget in ("", "canvas"):
-                    targets.append(step.click)
+                    aims.append(step.click)
                 else:
-                    targets.append(screen.widget(step.hit.widget).rect.middle)
+                    aims.append(screen.widget(step.hit.widget).rect.middle)
+            targets.append(np.array(aims, np.int16))
 
             frames = draw_small_series(screens)
             chunks = -(-len(frames) // CHUNK)
@@ -88,7 +90,7 @@ def write(
             "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
             "starts": starts,
             "clicks": rows[["x", "y"]].to_numpy(np.int16),
-            "targets": np.array(targets, np.int16),
+            "targets": np.concatenate(targets),
             "phase": np.array([PHASES.index(phase) for phase in rows["phase"]], np.int8),
             "position": rows["position"].to_numpy(np.float32),
             "open_mistakes": rows["open_mistakes"].to_numpy(np.int16),

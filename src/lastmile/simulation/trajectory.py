@@ -30,6 +30,8 @@ from lastmile.tasks.task import Score, State, Task, digest
 FORMAT = "lastmile.trajectory/2"
 LONGEST = 4000
 """Steps after which an annotator is taken to be stuck."""
+GROUP = 1 << 19
+"""Steps, at least, after which a row group is written: no more than these are in memory."""
 
 STEPS = pa.schema(
     [
@@ -177,39 +179,38 @@ def write(
     if episodes < 1:
         raise LastmileError(f"episodes: expected at least 1, got {episodes}")
 
-    step_columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-    episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
-    for number in range(episodes):
-        episode = record(source, number, again=source.split != "train")
-        length = len(episode.columns["x"])
-        for name, values in episode.columns.items():
-            step_columns[name].extend(values)
-
-        row = {
-            "episode": number,
-            "steps": length,
-            "score": episode.score.score,
-            "success": episode.score.success,
-            "layout": episode.look.layout,
-            "theme": episode.look.theme,
-            "world": episode.world,
-        }
-        for name, value in row.items():
-            episode_columns[name].append(value)
-        if progress:
-            progress(length)
-
     meta = {
         "format": FORMAT,
         "task_version": get_task(source.task).version,
         "source": source.__dict__,
     }
+    episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
     with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
-        for part, columns, schema in (
-            (episodes_part, episode_columns, EPISODES),
-            (steps_part, step_columns, STEPS),
-        ):
-            parquet.write(pa.Table.from_pydict(columns, schema=schema), part, meta)
+        with parquet.writing(steps_part, STEPS, meta) as add:
+            columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
+            for number in range(episodes):
+                episode = record(source, number, again=source.split != "train")
+                length = len(episode.columns["x"])
+                for name, values in episode.columns.items():
+                    columns[name].extend(values)
+                if len(columns["x"]) >= GROUP or number == episodes - 1:
+                    add(pa.Table.from_pydict(columns, schema=STEPS))
+                    columns = {name: [] for name in STEPS.names}
+
+                row = {
+                    "episode": number,
+                    "steps": length,
+                    "score": episode.score.score,
+                    "success": episode.score.success,
+                    "layout": episode.look.layout,
+                    "theme": episode.look.theme,
+                    "world": episode.world,
+                }
+                for name, value in row.items():
+                    episode_columns[name].append(value)
+                if progress:
+                    progress(length)
+        parquet.write(pa.Table.from_pydict(episode_columns, schema=EPISODES), episodes_part, meta)
 
 
 def episodes_path(path: str | Path) -> Path:
@@ -312,7 +313,8 @@ def read(path: str | Path) -> Trajectories:
         except parquet.TableError as error:
             raise TrajectoryError(str(error)) from None
         sources.append(_read_source(part, (table.schema.metadata or {}).get(b"lastmile")))
-        tables.append(table.to_pandas())
+        tables.append(table.to_pandas(self_destruct=True))  # frees each column it has converted
+        del table
 
     steps, episodes = tables
     beside = episodes_path(path).name
@@ -328,7 +330,7 @@ def read(path: str | Path) -> Trajectories:
 
 def _inconsistency(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
     """Describe what no recording can hold; empty if all is well."""
-    if steps.isna().any(axis=None) or episodes.isna().any(axis=None):
+    if any(part[name].isna().any() for part in (steps, episodes) for name in part):
         return "a value is missing"
     expected = np.repeat(episodes["episode"].to_numpy(), episodes["steps"])
     if not np.array_equal(steps["episode"], expected):

@@ -7,6 +7,8 @@ it states (rows, bytes once uncompressed) are checked before anything of that si
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,28 @@ def write(
     """
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False)
+    with writing(path, table.schema, meta) as add:
+        add(table)
 
+
+@contextmanager
+def writing(
+    path: str | Path, schema: pa.Schema, meta: dict[str, Any] | None = None
+) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a sealed table piece by piece, so that no more than a piece is in memory.
+
+    Args:
+        path: As in `write`.
+        schema: Columns of the table.
+        meta: As in `write`.
+
+    Yields:
+        A function that adds rows; each call begins a new row group.
+    """
     sealed = json.dumps({**(meta or {}), "seal": seal.BLANK}, sort_keys=True)
-    metadata = {**(table.schema.metadata or {}), b"lastmile": sealed.encode()}
-    pq.write_table(
-        table.replace_schema_metadata(metadata), path, compression="zstd", write_page_checksum=True
-    )
+    whole = schema.with_metadata({**(schema.metadata or {}), b"lastmile": sealed.encode()})
+    with pq.ParquetWriter(path, whole, compression="zstd", write_page_checksum=True) as writer:
+        yield writer.write_table
     seal.close(path)
 
 
@@ -97,7 +115,8 @@ def read(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
 def frame(path: str | Path, schema: pa.Schema | None = None) -> pd.DataFrame:
     """Read a table as a DataFrame; arguments and errors as in `read`."""
     try:
-        return read(path, schema).to_pandas()
+        # Each column is freed as soon as it is converted.
+        return read(path, schema).to_pandas(self_destruct=True)
     except (pa.ArrowException, ValueError, OverflowError) as error:
         if isinstance(error, TableError):
             raise

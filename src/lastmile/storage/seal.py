@@ -8,14 +8,17 @@ compares. Neither parses anything of the format. A seal guards against damage, n
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from pathlib import Path
+from typing import IO
 
 from lastmile.errors import LastmileError
 
 BLANK = "lastmile-seal-" + 32 * "0"
 """The seal of a file that is not yet sealed."""
 _SEAL = re.compile(rb"lastmile-seal-([0-9a-f]{32})")
+_BLOCK = 1 << 20
 
 
 class SealError(LastmileError):
@@ -33,36 +36,53 @@ def close(path: str | Path, end: int | None = None) -> None:
         SealError: The file holds no blank, or several.
     """
     with open(path, "r+b") as handle:
-        data = bytearray(handle.read(-1 if end is None else end))
-        place = _find(data)
-        digest = _digest(data, place)
-        handle.seek(place.start(1))
+        start, _, digest = _read(handle, end)
+        handle.seek(start)
         handle.write(digest)
 
 
-def check(data: bytes | bytearray) -> None:
-    """Check that these bytes are the ones that were sealed.
+def check(content: bytes | Path) -> None:
+    """Check that these bytes, or those of a file, are the ones that were sealed.
+
+    A file is read piece by piece.
 
     Raises:
         SealError: There is no seal, or the bytes do not fit it.
+        OSError: The file cannot be read.
     """
-    place = _find(data)
-    if _digest(data, place) != place[1]:
+    with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as handle:
+        _, found, digest = _read(handle)
+    if digest != found:
         raise SealError("the digest does not match its seal: bytes were changed")
 
 
-def _find(data: bytes | bytearray) -> re.Match[bytes]:
-    seals = [*_SEAL.finditer(data)]
+def _read(handle: IO[bytes], end: int | None = None) -> tuple[int, bytes, bytes]:
+    """Find the seal of a file.
+
+    Args:
+        handle: The file, at its start.
+        end: Number of bytes to read; by default all.
+
+    Returns:
+        The place of its digits, the digits, and what they must be: the digest of the bytes with
+        zeros in their place.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    seals: list[tuple[int, bytes]] = []
+    done = 0  # bytes that are in the digest
+    pending = bytearray()  # bytes that are not, since a seal may go on behind them
+    left = -1 if end is None else end
+    while block := handle.read(_BLOCK if left < 0 else min(_BLOCK, left)):
+        left -= len(block) if left > 0 else 0
+        pending += block
+        for place in [*_SEAL.finditer(pending)]:
+            seals.append((done + place.start(1), place[1]))
+            pending[place.start(1) : place.end(1)] = b"0" * len(place[1])
+        cut = max(0, len(pending) - len(BLANK) + 1)
+        digest.update(memoryview(pending)[:cut])
+        done += cut
+        pending = pending[cut:]
+    digest.update(pending)
     if len(seals) != 1:
         raise SealError(f"{'no' if not seals else 'more than one'} seal")
-    return seals[0]
-
-
-def _digest(data: bytes | bytearray, place: re.Match[bytes]) -> bytes:
-    """Return the digest of the bytes with zeros in the place of the seal."""
-    start, end = place.span(1)
-    # Through memory views, so that large files are not copied.
-    digest = hashlib.blake2b(memoryview(data)[:start], digest_size=16)
-    digest.update(b"0" * (end - start))
-    digest.update(memoryview(data)[end:])
-    return digest.hexdigest().encode()
+    return (*seals[0], digest.hexdigest().encode())
