@@ -101,6 +101,17 @@ def command(stage):
 
 
 ESTIMATES = plan.Estimates(REQUEST, plan.rates())
+
+
+def memory(stage):
+    """Resources function: what a job reserves, in MB; twice as much when it is tried again."""
+
+    def of_job(wildcards, attempt):
+        return attempt * ESTIMATES.mem_mb(stage, JOBS.spec(stage, wildcards))
+
+    return of_job
+
+
 WORK = {
     (job.run, str(job.seed)): ESTIMATES.cost("train", job).seconds
     for job in JOBS.specs("train").values()

@@ -12,7 +12,7 @@ rule record:
     priority: 30
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory("record"),
         runtime=60,
     params:
         spec=spec("record"),
@@ -34,7 +34,7 @@ rule tokenize:
     priority: 30
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("tokenize"),
         runtime=120,
     params:
         spec=spec("tokenize"),

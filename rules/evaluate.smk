@@ -19,7 +19,7 @@ rule skills:
         f"{RESULTS}/benchmarks/skills/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("skills"),
         runtime=120,
     params:
         spec=spec("skills"),
@@ -42,7 +42,7 @@ rule closed_loop:
         f"{RESULTS}/benchmarks/closed_loop/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("closed_loop"),
         runtime=120,
     params:
         spec=spec("closed_loop"),
@@ -67,7 +67,7 @@ rule closed_loop_curve:
         f"{RESULTS}/benchmarks/closed_loop_curve/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("closed_loop_curve"),
         runtime=120,
     params:
         spec=spec("closed_loop_curve"),
@@ -90,7 +90,7 @@ rule recovery:
         f"{RESULTS}/benchmarks/recovery/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("recovery"),
         runtime=120,
     params:
         spec=spec("recovery"),
@@ -109,7 +109,7 @@ rule speed:
         f"{RESULTS}/logs/speed/{{run}}.{{task}}.seed{{seed}}.log",
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("speed"),
         runtime=30,
     params:
         spec=spec("speed"),

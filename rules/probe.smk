@@ -16,7 +16,7 @@ rule linear_probes:
         f"{RESULTS}/benchmarks/linear_probes/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("linear_probes"),
         runtime=120,
     params:
         spec=spec("linear_probes"),
@@ -40,7 +40,7 @@ rule cross_task_probes:
         f"{RESULTS}/benchmarks/cross_task_probes/{{run}}.{{task}}.seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory("cross_task_probes"),
         runtime=120,
     params:
         spec=spec("cross_task_probes"),

@@ -13,7 +13,7 @@ rule study:
         study="|".join(study for study in STUDIES if study not in SCREENS) or "(?!)",
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory("study"),
         runtime=30,
     params:
         spec=spec("study"),
@@ -44,7 +44,7 @@ rule figure:
         f"{RESULTS}/logs/figure/{{study}}.log",
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory("figure"),
         runtime=10,
     params:
         spec=spec("figure"),
@@ -65,7 +65,7 @@ rule findings:
         f"{RESULTS}/logs/findings/findings.log",
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory("findings"),
         runtime=10,
     params:
         spec=spec("findings"),
@@ -83,7 +83,7 @@ rule run_table:
         f"{RESULTS}/logs/run_table/run_table.log",
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory("run_table"),
         runtime=10,
     params:
         spec=spec("run_table"),
@@ -106,7 +106,7 @@ rule report:
         f"{RESULTS}/logs/report/report.log",
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory("report"),
         runtime=10,
     params:
         spec=spec("report"),

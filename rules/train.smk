@@ -21,7 +21,7 @@ rule train:
         run=train_rank(0),
     threads: SETTINGS.training.threads
     resources:
-        mem_mb=8000,
+        mem_mb=memory("train"),
         runtime=720,
         gpu=1,
     params:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import json
 import os
 import resource
@@ -144,8 +145,8 @@ def reseal(data: bytes, end: int, path: Path) -> bytes:
     """Forge the seal of damaged bytes; without a place for a seal they stay as they are."""
     path.write_bytes(data)
     with contextlib.suppress(seal.SealError):
-        place = seal._find(data[:end])
-        a, b = place.span(1)
+        a, digits, _ = seal._read(io.BytesIO(data[:end]))
+        b = a + len(digits)
         path.write_bytes(data[:a] + b"0" * (b - a) + data[b:])
         seal.close(path, end)
     return path.read_bytes()

@@ -23,6 +23,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
@@ -266,6 +268,20 @@ def test_outputs(tmp_path: Path, reference: dict[str, bytes]) -> None:
         "wait_share",
         "seconds_left",
     } <= set(rows[0])
+
+
+def test_snapshots_are_merged_as_safetensors_writes_them(
+    tmp_path: Path, reference: dict[str, bytes]
+) -> None:
+    out = run(tmp_path)
+    merged: dict[str, torch.Tensor] = {}
+    for path in (tmp_path / "run").glob("snapshot-*"):
+        frames = int(path.stem.removeprefix("snapshot-"))
+        merged |= {f"{frames}/{name}": value for name, value in load_file(path).items()}
+    with safe_open(out / "snapshots.safetensors", "pt") as file:
+        about = file.metadata()
+    save_file(merged, tmp_path / "whole.safetensors", about)
+    assert (tmp_path / "whole.safetensors").read_bytes() == reference["snapshots.safetensors"]
 
 
 def test_snapshots_that_cannot_be_read(tmp_path: Path) -> None:
@@ -589,15 +605,21 @@ def test_an_error_that_passes_costs_no_work(
     else:  # the snapshots of so short a run come at its end
         run(tmp_path)
     before = contents(tmp_path / "run")
-    read = Path.read_bytes
+    read, opened = Path.read_bytes, Path.open
 
     def fails(path: Path) -> bytes:
         if path.name.startswith(which):
             raise error
         return read(path)
 
+    def fails_open(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name.startswith(which):
+            raise error
+        return opened(path, *how, **more)
+
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", fails)
+        patch.setattr(Path, "open", fails_open)
         with pytest.raises(LastmileError, match="cannot be read now .*nothing was changed"):
             run(tmp_path)
     assert contents(tmp_path / "run") == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from hypothesis import strategies as st
 
 from lastmile.config import SPLITS
 from lastmile.screen import LAYOUTS, THEMES, Look
+from lastmile.simulation import trajectory
 from lastmile.simulation.session import verdict
 from lastmile.simulation.trajectory import (
     EPISODES,
     STEPS,
+    Episode,
     Source,
     Trajectories,
     TrajectoryError,
@@ -77,6 +80,41 @@ def test_writing_again_gives_the_same_bytes(recorded: Trajectories, tmp_path: Pa
         (tmp_path / name).read_bytes() == recorded.path.with_name(name).read_bytes()
         for name in PARTS
     )
+
+
+def test_a_recording_in_several_row_groups_is_the_same(
+    recorded: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trajectory, "GROUP", int(recorded.starts[1]) + 1)
+    write(tmp_path / "test.parquet", recorded.source, 4)
+    assert pq.ParquetFile(tmp_path / "test.parquet").num_row_groups == 3
+    again = read(tmp_path / "test.parquet")
+    for kind in ("steps", "episodes"):
+        ours, whole = getattr(again, kind), getattr(recorded, kind)
+        assert [str(of) for of in ours.dtypes] == [str(of) for of in whole.dtypes]
+        pd.testing.assert_frame_equal(ours.astype(str), whole.astype(str))
+
+
+def test_recording_takes_no_more_memory_for_more_episodes(
+    recorded: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = record(recorded.source, 0).columns
+
+    def again(source: Source, number: int, again: bool) -> Episode:
+        # Objects of their own, as the numbers of a new episode are.
+        own = {name: json.loads(json.dumps(values)) for name, values in columns.items()}
+        return episode._replace(columns={**own, "episode": [number] * len(own["x"])})
+
+    episode = record(recorded.source, 0)
+    monkeypatch.setattr(trajectory, "record", again)
+    monkeypatch.setattr(trajectory, "GROUP", 1 << 12)
+    peaks = []
+    for episodes in (200, 800):
+        tracemalloc.start()
+        write(tmp_path / "many.parquet", recorded.source, episodes)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] + 2000 * (800 - 200)  # a row of each episode is kept
 
 
 def test_more_episodes_begin_with_the_same_ones(recorded: Trajectories, tmp_path: Path) -> None:
@@ -307,7 +345,7 @@ def test_another_world_is_refused(copied: Path) -> None:
         recording.open(2)
 
 
-@pytest.mark.parametrize("failing", [1, 2])
+@pytest.mark.parametrize("failing", [1, 2, 3])
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_full_disk_leaves_everything_as_it_was(
     copied: Path, monkeypatch: pytest.MonkeyPatch, failing: int, exists: bool
@@ -316,18 +354,18 @@ def test_a_full_disk_leaves_everything_as_it_was(
         for name in PARTS:
             (copied / name).unlink()
     before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    calls: list[Path] = []
-    real = pq.write_table
+    calls: list[pa.Table] = []
+    real = pq.ParquetWriter.write_table
 
-    def full(table: pa.Table, where: Path, **options: Any) -> None:
-        calls.append(where)
-        if len(calls) < failing:
-            real(table, where, **options)
-            return
-        where.write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(writer: pq.ParquetWriter, table: pa.Table) -> None:
+        calls.append(table)
+        if len(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(writer, table)
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(trajectory, "GROUP", 1)
     with pytest.raises(OSError, match="No space left"):
-        write(copied / "test.parquet", Source("colored_dots", "test", 7), 1)
+        write(copied / "test.parquet", Source("colored_dots", "test", 7), 2)
+    assert len(calls) == failing
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before

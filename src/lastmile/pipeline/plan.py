@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,10 @@ from lastmile.studies.runs import with_starts
 PLAYED = 1.3
 """About how many steps a policy takes in closed loop per step of the annotator; a policy that never
 finishes takes up to `evaluation.max_steps`."""
+SPARE = 1.5
+"""Memory that is reserved for a job, as a multiple of its estimate."""
+ON_DEVICE = 8e9
+"""Bytes of activations above which a network is taken to run on a GPU."""
 CHAIN = (
     ("record",),
     ("tokenize",),
@@ -157,6 +162,19 @@ class Estimates:
         if name == "played":
             return rate["rollout"] / PLAYED
         return float(rate[name])
+
+    def network_memory(self, run: str, frames: int, copies: int) -> float:
+        """Return the bytes that a network takes: `copies` of its weights, and `frames` at once.
+
+        What takes more than `ON_DEVICE` is computed on a GPU, in memory of its own.
+        """
+        screen, activations = 1.3e6, 7.5e-3 * self.policy_rate(run, "operations")
+        weights = 4 * self.policy_rate(run, "parameters")
+        return min(frames * (screen + activations), ON_DEVICE) + copies * weights
+
+    def mem_mb(self, stage: str, spec: Spec) -> int:
+        """Return the memory to reserve for a job, in MB: what it takes, with room to spare."""
+        return 500 * ceil(SPARE * get_stage(stage).cost(spec, self).memory / 500e6)
 
     def cost(self, stage: str, spec: Spec) -> Cost:
         """Return what a job takes, including the time to start it."""

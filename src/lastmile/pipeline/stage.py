@@ -72,10 +72,20 @@ class Cost(NamedTuple):
     Attributes:
         seconds: Seconds on one core.
         disk: Bytes that stay on disk.
+        memory: Bytes in memory at most, Python and packages included. The figures of the stages
+            were fitted to what Snakemake measured in the studies `smoke` and `desk`, and to larger
+            jobs one by one.
     """
 
     seconds: float
     disk: float = 0.0
+    memory: float = 400e6
+
+
+TORCH = 500e6
+"""Bytes that a process takes which computes with torch."""
+AT_ONCE = 64
+"""Frames that a policy sees at once when it is measured."""
 
 
 class Facts(NamedTuple):
@@ -141,6 +151,9 @@ class Estimates(Protocol):
 
     def policy_rate(self, run: str, name: str) -> float:
         """Return a rate of the policy of a run: train, predict, rollout, played, parameters."""
+
+    def network_memory(self, run: str, frames: int, copies: int) -> float:
+        """Return the bytes that a network takes: `copies` of its weights, and `frames` at once."""
 
 
 class Stage(Protocol):

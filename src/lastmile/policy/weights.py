@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lastmile.closed import canonical
 from lastmile.errors import LastmileError
 from lastmile.storage import seal
+from lastmile.storage.tensors import Part, array_part, write_streamed
 
 
 class PolicyError(LastmileError):
@@ -74,21 +75,20 @@ def check_weights(
             )
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
     """Write a sealed safetensors file.
 
     Args:
         path: The file.
         tensors: What it holds, by name.
         meta: Kept in it as JSON, as a single entry: safetensors writes several in random order.
-
-    Raises:
-        OSError: If it cannot be written.
     """
-    try:
-        save_file(tensors, path, metadata={"lastmile": canonical({**meta, "seal": seal.BLANK})})
-    except SafetensorError as error:  # what safetensors raises on a full disk
-        raise OSError(f"{path}: cannot be written ({error})") from None
+    write_parts(path, {name: array_part(value.numpy()) for name, value in tensors.items()}, meta)
+
+
+def write_parts(path: Path, parts: Mapping[str, Part], meta: dict[str, Any]) -> None:
+    """Write a sealed safetensors file whose tensors are made one at a time."""
+    write_streamed(path, parts, {"lastmile": canonical({**meta, "seal": seal.BLANK})})
     seal.close(path)
 
 
@@ -105,16 +105,39 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, An
     Raises:
         PolicyError: If it is missing, truncated, damaged or foreign; the message names it.
     """
+    meta = read_meta(path, what)
+    return read_named(path, what), meta
+
+
+def read_meta(path: Path, what: str) -> dict[str, Any]:
+    """Check the seal of a file and return its `meta`; arguments and errors as in `read_tensors`."""
+    with _opened(path, what, sealed=True) as handle:
+        meta = json.loads((handle.metadata() or {})["lastmile"])
+        if not isinstance(meta, dict):
+            raise LastmileError("expected an object as metadata")
+        return meta
+
+
+def read_named(path: Path, what: str, prefix: str = "") -> dict[str, Tensor]:
+    """Read the tensors whose names begin with `prefix`, by the rest of their names.
+
+    The seal is not checked again; other arguments and errors as in `read_tensors`.
+    """
+    with _opened(path, what) as handle:
+        names = [name for name in handle.keys() if name.startswith(prefix)]
+        return {name.removeprefix(prefix): handle.get_tensor(name) for name in names}
+
+
+@contextmanager
+def _opened(path: Path, what: str, sealed: bool = False) -> Iterator[Any]:
+    """Open a safetensors file, after checking its seal if it is `sealed`."""
     if not path.is_file():
         raise PolicyError(f"{path}: no such file; expected {what}")
     try:
-        seal.check(path.read_bytes())
+        if sealed:
+            seal.check(path)
         with safe_open(str(path), "pt") as handle:
-            meta = json.loads((handle.metadata() or {})["lastmile"])
-            if not isinstance(meta, dict):
-                raise LastmileError("expected an object as metadata")
-            names = handle.keys()
-            return {name: handle.get_tensor(name) for name in names}, meta
+            yield handle
     except KeyError:
         raise PolicyError(f"{path}: expected {what}, got a file without such metadata") from None
     except (SafetensorError, OSError, ValueError, RecursionError, OverflowError) as error:

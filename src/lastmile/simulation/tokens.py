@@ -31,7 +31,7 @@ from lastmile.screen import HEIGHT, WIDTH, draw_small_series
 from lastmile.simulation.chunks import CHUNK, gather, pack, unpack
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.storage import files, seal
-from lastmile.storage.tensors import write_streamed
+from lastmile.storage.tensors import array_part, file_part, write_streamed
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES
 
@@ -85,7 +85,7 @@ def write(
                 progress(len(frames))
 
         rows = trajectories.steps
-        parts = {
+        arrays = {
             "blob_offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
             "starts": starts,
@@ -103,9 +103,11 @@ def write(
             "split": trajectories.source.split,
             "seal": seal.BLANK,
         }
-        # The screens come last, are copied piece by piece, and stay outside the seal.
+        # The screens come last, as the only bytes, are copied piece by piece, and stay outside the
+        # seal.
         about = {"lastmile": json.dumps(meta, sort_keys=True)}
-        write_streamed(temporary, parts, "blobs", blobs, about)
+        parts = {name: array_part(array) for name, array in arrays.items()}
+        write_streamed(temporary, {**parts, "blobs": file_part(blobs)}, about)
         seal.close(temporary, temporary.stat().st_size - sum(sizes))
 
 

@@ -50,7 +50,7 @@ def check(content: bytes | Path) -> None:
         SealError: There is no seal, or the bytes do not fit it.
         OSError: The file cannot be read.
     """
-    with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as handle:
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as handle:
         _, found, digest = _read(handle)
     if digest != found:
         raise SealError("the digest does not match its seal: bytes were changed")

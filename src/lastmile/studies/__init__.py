@@ -7,6 +7,8 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
 - `COLUMNS`: the columns of its table.
 - `needs(settings) -> list[Need]`: the measurements it reads. A study without needs is left out,
   unless it sets `DRAWS = True`: then it draws the worlds itself.
+- `KEEPS`, if it reads only some rows of a measurement: by its name, the values that count, by
+  column. Other rows are not kept in memory.
 - `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
 - `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs`
   maps the name of a measurement to all rows that the study needs, with the columns run, task and

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,13 +23,17 @@ from lastmile.policy.policy import Policy
 from lastmile.policy.weights import (
     PolicyError,
     check_weights,
+    read_meta,
+    read_named,
     read_tensors,
     restore,
     weights,
+    write_parts,
     write_tensors,
 )
 from lastmile.storage import files, seal
 from lastmile.storage.seal import SealError
+from lastmile.storage.tensors import Part
 from lastmile.training.devices import Precision
 from lastmile.training.processes import say
 
@@ -211,7 +216,7 @@ def lost_snapshot(folder: Path, counts: list[int]) -> str:
     for frames in counts:
         path = snapshot_path(folder, frames)
         try:
-            seal.check(path.read_bytes())
+            seal.check(path)
         except (FileNotFoundError, SealError) as error:
             return f"the snapshot after {frames} frames is missing or damaged ({error})"
     return ""
@@ -224,13 +229,16 @@ def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Poli
         path: A snapshots.safetensors file.
         every: Read only every n-th snapshot, counted back from the last one.
 
+    Only one snapshot is in memory at a time.
+
     Yields:
         Frames seen, and the policy then.
 
     Raises:
         PolicyError: If the file is missing, truncated or foreign; the message names it.
     """
-    tensors, meta = read_tensors(Path(path), "the snapshots of a policy")
+    what = "the snapshots of a policy"
+    meta = read_meta(Path(path), what)
     try:
         config = meta["config"]
         counts = [int(frames) for frames in meta["frames"]]
@@ -238,18 +246,40 @@ def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Poli
         raise PolicyError(f"{path}: not a file of snapshots (no such metadata)") from None
 
     for frames in counts[(len(counts) - 1) % every :: every]:
-        prefix = f"{frames}/"
-        state = {
-            name.removeprefix(prefix): value
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
+        state = read_named(Path(path), what, f"{frames}/")
         # Nothing of the promised size is allocated before the file is known to hold it.
         with outline():
             check_weights(Policy.from_config(config, path).state_dict(), state, path)
         policy = Policy.from_config(config, path)
         restore(policy, state, path)
+        del state
         yield frames, policy.eval()
+
+
+def merge_snapshots(path: Path, run_folder: Path, policy: Policy, counts: list[int]) -> None:
+    """Write the snapshots of a run into one file, with no more than one in memory at a time.
+
+    Args:
+        path: The file, written in place.
+        run_folder: Folder of the run.
+        policy: A policy of the run.
+        counts: Frames seen at each snapshot.
+    """
+
+    @lru_cache(maxsize=1)
+    def snapshot(frames: int) -> dict[str, Tensor]:
+        return read_tensors(snapshot_path(run_folder, frames), "a snapshot")[0]
+
+    def part(frames: int, name: str, like: np.ndarray) -> Part:
+        return Part(like.dtype.name, like.shape, lambda: [snapshot(frames)[name].numpy().tobytes()])
+
+    arrays = {name: value.numpy() for name, value in weights(policy).items()}
+    parts = {
+        f"{frames}/{name}": part(frames, name, like)
+        for frames in counts
+        for name, like in arrays.items()
+    }
+    write_parts(path, parts, {"config": policy.config(), "frames": counts})
 
 
 def finish(run_folder: Path, out_folder: Path, policy: Policy, counts: list[int]) -> None:
@@ -270,12 +300,8 @@ def finish(run_folder: Path, out_folder: Path, policy: Policy, counts: list[int]
     try:
         policy.save(beside)
 
-        merged = {}
-        for frames in counts:
-            tensors, _ = read_tensors(snapshot_path(run_folder, frames), "a snapshot")
-            merged.update({f"{frames}/{name}": value for name, value in tensors.items()})
         with files.writing(beside / "snapshots.safetensors") as temporary:
-            write_tensors(temporary, merged, {"config": policy.config(), "frames": counts})
+            merge_snapshots(temporary, run_folder, policy, counts)
 
         lines = (run_folder / PROGRESS).read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
+ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 
 
 class Spec(OnTask):
@@ -91,4 +92,5 @@ def wanted(request: Request) -> list[Spec]:
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     steps = estimates.request.settings.episodes.test * estimates.steps(spec.task)
-    return Cost(steps / estimates.policy_rate(spec.run, "played"))
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + ROLLOUT * steps
+    return Cost(steps / estimates.policy_rate(spec.run, "played"), memory=memory)

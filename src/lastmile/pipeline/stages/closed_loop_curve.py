@@ -8,10 +8,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import policies_along, write_table
 
 LABELS = ("run", "seed", "task")
+ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 EVERY = 2
 """Every other snapshot is measured."""
 
@@ -109,4 +110,5 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     points = 1 + -(-estimates.request.settings.training.snapshots // spec.every)
     steps = points * spec.episodes * estimates.steps(spec.task)
-    return Cost(steps / estimates.policy_rate(spec.run, "played"))
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + ROLLOUT * steps / points
+    return Cost(steps / estimates.policy_rate(spec.run, "played"), memory=memory)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
+FEATURES = 5e4  # bytes in memory of the features of a frame, at most
 
 
 class Spec(OnTask):
@@ -89,7 +90,9 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     episodes = estimates.request.settings.episodes.test
     seconds = 0.0
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3)
     for task in spec.tasks:
         frames = min(spec.frames, episodes * estimates.steps(task))
         seconds += frames / estimates.policy_rate(spec.run, "predict") + 1.0
-    return Cost(seconds)
+        memory += FEATURES * frames
+    return Cost(seconds, memory=memory)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
 PROBES = 30  # about how many probes a task has: features x targets x kinds of labels
+FEATURES = 1e5  # bytes in memory of the features of a frame, at most
 FIT = 0.6  # seconds to fit and test one probe on 2,500 frames
 
 
@@ -89,4 +90,5 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     recorded = estimates.request.settings.episodes.test * estimates.steps(spec.task)
     frames = min(spec.frames, recorded)
     predict = 2 * frames / estimates.policy_rate(spec.run, "predict")
-    return Cost(predict + PROBES * FIT * frames / 2500)
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + FEATURES * frames
+    return Cost(predict + PROBES * FIT * frames / 2500, memory=memory)

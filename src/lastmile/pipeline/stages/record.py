@@ -13,6 +13,8 @@ from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ("task", "split")
 STEP_BYTES = 12  # bytes per step in the file
+MEMORY = 400e6  # what packages and the caches of a task take
+ROW, ROWS = 350, 1 << 19  # bytes of a step in memory, and the steps that are in it at most
 
 
 class Spec(BaseSpec):
@@ -88,4 +90,5 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     steps = spec.episodes * estimates.steps(spec.task)
     again = "record" if spec.split == "train" else "record_again"
-    return Cost(steps * estimates.task_rate(spec.task, again), STEP_BYTES * steps)
+    seconds = steps * estimates.task_rate(spec.task, again)
+    return Cost(seconds, STEP_BYTES * steps, MEMORY + ROW * min(steps, ROWS))

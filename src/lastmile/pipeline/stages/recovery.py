@@ -8,10 +8,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
+SCREEN = 126 * 168 * 3  # bytes of a screen
 
 
 class Spec(OnTask):
@@ -99,4 +100,6 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     # remembers: half a window on average.
     steps = spec.recovery_steps + estimates.request.settings.policy.window / 2
     states = 2 * spec.recovery_states
-    return Cost(states * steps / estimates.policy_rate(spec.run, "rollout"))
+    remembered = 2 * states * estimates.request.settings.policy.window * SCREEN
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + remembered
+    return Cost(states * steps / estimates.policy_rate(spec.run, "rollout"), memory=memory)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import policies_along, write_table
 
 LABELS = ("run", "seed", "task")
@@ -138,4 +138,5 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     points = 1 + -(-estimates.request.settings.training.snapshots // spec.every)
     frames = points * spec.episodes * estimates.steps(spec.task)
-    return Cost(frames / estimates.policy_rate(spec.run, "predict"))
+    memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3)
+    return Cost(frames / estimates.policy_rate(spec.run, "predict"), memory=memory)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
@@ -76,4 +76,6 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     settings = estimates.request.settings
     frames = 1.5 * spec.updates * settings.training.batch * settings.policy.window
-    return Cost(frames / estimates.policy_rate(spec.run, "train"))
+    at_once = settings.training.batch * settings.policy.window
+    memory = 2 * TORCH + estimates.network_memory(spec.run, at_once, 4)
+    return Cost(frames / estimates.policy_rate(spec.run, "train"), memory=memory)

@@ -10,6 +10,8 @@ from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ("task", "split")
+MEMORY = 500e6  # what packages and the caches of a task take
+ROW = 150  # bytes of a step in memory: its labels; the screens are not kept
 
 
 class Spec(BaseSpec):
@@ -65,4 +67,5 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     episodes = estimates.request.settings.episodes.model_dump()[spec.split]
     steps = episodes * estimates.steps(spec.task)
     seconds = steps * estimates.task_rate(spec.task, "tokenize")
-    return Cost(seconds, steps * estimates.task_rate(spec.task, "bytes"))
+    disk = steps * estimates.task_rate(spec.task, "bytes")
+    return Cost(seconds, disk, MEMORY + ROW * steps)

@@ -17,6 +17,9 @@ LABELS = ("run", "seed")
 RUNS = Path("runs")
 """Folder of work in progress. Snakemake does not own it, so it survives a job that is killed."""
 START = 3.5  # extra seconds that a training run takes to start, compared to other jobs
+MEMORY = 900e6  # what packages and the batches read ahead take
+COPIES = 6  # of the weights: with gradients, two moments, and a checkpoint
+LABELS_BYTES = 15  # bytes in memory of a frame to train on; its screen is read when it is needed
 SHARED = 0.65
 """Training rate of a core while all cores train, as a share of its rate while the others are idle:
 cores share the memory bandwidth. Measured on the study `desk` on two cores."""
@@ -153,4 +156,9 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     weights = 4 * estimates.policy_rate(spec.run, "parameters")
     kept = spec.training.snapshots + 1
     work = spec.training.snapshots + 3  # in runs/: snapshots, and weights with two moments
-    return Cost(START + spec.training.frames / rate, weights * (kept + work))
+    training = spec.training
+    at_once = -(-training.batch // (training.accumulate * training.devices)) * spec.policy.window
+    recorded = spec.episodes or estimates.request.settings.episodes.train
+    frames = recorded * sum(estimates.steps(task) for task in spec.tasks)
+    memory = MEMORY + LABELS_BYTES * frames + estimates.network_memory(spec.run, at_once, COPIES)
+    return Cost(START + training.frames / rate, weights * (kept + work), training.devices * memory)

@@ -17,6 +17,7 @@ from lastmile.studies.runs import Need, Run, training_run
 READS = ("policy", "training.frames", "episodes.train", "heads", "evaluation.resamples")
 COLUMNS = ("task", "who", "measure", "frames", "operations", "value", "low", "high", "episodes")
 SKILLS = ("button", "placement@5", "decision")
+KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
 PUBLISHED = {"head": "bins", "context": "patch"}
 OURS = {"head": "pointer", "context": "frame"}
 LONGER = 6

@@ -30,6 +30,7 @@ COLUMNS = (
     "episodes",
 )
 SHOWN = ("button", "placement@5", "decision")
+KEEPS = {"skills": {"predictor": ("policy",), "skill": SHOWN}}
 LEVELS = 3
 """Number of losses whose frames are compared.
 

@@ -27,6 +27,7 @@ READS = (
 )
 COLUMNS = ("task", "kind", "measure", "frames", "value", "low", "high", "episodes", "budget")
 SKILLS = ("button", "placement@5", "decision")
+KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
 KINDS: dict[str, Callable[[Settings, str, tuple[str, ...]], Run]] = {
     "pretrained": finetuned,
     "scratch": lambda settings, task, group: scratch(settings, task),
