@@ -141,3 +141,16 @@ def test_every_stage_has_one_name(root: Path) -> None:
         assert re.search(rf"^rule {name}:", rules, re.MULTILINE), name
         assert f'f"{{RESULTS}}/logs/{name}/' in rules, name
         assert f'command("{name}")' in rules, name
+
+
+def test_planning_does_without_tables() -> None:
+    """Every `snakemake -n`, and every job on a cluster, imports what plans."""
+    code = (
+        "import sys; from pathlib import Path; from lastmile import config\n"
+        "from lastmile.pipeline import damage, lock, plan\n"
+        "jobs = plan.Jobs(config.parse({}, 'none'))\n"
+        "jobs.outputs(Path('results'))\n"
+        "sys.exit(' '.join({'torch', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules)) or None)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr

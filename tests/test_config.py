@@ -126,9 +126,12 @@ def test_files_that_cannot_be_read_are_named(
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"training": {"frames": True}}, "'training.frames': .*expected no truth value, got True"),
-        ({"training": {"learning_rate": True}}, "expected no truth value"),
-        ({"seed": False}, "expected no truth value"),
+        (
+            {"training": {"frames": True}},
+            "'training.frames': .*expected a number or text, not true/false, got True",
+        ),
+        ({"training": {"learning_rate": True}}, "expected a number or text, not true/false"),
+        ({"seed": False}, "expected a number or text, not true/false"),
         ({"training": {"compile": 3}}, "'training.compile'"),
         ({"training": {"frames": 10**18}}, "less than or equal to 1000000000000"),
         ({"training": {"batch": 10**6}}, "less than or equal to"),

@@ -78,7 +78,11 @@ def test_captions_tell_the_numbers_of_their_table(tables: Path) -> None:
 @pytest.mark.parametrize("name", figure_names())
 @pytest.mark.parametrize(
     "content, words",
-    [(None, "not a readable CSV"), ("", "not a readable CSV"), ("task,value\n", "has no rows")],
+    [
+        (None, "not a readable CSV"),
+        ("", "not a readable CSV"),
+        ("task,value\n", "expected the columns .*; unknown: value|missing: "),
+    ],
 )
 def test_a_missing_or_empty_table_is_named(
     tmp_path: Path, name: str, content: str | None, words: str
@@ -104,6 +108,19 @@ def test_a_study_that_measured_nothing_has_a_figure_that_says_so(tmp_path: Path,
 def test_an_unknown_figure_is_named() -> None:
     with pytest.raises(ValueError, match="unknown figure 'nothing' .*emergence"):
         get_figure("nothing")
+
+
+def test_a_table_that_was_edited_is_not_drawn(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = root / "results" / "reference" / "desk" / "figures"
+    for name in ("tasks.csv", "tasks.csv.manifest.json"):
+        shutil.copy(figures / name, tmp_path)
+    table = tmp_path / "tasks.csv"
+    table.write_text(table.read_text().replace("explore", "explain", 1))
+    assert main(["figures", str(tmp_path)]) == 1
+    assert "tasks.csv: was changed after it was made; move" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_figures_do_without_torch() -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from lastmile import config
 from lastmile.errors import LastmileError
 from lastmile.performance.rates import RATES
-from lastmile.pipeline import plan
+from lastmile.pipeline import plan, run_columns
 from lastmile.policy import Policy, PolicyError
 from lastmile.provenance.fingerprints import code_label
 from lastmile.provenance.manifests import (
@@ -38,8 +39,8 @@ from lastmile.provenance.manifests import (
 )
 from lastmile.simulation import trajectory
 from lastmile.simulation.tokens import TokenError, TokenStore
-from lastmile.storage import parquet, records, seal
-from lastmile.studies import claims
+from lastmile.storage import csv_tables, parquet, records, seal
+from lastmile.studies import claims, tables
 from lastmile.studies.claims import Claim
 from lastmile.studies.findings import Published, read_published
 from lastmile.training.runs import keep_spec
@@ -222,6 +223,16 @@ def readers(
     (folder / "key").rmdir()
     shutil.copy(RATES, folder)
     shutil.copy(root / "workflow" / "expected" / "figures.yaml", folder)
+    reference = root / "results" / "reference" / "desk" / "figures"
+    for name in ("emergence", "mistakes"):
+        shutil.copy(reference / f"{name}.csv", folder)
+    write_manifests("study", {}, code_label("storage.files"), [], [folder / "emergence.csv"])
+    run = dict.fromkeys(run_columns.COLUMNS, "a") | {
+        "start": True,
+        "episodes": None,
+        **dict.fromkeys(("seed", "frames", "seconds", "frames_per_s", "threads"), 3),
+    }
+    csv_tables.write(pd.DataFrame([run, run]), folder / "runs.csv", run_columns.COLUMNS)
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     whole["config.yaml"] = (root / "config.yaml").read_bytes()
     recording = {name: whole[name] for name in ("test.parquet", "test.episodes.parquet")}
@@ -318,6 +329,11 @@ def readers(
         check_inputs([path / "claims.json"])
         return claims.from_json(path / "claims.json")
 
+    def attested_table(path: Path) -> pd.DataFrame:
+        """A table as a job, or `lastmile figures`, reads it."""
+        check_inputs([path / "emergence.csv"])
+        return tables.read("emergence", path / "emergence.csv")
+
     by_kind |= {
         "claims": Reader(
             {"claims.json.manifest.json": whole["claims.json.manifest.json"]},
@@ -325,6 +341,27 @@ def readers(
             attested_claims,
             LastmileError,
             list.__eq__,
+        ),
+        "table of a figure": Reader(
+            {"emergence.csv.manifest.json": whole["emergence.csv.manifest.json"]},
+            "emergence.csv",
+            attested_table,
+            LastmileError,
+            pd.DataFrame.equals,
+        ),
+        "table of a figure alone": Reader(
+            {},
+            "mistakes.csv",
+            lambda f: tables.read("mistakes", f / "mistakes.csv"),
+            csv_tables.CsvError,
+            lambda a, b: list(a) == list(b) and a["n"].dtype == "int64",
+        ),
+        "table of runs": Reader(
+            {},
+            "runs.csv",
+            lambda f: csv_tables.read(f / "runs.csv", run_columns.COLUMNS),
+            csv_tables.CsvError,
+            lambda a, b: list(a) == list(b),
         ),
         "published": Reader(
             {},
@@ -361,6 +398,9 @@ KINDS = (
     "policy settings",
     "manifest",
     "claims",
+    "table of a figure",
+    "table of a figure alone",
+    "table of runs",
     "published",
     "rates",
     "work",
@@ -452,6 +492,32 @@ def test_sizes_that_are_only_stated(readers: Readers, tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(struct.pack("<Q", length) + whole[name][8:])
             with memory_bounded(2 * len(whole[name]) + SLACK), pytest.raises(error):
                 read(tmp_path / name if name == "test.tokens" else tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows, width, words",
+    [(8_000_000, 0, "bytes hold a table of"), (150_000, 4000, "bytes hold a table of")],
+    ids=["numbers", "one text in every row"],
+)
+def test_a_small_table_that_inflates(tmp_path: Path, rows: int, width: int, words: str) -> None:
+    """Half a megabyte that would be half a gigabyte."""
+    path = tmp_path / "t.parquet"
+    filling = np.zeros(rows, np.int64)  # rows per byte and bytes per byte of the file are plausible
+    filling[:60_000] = np.random.default_rng(0).integers(2**62, size=60_000)
+    columns = {"filling": pa.array(filling)}
+    if width:
+        every_row = pa.array(np.zeros(rows, np.int32))
+        columns["text"] = pa.DictionaryArray.from_arrays(every_row, pa.array(["x" * width]))
+    else:
+        columns |= {f"c{i}": pa.array(np.zeros(rows, np.int64)) for i in range(8)}
+    parquet.write(pa.table(columns), path)
+    assert path.stat().st_size < 1_000_000
+    del columns
+    with (
+        memory_bounded(64 << 20),
+        pytest.raises(parquet.TableError, match=rf"t\.parquet: .*{words}"),
+    ):
+        parquet.read(path)
 
 
 def test_nothing_is_loaded_that_could_be_a_program(root: Path) -> None:

@@ -181,7 +181,7 @@ def test_the_start_is_part_of_the_run(
         ({"training": {"devices": 0}}, "'training.devices'"),
         ({"training": {"precision": "int8"}}, "'training.precision'"),
         ({"seed": "x"}, "'seed': input should be a valid integer, got 'x'"),
-        ({"seed": True}, "'seed': .*expected no truth value, got True"),
+        ({"seed": True}, "'seed': .*expected a number or text, not true/false, got True"),
         ({"seed": -1}, "'seed': input should be greater than or equal to 0"),
     ],
 )

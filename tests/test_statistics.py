@@ -43,7 +43,7 @@ from lastmile.probing import generalization
 from lastmile.probing import probes as linear_probes
 from lastmile.probing.activations import Inputs
 from lastmile.probing.probes import control_labels, fit_probes, matched_mistakes
-from lastmile.storage import parquet
+from lastmile.storage import csv_tables, parquet
 from lastmile.studies import all_needs, all_runs, get_study, runs, study_names
 from lastmile.studies.claims import (
     VERDICTS,
@@ -510,7 +510,7 @@ def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> 
         assert len({(one.claim, one.task) for one in claims}) == len(claims)
         assert claims or not study.needs(SETTINGS)
         assert {one.claim for one in claims} == {one.claim for one in study.HYPOTHESES}
-        assert tuple(study.table(evaluations[name], SETTINGS).columns) == study.COLUMNS
+        assert list(study.table(evaluations[name], SETTINGS).columns) == list(study.COLUMNS)
         for which in {one.claim for one in claims}:
             assert sum(one.claim == which for one in claims) == 1 or any(
                 one.claim == which and one.task == ALL for one in claims
@@ -610,7 +610,7 @@ def test_too_few_data_do_not_kill_a_study(
     inputs = reduced(evaluations[name])
     table = study.table(inputs, SETTINGS)
     claims = study.claims(inputs, SETTINGS)
-    assert tuple(table.columns) == study.COLUMNS
+    assert list(table.columns) == list(study.COLUMNS)
     assert all(one.verdict in VERDICTS for one in claims)
     assert all(bool(one.reason) == (one.verdict == "not testable") for one in claims)
     if reduced is without_rows:
@@ -618,7 +618,7 @@ def test_too_few_data_do_not_kill_a_study(
     json.loads(to_json(claims), parse_constant=pytest.fail)
     to_markdown(claims, "desk", tables={name: table})
 
-    table.to_csv(tmp_path / f"{name}.csv", index=False)
+    csv_tables.write(table, tmp_path / f"{name}.csv", study.COLUMNS, "%.6g")
     assert "nan" not in render(name, tmp_path / f"{name}.csv", tmp_path / name)[-1].read_text()
 
 
@@ -632,7 +632,8 @@ def test_a_measurement_without_rows_does_not_kill_a_study(
             study = get_study(name)
             empty = evaluations[name][missing].iloc[:0]
             inputs = {**evaluations[name], missing: empty}
-            study.table(inputs, SETTINGS).to_csv(tmp_path / f"{name}.csv", index=False)
+            table = study.table(inputs, SETTINGS)
+            csv_tables.write(table, tmp_path / f"{name}.csv", study.COLUMNS, "%.6g")
             assert all(one.verdict in VERDICTS for one in study.claims(inputs, SETTINGS))
             render(name, tmp_path / f"{name}.csv", tmp_path / name)
 
@@ -653,7 +654,7 @@ def test_a_study_reads_the_empty_table_that_a_stage_writes(
     write_table(tmp_path / "empty.parquet", pd.DataFrame(columns=list(columns)), spec)
     inputs = {**evaluations[name], measurement: parquet.frame(tmp_path / "empty.parquet")}
     assert {one.verdict for one in study.claims(inputs, SETTINGS)} == {"not testable"}
-    assert tuple(study.table(inputs, SETTINGS).columns) == study.COLUMNS
+    assert list(study.table(inputs, SETTINGS).columns) == list(study.COLUMNS)
 
 
 def verdicts(study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = ALL) -> dict[str, str]:

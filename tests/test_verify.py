@@ -19,7 +19,14 @@ from lastmile.errors import LastmileError
 from lastmile.pipeline.runner import run_stage
 from lastmile.provenance import fingerprints, manifests
 from lastmile.provenance import verify as verifying
-from lastmile.provenance.manifests import ManifestError, is_manifest, read_manifest, write_manifests
+from lastmile.provenance.fingerprints import code_label
+from lastmile.provenance.manifests import (
+    ManifestError,
+    check_inputs,
+    is_manifest,
+    read_manifest,
+    write_manifests,
+)
 from lastmile.provenance.verify import verify
 from lastmile.storage import files
 
@@ -175,7 +182,7 @@ def test_a_part_of_the_results_holds_by_itself(
     """Tables are kept, what they were made from is not: that is no damage."""
     shutil.rmtree(results / "tokens")
     assert main(["verify", str(results)]) == 0
-    assert "1 inputs are not kept here" in capsys.readouterr().out
+    assert "1 input is not kept here" in capsys.readouterr().out
 
 
 def test_mixed_versions_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,3 +334,47 @@ def test_a_missing_input_is_named_before_any_work(
     missing = tmp_path / "models/none/seed0/config.json"
     expected = f"error: stage closed_loop: its input {missing} is missing\n"
     assert capsys.readouterr().err == expected
+
+
+def test_what_is_no_manifest_of_an_input_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "my.manifest.json").write_text("{}")
+    check_inputs([tmp_path / "a.csv"])
+    write_manifests("study", {}, code_label("storage.files"), [], [tmp_path / "a.csv"])
+    (tmp_path / "b.csv.manifest.json").write_text("{")
+    (tmp_path / "b.csv").write_text("b")
+    check_inputs([tmp_path / "a.csv"])
+    with pytest.raises(ManifestError, match=r"b\.csv\.manifest\.json: not readable"):
+        check_inputs([tmp_path / "b.csv"])
+    (tmp_path / "a.csv").write_text("b")
+    with pytest.raises(ManifestError, match=r"a\.csv: was changed .*; think"):
+        check_inputs([tmp_path / "a.csv"], "think")
+
+
+def test_inputs_are_read_once_but_changes_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, made = tmp_path / "source.csv", tmp_path / "made" / "made.csv"
+    source.write_text("before")
+    made.parent.mkdir()
+    made.write_text("made")
+    read = []
+    digest = manifests.file_digest
+
+    def counted(path: str | Path) -> str:
+        read.append(Path(path).name)
+        return digest(path)
+
+    monkeypatch.setattr(manifests, "file_digest", counted)
+    label = code_label("storage.files")
+    write_manifests("study", {}, label, [], [source])
+    read.clear()
+    check_inputs([source])
+    write_manifests("study", {}, label, [source], [made])
+    assert read.count("source.csv") == 1
+
+    state = source.stat()
+    source.write_text("after!")  # as long, and with the same times
+    os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(ManifestError, match=r"source\.csv: was changed"):
+        check_inputs([source])

@@ -20,11 +20,11 @@ class Closed(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+    def _no_true_or_false(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse yes and no where a number is expected: Python takes them for 1 and 0."""
         annotation = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and annotation is not bool and annotation is not Any:
-            raise ValueError(f"expected no truth value, got {value}")
+            raise ValueError("expected a number or text, not true/false")
         return value
 
     def only(self, names: tuple[str, ...]) -> Any:

@@ -114,8 +114,14 @@ def verify(folder: Path) -> None:
 
     for line in report.mixed:
         click.echo(f"made with several versions: {line}")
-    aside = f"; {report.elsewhere} inputs are elsewhere and were not read" * bool(report.elsewhere)
-    aside += f"; {report.absent} inputs are not kept here" * bool(report.absent)
+    aside = ""
+    if report.elsewhere == 1:
+        aside += "; 1 input is elsewhere and was not read"
+    elif report.elsewhere:
+        aside += f"; {report.elsewhere} inputs are elsewhere and were not read"
+    if report.absent:
+        inputs = "1 input is" if report.absent == 1 else f"{report.absent} inputs are"
+        aside += f"; {inputs} not kept here"
     if report.problems:
         raise LastmileError(
             f"{folder}: {len(report.problems)} problems in {report.manifests} manifests "
@@ -152,12 +158,14 @@ def figures(folder: Path) -> None:
 
     For example: lastmile figures results/reference/desk/figures
     """
+    from lastmile.provenance.manifests import check_inputs
     from lastmile.studies.render import figure_names, render
 
     names = [name for name in figure_names() if (folder / f"{name}.csv").is_file()]
     if not names:
         tables = ", ".join(f"{name}.csv" for name in figure_names())
         raise LastmileError(f"{folder}: has no table of a figure (expected one of {tables})")
+    check_inputs((folder / f"{name}.csv" for name in names), "move it or its manifest away")
     for name in names:
         paths = render(name, folder / f"{name}.csv", folder / name)
         formats = ", ".join(path.suffix[1:] for path in paths)

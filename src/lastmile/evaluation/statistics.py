@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from lastmile.errors import LastmileError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values: TypeAlias = np.ndarray | Sequence[float]
 """One number per episode."""

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lastmile.pipeline import run_columns
 from lastmile.provenance.manifests import packages
+from lastmile.storage import csv_tables
+from lastmile.studies import tables
 from lastmile.studies.claims import Claim, Effect, from_json
 from lastmile.studies.findings import VERDICT_WORDS, effects, in_words, ledger, performance, summary
 
@@ -95,7 +98,7 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         spec: What to show.
         inputs: The files that it is made from.
     """
-    tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
+    measured = {path.stem: tables.read(path.stem, path) for path in inputs.tables}
     pictures = {path.stem: path for path in inputs.pictures}
     captions = {path.stem: path.read_text(encoding="utf-8") for path in inputs.captions}
     claims = {path.stem: from_json(path) for path in inputs.claims}
@@ -112,7 +115,7 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         "<nav>"
         + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
         + "</nav>",
-        _abilities(tables),
+        _abilities(measured),
         _episode(spec),
     ]
     for study in spec.studies:
@@ -265,9 +268,9 @@ def _markdown(text: str) -> str:
 
 
 def _runs(path: Path) -> str:
-    table = pd.read_csv(path)
+    table = csv_tables.read(path, run_columns.COLUMNS)
     frames, hours = table["frames"].sum(), table["seconds"].sum() / 3600
-    shown = table.drop(columns=[name for name in ("code",) if name in table])
+    shown = table.drop(columns="code")
     return (
         f"<section id='runs'><h2>Training runs</h2><p class='muted'>{len(table)} runs, "
         f"{frames:,} frames, {hours:.1f} hours in all.</p><div class='scroll'>"

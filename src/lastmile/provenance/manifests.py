@@ -10,6 +10,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,22 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def input_digest(path: str | Path) -> str:
+    """Return a hash of a file's bytes, read once by this process as long as nobody touches it.
+
+    A job checks its inputs, names its work by them, and lists them in its manifest.
+    """
+    state = os.stat(path)
+    # The time of the last change cannot be set, so a file that was written to is read again.
+    touched = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
+    return _digest_of(os.path.abspath(path), touched)
+
+
+@lru_cache(maxsize=10_000)
+def _digest_of(path: str, touched: tuple[int, ...]) -> str:
+    return file_digest(path)
+
+
 def packages() -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version()}
@@ -58,28 +75,48 @@ def packages() -> dict[str, str]:
     return versions
 
 
-def check_inputs(inputs: Iterable[Path]) -> None:
+def check_inputs(
+    inputs: Iterable[Path],
+    remedy: str = "run the same command again: it is put aside, and made again",
+) -> None:
     """Check that results are as they were made, before other results are made from them.
 
-    Files without a manifest beside them are not checked.
+    Files without a manifest beside them are not checked. What has the name of a manifest and is
+    none is left alone, unless it may be the one of an input.
+
+    Args:
+        inputs: The files.
+        remedy: What to do about a file that was changed, for the message.
 
     Raises:
-        ManifestError: A file was changed after it was made; the message names it.
+        ManifestError: A file was changed after it was made, or its manifest is damaged; the message
+            names it.
     """
-    folders: dict[Path, dict[str, Any]] = {}
+    folders: dict[Path, tuple[dict[str, Any], list[ManifestError]]] = {}
     for path in inputs:
         if path.parent not in folders:
-            listed: dict[str, Any] = {}
-            for manifest in sorted(path.parent.glob("*manifest.json")):
-                if is_manifest(manifest):
-                    listed.update(read_manifest(manifest)["outputs"])
-            folders[path.parent] = listed
-        entry = folders[path.parent].get(path.name)
-        if entry is not None and entry != _entry(path):
-            raise ManifestError(
-                f"{path}: was changed after it was made; run the same command again: it is put "
-                "aside, and made again"
-            )
+            folders[path.parent] = _listed(path.parent)
+        listed, broken = folders[path.parent]
+        entry = listed.get(path.name)
+        if entry is None and broken:
+            raise broken[0]
+        if entry is not None and entry != _entry(path, input_digest(path)):
+            raise ManifestError(f"{path}: was changed after it was made; {remedy}")
+
+
+def _listed(folder: Path) -> tuple[dict[str, Any], list[ManifestError]]:
+    """Return what the manifests of a folder say of its files, and errors of those beside a file."""
+    listed: dict[str, Any] = {}
+    broken = []
+    for manifest in sorted(folder.glob("*manifest.json")):
+        if is_manifest(manifest):
+            try:
+                listed.update(read_manifest(manifest)["outputs"])
+            except ManifestError as error:
+                of = manifest.name.removesuffix(".manifest.json")
+                if manifest.name == "manifest.json" or (folder / of).is_file():
+                    broken.append(error)
+    return listed, broken
 
 
 def is_manifest(path: Path) -> bool:
@@ -150,10 +187,12 @@ def write_manifest(
         "spec": spec,
         "code": {"label": code, "files": code_files(code), "packages": code_packages(code)},
         "inputs": {
-            Path(os.path.relpath(os.path.realpath(item), folder)).as_posix(): _entry(item)
+            Path(os.path.relpath(os.path.realpath(item), folder)).as_posix(): _entry(
+                item, input_digest(item)
+            )
             for item in inputs
         },
-        "outputs": {item.name: _entry(item) for item in outputs},
+        "outputs": {item.name: _entry(item, file_digest(item)) for item in outputs},
         "packages": packages(),
         "system": {"platform": platform.platform(), "cpus": os.cpu_count(), **facts},
     }
@@ -215,5 +254,5 @@ def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
             raise ManifestError(f"{path}: the input '{name}' leads outside its folder")
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "digest": file_digest(path)}
+def _entry(path: Path, digest: str) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "digest": digest}

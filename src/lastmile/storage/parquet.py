@@ -2,6 +2,8 @@
 
 A file is read into memory whole, and its seal is checked before any of it is parsed. The sizes that
 it states (rows, bytes once uncompressed) are checked before anything of that size is allocated.
+Texts are read as dictionaries, and expanded only if the whole table stays within bounds: a text of
+a megabyte, kept once, can stand in every row.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lastmile.errors import LastmileError
@@ -23,6 +26,10 @@ MAX_INFLATION = 200
 """Largest ratio of uncompressed to compressed bytes that is believed; our tables stay below."""
 MAX_ROWS_PER_BYTE = 20
 """Most rows per byte of a file that are believed."""
+LARGEST_TABLE = 256_000_000
+"""Bytes of a table in memory that any file may hold; above it, `MAX_INFLATION` times its size."""
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes in memory of a value, by its type in a file, at most."""
 
 
 class TableError(LastmileError):
@@ -97,9 +104,10 @@ def read(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         _check_bounds(file.metadata, len(data))
-        if schema is not None and (problem := _misfit(file.schema_arrow, schema)):
+        columns = file.schema_arrow
+        if schema is not None and (problem := _misfit(columns, schema)):
             raise TableError(f"{path}: {problem}")
-        table = file.read()
+        table = _read_bounded(data, columns)
         table.validate(full=True)
     except TableError:
         raise
@@ -138,9 +146,57 @@ def _check_bounds(meta: pq.FileMetaData, size: int) -> None:
     if any(not 0 <= column.num_values <= most for column in columns):
         raise LastmileError("states more values than rows")
 
+    for column in range(meta.num_columns):
+        leaf = meta.schema.column(column)
+        if leaf.max_repetition_level or leaf.physical_type not in (*_WIDTHS, "BYTE_ARRAY"):
+            raise LastmileError(f"column '{leaf.path}' is nested or of an unknown type")
+    wide = [column.num_values * _WIDTHS.get(column.physical_type, 4) for column in columns]
+    if sum(wide) > _most_bytes(size):
+        raise LastmileError(f"{size} bytes hold a table of {sum(wide)}, which is not believed")
+
     inflated = [column.total_uncompressed_size for column in columns]
     if any(count < 0 for count in inflated) or sum(inflated) > MAX_INFLATION * size:
         raise LastmileError(f"states {sum(inflated)} bytes of data in {size}")
+
+
+def _most_bytes(size: int) -> int:
+    """Return how large a table from a file of `size` bytes may be in memory."""
+    return max(LARGEST_TABLE, MAX_INFLATION * size)
+
+
+def _read_bounded(data: bytes, columns: pa.Schema) -> pa.Table:
+    """Read a table of these columns, and expand its texts if it then stays within bounds.
+
+    Raises:
+        LastmileError: It would be larger.
+    """
+    texts = [field.name for field in columns if not _is_fixed(field.type)]
+    file = pq.ParquetFile(
+        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=texts
+    )
+    table = file.read()
+    table.validate(full=True)
+
+    size = table.nbytes
+    for name in texts:
+        for chunk in table.column(name).chunks:
+            if isinstance(chunk, pa.DictionaryArray):
+                lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+                size += pc.sum(lengths).as_py() or 0
+    if size > _most_bytes(len(data)):
+        raise LastmileError(f"{len(data)} bytes hold a table of {size}, which is not believed")
+    return table.cast(columns)
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    """Whether values of a type take the same number of bytes each."""
+    return not (
+        pa.types.is_dictionary(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
 
 
 def _misfit(columns: pa.Schema, wanted: pa.Schema) -> str:

@@ -4,7 +4,7 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
 
 - `READS`: dotted names of all settings that its table and claims depend on, beyond `seed`, `worlds`
   and `tasks`. The study gets nothing else.
-- `COLUMNS`: the columns of its table.
+- `COLUMNS`: the columns of its table, with their types (`lastmile.storage.csv_tables`).
 - `needs(settings) -> list[Need]`: the measurements it reads. A study without needs is left out,
   unless it sets `DRAWS = True`: then it draws the worlds itself.
 - `KEEPS`, if it reads only some rows of a measurement: by its name, the values that count, by

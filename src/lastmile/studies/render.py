@@ -12,9 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-import pandas as pd
-
-from lastmile.errors import LastmileError, UnknownNameError
+from lastmile.errors import UnknownNameError
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -50,20 +48,15 @@ def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
         The files written: `out`.png, .svg, .pdf, and the caption as .md.
 
     Raises:
-        LastmileError: The table cannot be read, or it has no rows and is not that of the study.
+        CsvError: The table cannot be read, or is not one that the study writes.
     """
     from lastmile.storage import files
-    from lastmile.studies import style
+    from lastmile.studies import style, tables
 
     module = get_figure(name)
     table = Path(table)
     out = Path(out)
-    try:
-        rows = pd.read_csv(table, keep_default_na=True)
-    except (OSError, ValueError) as error:
-        raise LastmileError(f"{table}: not a readable CSV table ({error})") from None
-    if rows.empty and tuple(rows.columns) != _columns(name):
-        raise LastmileError(f"{table}: has no rows to draw")
+    rows = tables.read(name, table)
 
     with style.applied():
         if rows.empty:
@@ -82,8 +75,3 @@ def render(name: str, table: str | Path, out: str | Path) -> list[Path]:
         style.close(figure)
     files.write_text(out.with_suffix(".md"), caption + "\n")
     return [*written, out.with_suffix(".md")]
-
-
-def _columns(name: str) -> tuple[str, ...]:
-    """Return the columns of a study's table."""
-    return tuple(importlib.import_module(f"lastmile.studies.{name}.study").COLUMNS)

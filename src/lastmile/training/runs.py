@@ -12,7 +12,7 @@ import torch
 from lastmile.closed import canonical
 from lastmile.errors import LastmileError
 from lastmile.policy.weights import PolicyError
-from lastmile.provenance.manifests import file_digest
+from lastmile.provenance.manifests import input_digest
 from lastmile.simulation.tokens import FirstEpisodes, Store, TokenStore
 from lastmile.storage import files
 from lastmile.training.devices import device_slot
@@ -96,7 +96,7 @@ def run(
         if backbone.is_file():
             inputs["backbone"] = backbone
 
-    digests = {name: file_digest(path) for name, path in sorted(inputs.items())}
+    digests = {name: input_digest(path) for name, path in sorted(inputs.items())}
     whole = {**spec.values(), "data": digests, "code": code}
     key = run_key(whole)
     if rank() == 0:

@@ -26,6 +26,20 @@ def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
         parquet.write(table, temporary)
 
 
+def write_probes(path: Path, table: pd.DataFrame, spec: OnTask, needed: str) -> None:
+    """Write measurements of probes; if there are none, tell the log what was too little for them.
+
+    Args:
+        path: The table to write.
+        table: What was measured.
+        spec: The spec of the job.
+        needed: What would have been needed, in words.
+    """
+    if table.empty:
+        print(f"nothing measured: the test episodes do not hold {needed}")
+    write_table(path, table, spec)
+
+
 def policies_along(
     snapshots: Path, config: Path, start: Path | None, seed: int, every: int
 ) -> Iterator[tuple[int, Policy]]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import write_table
+from lastmile.pipeline.stages._shared import write_probes
 
 LABELS = ("run", "seed", "task")
 FEATURES = 5e4  # bytes in memory of the features of a frame, at most
@@ -70,9 +70,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.frames,
         spec.seed,
     )
-    if table.empty:
-        print("fewer than two tasks have enough mistakes in their test episodes: nothing measured")
-    write_table(outputs.cross_task_probes, table, spec)
+    write_probes(outputs.cross_task_probes, table, spec, "enough mistakes of two tasks")
 
 
 def parts(spec: Spec) -> tuple[str, ...]:

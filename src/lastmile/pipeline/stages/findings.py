@@ -50,17 +50,16 @@ def outputs(spec: Spec, results: Path) -> Outputs:
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    import pandas as pd
-
     from lastmile.storage import files
+    from lastmile.studies import tables
     from lastmile.studies.claims import from_json, to_json
     from lastmile.studies.findings import beside, read_published, to_markdown, with_published
 
     published = read_published(inputs.expected)
     claims = [claim for path in inputs.claims for claim in from_json(path)]
     claims = with_published(claims, published)
-    tables = {path.stem: pd.read_csv(path) for path in inputs.tables}
-    page = to_markdown(claims, spec.name, beside(published, tables), tables)
+    measured = {path.stem: tables.read(path.stem, path) for path in inputs.tables}
+    page = to_markdown(claims, spec.name, beside(published, measured), measured)
     files.write_text(outputs.ledger, to_json(claims))
     files.write_text(outputs.findings, page)
 

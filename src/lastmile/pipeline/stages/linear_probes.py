@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import write_table
+from lastmile.pipeline.stages._shared import write_probes
 
 LABELS = ("run", "seed", "task")
 PROBES = 30  # about how many probes a task has: features x targets x kinds of labels
@@ -69,9 +69,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.seed,
     )
     table = fit_probes(activations, spec.seed)
-    if table.empty:
-        print("too few steps or episodes to fit and test a probe: nothing measured")
-    write_table(outputs.linear_probes, table, spec)
+    write_probes(outputs.linear_probes, table, spec, "enough steps to fit and test a probe")
 
 
 def parts(spec: Spec) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastmile.pipeline import paths
+from lastmile.pipeline.run_columns import COLUMNS
 from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.storage import csv_tables
 
 LABELS = ()
 
@@ -50,12 +51,11 @@ def outputs(spec: Spec, results: Path) -> Outputs:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
-    from lastmile.storage import files
+    from lastmile.provenance.manifests import read_manifest
 
-    rows = [_row(json.loads(path.read_text(encoding="utf-8"))) for path in inputs.manifests]
-    table = pd.DataFrame(rows).astype({"episodes": "Int64"})
-    with files.writing(outputs.table) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    rows = [_row(read_manifest(path)) for path in inputs.manifests]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"episodes": "Int64"})
+    csv_tables.write(table, outputs.table, COLUMNS)
 
 
 def _row(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def outputs(spec: Spec, results: Path) -> Outputs:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     import pandas as pd
 
-    from lastmile.storage import files, parquet
+    from lastmile.storage import csv_tables, files, parquet
     from lastmile.studies import get_study
     from lastmile.studies.claims import to_json
 
@@ -99,8 +99,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         )
 
     table = study.table(measurements, settings)
-    with files.writing(outputs.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    csv_tables.write(table, outputs.table, study.COLUMNS, float_format="%.6g")
     if outputs.screens is not None:
         import cv2
 

@@ -5,21 +5,31 @@ The three people of the published study stand beside them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.annotators import check
 from lastmile.evaluation.statistics import Estimate, mean, ratio, wilson
-from lastmile.screen.widgets import KINDS
+from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Hypothesis
 from lastmile.studies.runs import Need
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DRAWS = True
 READS = ("evaluation.resamples",)
-COLUMNS = ("task", "difficulty", "style", "measure", "value", "low", "high", "n")
+COLUMNS = {
+    "task": TEXT,
+    "difficulty": TEXT,
+    "style": TEXT,
+    "measure": TEXT,
+    "value": NUMBER_OR_NONE,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "n": WHOLE,
+}
 HYPOTHESES: tuple[Hypothesis, ...] = ()
 SHOWN = ("careful", "typical", "hasty")
 EPISODES = 24
@@ -52,6 +62,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Intervals are 95 %, by bootstrap over worlds; for repairs and success Wilson's. For people, low
     and high are their range and value is its middle. `n` counts worlds or people.
     """
+    import pandas as pd
+
+    from lastmile.evaluation.annotators import check
+
     difficulty = settings.worlds.difficulty
     rows: list[tuple] = []
     for task in task_list(settings):
@@ -75,6 +89,8 @@ def measures(worlds: list[dict[str, Any]], count: int) -> dict[str, Estimate]:
         worlds: What `lastmile.evaluation.annotators.check` reports on each world.
         count: Bootstrap resamples.
     """
+    from lastmile.screen.widgets import KINDS
+
     steps = np.array([world["steps"]["mean"] for world in worlds])
     clicks = {
         kind: np.array([world["actions"].get(kind, 0.0) for world in worlds]) * steps

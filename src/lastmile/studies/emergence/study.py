@@ -5,28 +5,33 @@ Every skill is followed over the frames seen in training, with its floor and its
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import Estimate, curve, estimate, ratio
+from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, single
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("evaluation.resamples",)
-COLUMNS = (
-    "measure",
-    "task",
-    "predictor",
-    "skill",
-    "frames",
-    "value",
-    "low",
-    "high",
-    "episodes",
-    "steps",
-)
+COLUMNS = {
+    "measure": TEXT,
+    "task": TEXT,
+    "predictor": TEXT,
+    "skill": TEXT,
+    "frames": NUMBER,
+    "value": NUMBER,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+    "steps": WHOLE,
+}
 STAGES = {
     "mechanics": ("valid", "button"),
     "placement": ("placement@5",),
@@ -94,6 +99,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     `episodes` and `steps` count held-out episodes and steps.
     """
+    import pandas as pd
+
     count = settings.evaluation.resamples
     skills = inputs["skills"]
     rows = _share_rows(skills, count)

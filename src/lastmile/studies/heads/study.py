@@ -5,17 +5,32 @@ Published: softmaxes over x and y, all patches of all screens as tokens.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
+from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, training_run
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("policy", "training.frames", "episodes.train", "heads", "evaluation.resamples")
-COLUMNS = ("task", "who", "measure", "frames", "operations", "value", "low", "high", "episodes")
+COLUMNS = {
+    "task": TEXT,
+    "who": TEXT,
+    "measure": TEXT,
+    "frames": NUMBER,
+    "operations": NUMBER_OR_NONE,
+    "value": NUMBER,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+}
 SKILLS = ("button", "placement@5", "decision")
 KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
 PUBLISHED = {"head": "bins", "context": "patch"}
@@ -133,6 +148,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     skills) and `frames`, with the floating-point `operations` they take. `episodes` counts held-out
     episodes. The losses of the two heads must not be compared: their bins differ in size.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     per_frame = operations_per_frame(inputs, settings) if tasks(settings) else {}
     for task in whole_and_parts(list(tasks(settings))):

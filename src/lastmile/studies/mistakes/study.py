@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import estimate, rate, rate_over_tasks, success
+from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, single
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("evaluation.resamples", "evaluation.recovery_steps")
-COLUMNS = ("task", "who", "measure", "kind", "delay", "value", "low", "high", "n")
+COLUMNS = {
+    "task": TEXT,
+    "who": TEXT,
+    "measure": TEXT,
+    "kind": TEXT_OR_NONE,
+    "delay": WHOLE,
+    "value": NUMBER_OR_NONE,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "n": WHOLE,
+}
 OUTCOMES = ("success", "score", "finished", "coverage", "steps")
 SHARES = ("navigate", "look", "mode", "place", "decide", "undo", "done", "invalid")
 RATES = {"mistakes per placement": "mistakes", "undos per placement": "undo"}
@@ -77,6 +90,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     `n` counts episodes, or states for recovery.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     count = settings.evaluation.resamples
     played = inputs["closed_loop"].assign(one=1)

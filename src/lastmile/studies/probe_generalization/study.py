@@ -6,17 +6,31 @@ along them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import Estimate, estimate, rate
+from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, OTHERS
 from lastmile.studies.runs import JOINT, Need, joint
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("evaluation.resamples",)
-COLUMNS = ("measure", "source", "target", "strength", "value", "low", "high", "episodes")
+COLUMNS = {
+    "measure": TEXT,
+    "source": TEXT,
+    "target": TEXT,
+    "strength": NUMBER_OR_NONE,
+    "value": NUMBER_OR_NONE,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+}
 CHANCE = 0.5
 """Accuracy of a mistake probe by chance: steps with and without a mistake are matched."""
 CLASSIFYING = ("object_exploration",)
@@ -99,6 +113,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     - `undo:shared`, `undo:random`: chance of Undo after moving activations by `strength`. Target
       `ALL`: the mean over tasks.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     count = settings.evaluation.resamples
     measured = inputs["cross_task_probes"]

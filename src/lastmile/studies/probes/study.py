@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import estimate, rate_over_tasks
+from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, joint
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("evaluation.resamples",)
-COLUMNS = ("task", "target", "feature", "of", "labels", "value", "low", "high", "episodes", "n")
+COLUMNS = {
+    "task": TEXT,
+    "target": TEXT,
+    "feature": TEXT,
+    "of": TEXT,
+    "labels": TEXT,
+    "value": NUMBER_OR_NONE,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+    "n": WHOLE,
+}
 
 
 def _readable(target: str, statement: str, score: str, effect: Effect) -> Hypothesis:
@@ -78,6 +94,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     `labels` (real, or control: random labels). The value is accuracy for phase and mistake, R² for
     position. `episodes` and `n` count test episodes and test steps.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     count = settings.evaluation.resamples
     probed = inputs["linear_probes"]

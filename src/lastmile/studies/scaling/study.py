@@ -7,28 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from lastmile.config import SIZES, Settings, task_list
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
+from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, joint
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 READS = ("policy", "training.frames", "episodes.train", "scaling", "evaluation.resamples")
-COLUMNS = (
-    "measure",
-    "size",
-    "distinct",
-    "frames",
-    "task",
-    "value",
-    "low",
-    "high",
-    "episodes",
-)
+COLUMNS = {
+    "measure": TEXT,
+    "size": TEXT_OR_NONE,
+    "distinct": WHOLE,
+    "frames": NUMBER,
+    "task": TEXT,
+    "value": NUMBER_OR_NONE,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+}
 SHOWN = ("button", "placement@5", "decision")
 KEEPS = {"skills": {"predictor": ("policy",), "skill": SHOWN}}
 LEVELS = 3
@@ -115,6 +119,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     `episodes` counts held-out episodes, of all tasks together. What was not measured is left out.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     curves: dict[tuple[str, str, int], Curve] = {}
     count = settings.evaluation.resamples

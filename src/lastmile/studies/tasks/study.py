@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings, task_list
-from lastmile.screen import Look, draw
-from lastmile.simulation.trajectory import Episode, Source, record
+from lastmile.storage.csv_tables import TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Hypothesis
 from lastmile.studies.runs import Need
-from lastmile.tasks import get_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lastmile.simulation.trajectory import Episode, Source
 
 DRAWS = True
 READS: tuple[str, ...] = ()
-COLUMNS = ("task", "title", "column", "step", "steps", "phase", "kind", "widget", "x", "y")
+COLUMNS = {
+    "task": TEXT,
+    "title": TEXT,
+    "column": WHOLE,
+    "step": WHOLE,
+    "steps": WHOLE,
+    "phase": TEXT,
+    "kind": TEXT,
+    "widget": TEXT_OR_NONE,
+    "x": WHOLE,
+    "y": WHOLE,
+}
 HYPOTHESES: tuple[Hypothesis, ...] = ()
 SCREENS = 4
 """Screens shown of each episode."""
@@ -33,6 +46,8 @@ def needs(settings: Settings) -> list[Need]:
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Return one row per screen shown, with the click that follows it (x, y in pixels)."""
+    import pandas as pd
+
     rows = _rows(settings)
     return pd.DataFrame([{column: row[column] for column in COLUMNS} for row in rows])
 
@@ -91,6 +106,8 @@ def story(source: Source) -> tuple[int, Episode]:
     Returns:
         The number of the episode, and the episode.
     """
+    from lastmile.simulation.trajectory import record
+
     for number in range(EPISODES):
         episode = record(source, number)
         if set(STORY) <= set(episode.columns["phase"]):
@@ -100,6 +117,10 @@ def story(source: Source) -> tuple[int, Episode]:
 
 def _rows(settings: Settings) -> list[dict[str, Any]]:
     """Return the rows of the table, each with its picture in `screen`."""
+    from lastmile.screen import Look, draw
+    from lastmile.simulation.trajectory import Source
+    from lastmile.tasks import get_task
+
     worlds = settings.worlds
     rows: list[dict[str, Any]] = []
     for name in task_list(settings):

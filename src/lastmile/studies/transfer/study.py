@@ -6,16 +6,20 @@ Both see the same number of frames of the same episodes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from lastmile.config import Settings
 from lastmile.evaluation.statistics import Estimate, curve, curve_over_tasks, estimate, success
+from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, finetuned, held_out_groups, scratch, single
 from lastmile.studies.scaling.study import frames_to
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 READS = (
     "policy",
@@ -25,7 +29,17 @@ READS = (
     "transfer",
     "evaluation.resamples",
 )
-COLUMNS = ("task", "kind", "measure", "frames", "value", "low", "high", "episodes", "budget")
+COLUMNS = {
+    "task": TEXT,
+    "kind": TEXT,
+    "measure": TEXT,
+    "frames": NUMBER,
+    "value": NUMBER,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "episodes": WHOLE,
+    "budget": WHOLE,
+}
 SKILLS = ("button", "placement@5", "decision")
 KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
 KINDS: dict[str, Callable[[Settings, str, tuple[str, ...]], Run]] = {
@@ -150,6 +164,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     `episodes` counts held-out episodes, `budget` distinct training episodes.
     """
+    import pandas as pd
+
     rows: list[tuple] = []
     for task in whole_and_parts(sorted(runs(settings, "scratch"))):
         for kind in KINDS:
