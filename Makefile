@@ -7,13 +7,13 @@
 # Slow targets:
 # make test-lowest   the fast tests with the lowest supported version of every package (downloads gigabytes)
 # make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13 (downloads gigabytes)
-# make test-faults   kills, power losses and other faults, from nothing to the report
+# make test-faults   kills, power losses and other faults, from nothing to the report, and the page about them
 # make test-slurm    the preset smoke on a real SLURM on this machine (root; apt-get install slurm-wlm munge)
 # make fuzz          10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
 #
 # make clean         remove .venv, build, runs and Snakemake's records; results stay
 #
-# Variables: PYTHON=/path/to/python3, CORES=4
+# Variables: PYTHON=/path/to/python3, CORES=4, LASTMILE_FAULTS=200 (drawn at random by test-faults)
 
 # The first Python on the path that is new enough, unless one is named.
 ifeq ($(origin PYTHON),undefined)
@@ -22,6 +22,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 endif
 PYTHON_NAMED := $(filter command line environment override,$(origin PYTHON))
 CORES ?= all
+LASTMILE_FAULTS ?= 10
 REFERENCE ?= results/reference/desk
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -92,7 +93,11 @@ test-install: setup
 	$(BIN)/python -m pytest -m slow -rs tests/test_install.py
 
 test-faults: setup
-	$(BIN)/python -m pytest -m "slow or not slow" tests/test_faults.py
+	@mkdir -p build && rm -f build/faults.jsonl
+	LASTMILE_FAULTS=$(LASTMILE_FAULTS) LASTMILE_FAULT_LOG=$(CURDIR)/build/faults.jsonl \
+		$(BIN)/python -m pytest -m "slow or not slow" tests/test_faults.py tests/test_damage.py tests/test_setup.py
+	$(BIN)/python docs/fault_table.py build/faults.jsonl
+	@echo "docs/faults.md"
 
 test-slurm: setup
 	@command -v slurmctld >/dev/null && command -v munged >/dev/null || { echo "error: SLURM is missing; as root: apt-get update && apt-get install slurm-wlm munge" >&2; exit 1; }

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import RECORDING, flip
+from fault_log import class_of, fault
 from lastmile.pipeline import damage
 from lastmile.pipeline.runner import run_stage
 from lastmile.pipeline.stage import files_of, parse_spec
@@ -78,25 +79,38 @@ def replace_by_link(path: Path) -> None:
 
 
 MANIFEST = f"{STEPS}.manifest.json"
-DAMAGES: list[tuple[str, Callable[[Path], object], set[str]]] = [
-    (TOKENS, flip, {TOKENS}),
-    (TOKENS, cut, {TOKENS}),
-    (TOKENS, lambda path: path.write_bytes(b""), {TOKENS}),
-    (EPISODES, lambda path: path.write_bytes(path.read_bytes() + b"x"), {EPISODES}),
-    (TOKENS, replace_by_folder, {TOKENS}),
-    (TOKENS, replace_by_link, {TOKENS}),
-    (TOKENS, Path.unlink, set()),  # Snakemake itself makes again what is missing
-    (MANIFEST, Path.unlink, {STEPS, EPISODES}),
-    (MANIFEST, flip, {STEPS, EPISODES, MANIFEST}),
-    (MANIFEST, cut, {STEPS, EPISODES, MANIFEST}),
-    (MANIFEST, lambda path: path.write_text("{}"), {STEPS, EPISODES, MANIFEST}),
+DAMAGES: list[tuple[str, str, Callable[[Path], object], set[str]]] = [
+    (TOKENS, "a bit flipped", flip, {TOKENS}),
+    (TOKENS, "cut", cut, {TOKENS}),
+    (TOKENS, "emptied", lambda path: path.write_bytes(b""), {TOKENS}),
+    (
+        EPISODES,
+        "bytes appended",
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        {EPISODES},
+    ),
+    (TOKENS, "replaced by a folder", replace_by_folder, {TOKENS}),
+    (TOKENS, "replaced by a link", replace_by_link, {TOKENS}),
+    (TOKENS, "deleted", Path.unlink, set()),  # Snakemake itself makes again what is missing
+    (MANIFEST, "deleted", Path.unlink, {STEPS, EPISODES}),
+    (MANIFEST, "a bit flipped", flip, {STEPS, EPISODES, MANIFEST}),
+    (MANIFEST, "cut", cut, {STEPS, EPISODES, MANIFEST}),
+    (MANIFEST, "replaced", lambda path: path.write_text("{}"), {STEPS, EPISODES, MANIFEST}),
 ]
 
 
-@pytest.mark.parametrize("name, change, expected", DAMAGES)
+@pytest.mark.parametrize("name, kind, change, expected", DAMAGES)
 def test_damage_is_put_aside(
+    results: Path, name: str, kind: str, change: Callable[[Path], object], expected: set[str]
+) -> None:
+    with fault(kind, class_of(name), "put aside or missing, and nothing else touched"):
+        put_aside(results, name, change, expected)
+
+
+def put_aside(
     results: Path, name: str, change: Callable[[Path], object], expected: set[str]
 ) -> None:
+    """Damage a result: it is put aside, and looking at it changes nothing."""
     assert damage.mend(results, outputs(results)) == 0
     change(results / name)
     before = contents(results)

@@ -16,6 +16,7 @@ import click
 import pytest
 from PIL import Image
 
+from fault_log import FAILED
 from lastmile.tasks import task_names
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +64,16 @@ def test_task_pages_are_current(task_pages: ModuleType) -> None:
         path.name: path.read_text(encoding="utf-8") for path in (DOCS / "tasks").glob("*.md")
     }
     assert written == pages, "run: python docs/task_pages.py"
+
+
+@pytest.mark.usefixtures("docs_modules")
+def test_the_page_about_faults_is_current() -> None:
+    fault_table = importlib.import_module("fault_table")
+    faults = fault_table.read(fault_table.RECORD)
+    assert fault_table.PAGE.read_text() == fault_table.page(faults), (
+        "run: python docs/fault_table.py"
+    )
+    assert not [fault for fault in faults if fault["outcome"] == FAILED]
 
 
 def test_every_task_has_a_picture(task_pages: ModuleType) -> None:

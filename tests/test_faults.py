@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import pytest
 import yaml
 
 from conftest import SETTINGS, flip
+from fault_log import class_of, fault
 from lastmile.pipeline import damage, lock
 from lastmile.pipeline.stage import files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
@@ -43,7 +45,8 @@ STUDY = {
     "transfer": {"held_out": []},
 }
 POLICY = "results/fault/models/colored_dots/seed0/policy.safetensors"
-PATIENCE = 600
+PATIENCE = 3600
+"""Seconds after which something hangs, also on a machine that does other work."""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -100,16 +103,18 @@ def finish(folder: Path, *targets: str, words: tuple[str, ...] = ("--cores", "2"
     return said
 
 
-def jobs(folder: Path, verb: str) -> list[int]:
-    """Processes that run a stage in this folder."""
+def jobs(folder: Path, verb: str | None = None) -> list[int]:
+    """Processes that run a stage, or any, in this folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[1:5] == [b"-m", b"lastmile", b"stage", verb.encode()] and os.readlink(
-                    entry / "cwd"
-                ) == str(folder):
+                if (
+                    words[1:4] == [b"-m", b"lastmile", b"stage"]
+                    and (verb is None or words[4] == verb.encode())
+                    and os.readlink(entry / "cwd") == str(folder)
+                ):
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -131,10 +136,11 @@ def kill_job(
     folder: Path, target: str, verb: str, ready: Callable[[], object] = lambda: True
 ) -> None:
     """Start the study, SIGKILL the first job with this verb, and see Snakemake end with a failure."""
-    process = start(folder, target)
-    found = when(lambda: ready() and jobs(folder, verb), process)
-    os.kill(found[0], signal.SIGKILL)
-    assert process.wait(PATIENCE) != 0
+    with fault("job killed", verb, "Snakemake ends with a failure, and the next run resumes"):
+        process = start(folder, target)
+        found = when(lambda: ready() and jobs(folder, verb), process)
+        os.kill(found[0], signal.SIGKILL)
+        assert process.wait(PATIENCE) != 0
 
 
 def progress(folder: Path) -> int:
@@ -294,8 +300,10 @@ def test_a_second_snakemake_is_told_of_the_first(undisturbed: Path) -> None:
     assert process.wait(PATIENCE) == 0
 
 
-def lose_power(folder: Path) -> None:
-    """Cut every file short, or to nothing: results, manifests, checkpoints, snapshots."""
+def lose_power(folder: Path) -> list[str]:
+    """Lose power: return the classes of files.
+
+    Cut every file short, or to nothing: results, manifests, checkpoints, snapshots."""
     found = [
         path
         for path in sorted((folder / "results" / "fault").rglob("*"))
@@ -307,6 +315,7 @@ def lose_power(folder: Path) -> None:
     for path in (folder / "runs").glob("*/*"):
         if path.suffix != ".lock":
             path.write_bytes(path.read_bytes()[:-20])
+    return [class_of(path.relative_to(folder / "results" / "fault").as_posix()) for path in found]
 
 
 def change(folder: Path, *names: str) -> None:
@@ -321,9 +330,10 @@ def change(folder: Path, *names: str) -> None:
 
 def test_loss_of_power(undisturbed: Path) -> None:
     before = results(undisturbed)
-    lose_power(undisturbed)
-    assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
-    alike(undisturbed, before)
+    lost = lose_power(undisturbed)
+    with fault("power lost: cut short or emptied", lost):
+        assert "its manifest is damaged" in finish(undisturbed, POLICY, "trajectories")
+        alike(undisturbed, before)
     change(undisturbed, "train.tokens", "policy.safetensors")
     assert finish(undisturbed, POLICY).count("was changed after it was made; it was moved") == 2
     alike(undisturbed, before)
@@ -332,9 +342,10 @@ def test_loss_of_power(undisturbed: Path) -> None:
 @pytest.mark.slow
 def test_loss_of_power_to_the_end(whole: Path) -> None:
     before = results(whole)
-    lose_power(whole)
-    finish(whole, "all")
-    alike(whole, before)
+    lost = lose_power(whole)
+    with fault("power lost: cut short or emptied", lost):
+        finish(whole, "all")
+        alike(whole, before)
     change(whole, "test.tokens", "skills.parquet", "emergence.csv")
     assert finish(whole, "all").count("was changed after it was made; it was moved") == 3
     alike(whole, before)
@@ -360,8 +371,8 @@ def all_names(folder: Path) -> list[str]:
     return sorted(name for name in names if name.split("/")[0] not in verifying.NO_RESULTS)
 
 
-def damage_at_random(folder: Path, rng: random.Random) -> list[str]:
-    """Damage one to three files of the results and of runs/; tell what was done."""
+def damage_at_random(folder: Path, rng: random.Random) -> list[tuple[str, str]]:
+    """Damage one to three files of the results and of runs/; return what was done to what."""
     root = folder / "results" / "fault"
     work = [path for path in (folder / "runs").glob("*/*") if path.suffix != ".lock"]
     found = sorted(root / name for name in all_names(folder)) + sorted(work)
@@ -369,11 +380,20 @@ def damage_at_random(folder: Path, rng: random.Random) -> list[str]:
     for path in rng.sample([path for path in found if path.stat().st_size], rng.randint(1, 3)):
         name = rng.choice([*DAMAGES])
         DAMAGES[name](path)
-        told.append(f"{path.relative_to(folder)} {name}")
+        told.append((name, path.relative_to(folder).as_posix()))
     if rng.random() < 0.2:
         shutil.rmtree(folder / "runs")
-        told.append("runs removed")
+        told.append(("deleted", "runs/"))
     return told
+
+
+@contextmanager
+def recorded(told: list[tuple[str, str]]) -> Iterator[None]:
+    """Record damage, by kind of file, and whether it heals in the block."""
+    with ExitStack() as stack:
+        for name, path in told:
+            stack.enter_context(fault(name, class_of(path.removeprefix("results/fault/"))))
+        yield
 
 
 def test_damage_heals(undisturbed: Path) -> None:
@@ -383,34 +403,88 @@ def test_damage_heals(undisturbed: Path) -> None:
     wanted = [f"results/fault/{name}" for name in before]
     for seed in range(2):
         told = damage_at_random(undisturbed, random.Random(seed))
-        finish(undisturbed, *wanted)
-        assert all_names(undisturbed) == names, told
-        alike(undisturbed, before)
+        with recorded(told):
+            finish(undisturbed, *wanted)
+            assert all_names(undisturbed) == names, told
+            alike(undisturbed, before)
 
 
+KILLED = ("job", "workflow", "all at once")
+
+
+def kill_at_random(folder: Path, rng: random.Random) -> list[tuple[str, str]]:
+    """Lose a result, and SIGKILL what makes it again; return what was killed over which file."""
+    lost = rng.choice([name for name in results(folder)])
+    (folder / "results" / "fault" / lost).unlink()
+    killed = rng.choice(KILLED)
+    process = start_run(folder)
+    found = when(lambda: jobs(folder), process)
+    if killed != "workflow":
+        os.kill(found[0], signal.SIGKILL)
+    if killed != "job":
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+    deadline = time.monotonic() + 60
+    while jobs(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [(f"killed: {killed}", f"results/fault/{lost}")]
+
+
+def lose_power_at_random(folder: Path, rng: random.Random) -> list[tuple[str, str]]:
+    """Cut short, or empty, a third of all files, as if they had not reached the disk."""
+    root = folder / "results" / "fault"
+    names = [name for name in all_names(folder) if rng.random() < 1 / 3]
+    for name in names:
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content[: rng.choice((0, len(content) // 2))])
+    return [("power lost: cut short or emptied", f"results/fault/{name}") for name in names]
+
+
+KINDS = (damage_at_random, damage_at_random, kill_at_random, lose_power_at_random)
+"""Kinds of faults to draw from; damage, of which there are many kinds, twice as often."""
+
+
+@in_proc
 @pytest.mark.slow
-def test_damage_heals_to_the_end(whole: Path) -> None:
-    """The same for `lastmile run`, of everything: LASTMILE_FAULTS says how often, from which seed on
-    LASTMILE_FAULTS_SEED."""
-    lastmile_run(whole)
+def test_faults_heal_to_the_end(whole: Path) -> None:
+    """The same for `lastmile run`, of everything, with kills and losses of power among the faults.
+
+    LASTMILE_FAULTS says how many are drawn, and LASTMILE_FAULTS_SEED from which seed on.
+    """
+    run_to_the_end(whole)
     before, names = results(whole), all_names(whole)
     first = int(os.environ.get("LASTMILE_FAULTS_SEED", "0"))
     for seed in range(first, first + int(os.environ.get("LASTMILE_FAULTS", "10"))):
-        told = damage_at_random(whole, random.Random(seed))
-        lastmile_run(whole)
-        assert all_names(whole) == names, (seed, told)
-        alike(whole, before)
-        print(f"{seed}: {'; '.join(told)}: as if undisturbed", flush=True)
+        rng = random.Random(seed)
+        told = rng.choice(KINDS)(whole, rng)
+        with recorded(told):
+            run_to_the_end(whole)
+            assert all_names(whole) == names, (seed, told)
+            alike(whole, before)
+        words = "; ".join(f"{path} {name}" for name, path in told[:3])
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        print(f"{seed}: {words}{more}: as if undisturbed", flush=True)
 
 
-def lastmile_run(folder: Path) -> None:
+def start_run(folder: Path) -> subprocess.Popen[bytes]:
     """The whole study by our own command, which verifies it at the end."""
     command = [sys.executable, "-m", "lastmile", "run", "--cores", "2"]
     presets = ["--configfile", "workflow/presets/smoke.yaml", "--configfile", "study.yaml"]
-    done = subprocess.run(
-        [*command, *presets], cwd=folder, env=environment(folder), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    with open(folder / "said.txt", "wb") as said:
+        return subprocess.Popen(
+            [*command, *presets],
+            cwd=folder,
+            env=environment(folder),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def run_to_the_end(folder: Path) -> None:
+    """The same, left alone. It must succeed."""
+    code = start_run(folder).wait(PATIENCE)
+    assert code == 0, (folder / "said.txt").read_text(errors="replace")[-6000:]
 
 
 def test_a_clock_that_goes_back(undisturbed: Path) -> None:
@@ -423,7 +497,8 @@ def test_a_clock_that_goes_back(undisturbed: Path) -> None:
     for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
         if number % 3 == 0:
             os.utime(path, (tomorrow, tomorrow))
-    assert "Nothing to be done" in finish(undisturbed, POLICY)
+    with fault("clock put back", "results", "nothing is made again"):
+        assert "Nothing to be done" in finish(undisturbed, POLICY)
 
 
 def test_durations_are_taken_from_a_clock_that_does_not_go_back(root: Path) -> None:
@@ -517,9 +592,10 @@ def test_a_full_disk(
     kept = {"others", "spec.json", ".lock", "progress.jsonl", "skills.parquet"}
     left = [path for path in out.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in left if path.name not in kept] == []
-    if small_disk:
-        subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)
-    else:
-        command = command[5:]
-    done = subprocess.run(command, **about)
-    assert done.returncode == 0, done.stderr
+    with fault("disk full", verb, "one line says so; with room, the same command works"):
+        if small_disk:
+            subprocess.run(["mount", "-o", "remount,size=100m", out], check=True)
+        else:
+            command = command[5:]
+        done = subprocess.run(command, **about)
+        assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import test_faults as study
+from fault_log import fault
 
 CONF = Path("/etc/slurm/slurm.conf")
 """Where srun looks in a job, whose environment has lost SLURM_CONF."""
@@ -164,6 +165,7 @@ set-resources:
     profile.write_text("\n".join(kept).replace("your_partition", "work") + here)
     page = (root / "docs" / "howto" / "run_on_a_cluster.md").read_text()
     (line,) = re.findall(r"^snakemake (--profile .*)$", page, re.MULTILINE)
-    said = study.finish(remote, words=tuple(line.split()))
-    assert "SLURM jobid" in said or "slurm" in said.lower()
-    study.alike(remote, study.results(local))
+    with fault("every job on a cluster (SLURM)", "whole study"):
+        said = study.finish(remote, words=tuple(line.split()))
+        assert "SLURM jobid" in said or "slurm" in said.lower()
+        study.alike(remote, study.results(local))
