@@ -31,7 +31,6 @@ rule cross_task_probes:
         policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
         trajectories=files("cross_task_probes", "trajectories"),
         episodes=files("cross_task_probes", "episodes"),
-        tokens=files("cross_task_probes", "tokens"),
     output:
         cross_task_probes=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/cross_task_probes.parquet",
     log:

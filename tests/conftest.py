@@ -65,7 +65,8 @@ SETTINGS = parse(
         "scaling": {"sizes": ["xs", "s", "m"], "episodes": [50]},
         "transfer": {"held_out": [["cell_lineage", "colored_dots"]]},
         "heads": {"tasks": ["cell_lineage", "colored_dots"]},
-        "evaluation": {"resamples": 200},
+        "training": {"seeds": [0, 1, 2]},
+        "evaluation": {"resamples": 500},
     }
 )
 """Settings of the made-up evaluations."""

@@ -15,17 +15,32 @@ import pandas as pd
 from lastmile.config import Settings
 from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
+from lastmile.probing.generalization import STRENGTHS, TESTED
+from lastmile.probing.probes import AUC, VIEWS
 from lastmile.studies import all_needs
 from lastmile.studies.runs import Need, Run
 
-HALF = {"valid": 2.0, "button": 2.8, "placement@5": 3.4, "decision": 4.0}
+HALF = {
+    "valid": 2.0,
+    "button": 2.8,
+    "placement@5": 3.4,
+    "decision": 4.0,
+    "decision by sight": 4.0,
+}
 """log10 of the frames to half of the gain."""
 FASTER = {"xs": -0.2, "s": 0.0, "m": 0.25, "l": 0.45}
 """log10 of how many frames one frame is worth, by size."""
+GAINS = {"shared": 0.08, "random": 0.005}
+"""Chance of Undo added by a shift of 1, by direction."""
 POINTS = 6
 """Snapshots of a training run."""
 LAYERS = {"encoder": 0.6, "layer1": 0.7, "last": 0.95}
-BASELINES = {**{f"random:{name}": 0.4 for name in LAYERS}, "screen": 0.45, "metadata": 0.6}
+BASELINES = {
+    **{f"random:{name}": 0.4 for name in LAYERS},
+    "screen": 0.45,
+    "metadata": 0.6,
+    "chance": 0.4,
+}
 
 Rows = Iterator[dict[str, Any]]
 
@@ -83,11 +98,16 @@ def _episodes(need: Need, settings: Settings) -> range:
 
 
 def _skills(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
-    for predictor, points in (("policy", _frames(need.run)), ("ceiling", [0]), ("floor", [0])):
+    for predictor, points in (
+        ("policy", _frames(need.run)),
+        *((fixed, [0]) for fixed in ("ceiling", "floor", "trigram")),
+    ):
         for at in points:
             for skill in SKILLS:
                 learned = 0.95 / (1 + np.exp(-4 * (_ahead(need.run, at) - HALF.get(skill, 3.7))))
-                share = {"ceiling": 0.97, "floor": 0.2}.get(predictor, learned)
+                ceiling = 0.8 if skill == "annotation" else 0.97
+                fixed = {"ceiling": ceiling, "floor": 0.2, "trigram": 0.3}
+                share = fixed.get(predictor, learned)
                 placing = skill.startswith("placement")
                 total = 0 if placing and need.task == "object_exploration" else 30
                 for episode in _episodes(need, settings):
@@ -136,7 +156,7 @@ def _played(rng: np.random.Generator, episode: int, wrong: float, good: float) -
 
 
 def _closed_loop(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
-    for who, wrong, good in (("policy", 0.03, 0.85), ("annotator", 0.2, 0.97)):
+    for who, wrong, good in (("policy", 0.3, 0.85), ("annotator", 0.2, 0.97)):
         for episode in _episodes(need, settings):
             yield {"who": who, **_played(rng, episode, wrong, good)}
 
@@ -154,64 +174,74 @@ def _recovery(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
             for delay in DELAYS:
                 for condition in ("mistake", "control"):
                     wrong = condition == "mistake"
+                    gone = bool(rng.random() < (0.8 - 0.04 * delay if wrong else 0.1))
                     yield {
                         "episode": episode,
                         "step": 7,
                         "kind": kind,
                         "delay": delay,
                         "condition": condition,
-                        "after": 1,
-                        "repaired": wrong and bool(rng.random() < 0.8 - 0.04 * delay),
-                        "undone": wrong or bool(rng.random() < 0.1),
+                        "seen": kind != "lapse",
+                        "after": 1 if gone else -1,
+                        "gone": gone,
+                        "repaired": wrong and gone,
+                        "undone": gone,
                     }
 
 
 def _linear_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
-    for target in ("phase", "position", "mistake"):
+    for target in ("phase", "position", "mistake", *VIEWS, AUC):
         for feature, share in {**LAYERS, **BASELINES}.items():
             for labels in ("real", "control"):
                 for episode in _episodes(need, settings):
                     right = rng.binomial(40, share if labels == "real" else 0.4) / 40
+                    if labels == "control" and target in ("position", *VIEWS, AUC):
+                        continue
                     score, total = (1 - right, 1.0) if target == "position" else (40 * right, 40.0)
-                    if target != "position" or labels == "real":
-                        yield {
-                            "target": target,
-                            "feature": feature,
-                            "labels": labels,
-                            "episode": episode,
-                            "score": score,
-                            "total": total,
-                            "steps": 40,
-                        }
+                    yield {
+                        "target": target,
+                        "feature": feature,
+                        "labels": labels,
+                        "episode": episode,
+                        "score": score,
+                        "total": total,
+                        "steps": 40,
+                    }
 
 
 def _cross_task_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     tasks = need.run.tasks
     for target in tasks:
         for source in (*tasks, "others"):
-            share = _accuracy(source, target)
+            shares = {"accuracy": _accuracy(source, target), "auc": _accuracy(source, target)}
+            if source == "others":
+                shares["accuracy:random"] = 0.5
+            for measure, share in shares.items():
+                for episode in _episodes(need, settings):
+                    yield {
+                        "measure": measure,
+                        "source": source,
+                        "target": target,
+                        "episode": episode,
+                        "score": rng.binomial(20, share),
+                        "total": 20.0,
+                        "draw": 0,
+                    }
+        moved = [(name, gain, at, 0) for name, gain in GAINS.items() for at in STRENGTHS]
+        moved += [("shared", GAINS["shared"], TESTED, draw) for draw in (1, 2)]
+        for name, gain, strength, draw in moved:
             for episode in _episodes(need, settings):
+                chance = np.clip(0.06 + gain * strength + rng.normal(0, 0.01), 0, 1)
                 yield {
-                    "measure": "accuracy",
-                    "source": source,
+                    "measure": f"undo:{name}",
+                    "source": "others",
                     "target": target,
+                    "strength": strength,
+                    "draw": draw,
                     "episode": episode,
-                    "score": rng.binomial(20, share),
+                    "score": 20 * chance,
                     "total": 20.0,
                 }
-        for name, gain in (("shared", 0.08), ("random", 0.005)):
-            for strength in (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0):
-                for episode in _episodes(need, settings):
-                    chance = np.clip(0.06 + gain * strength + rng.normal(0, 0.01), 0, 1)
-                    yield {
-                        "measure": f"undo:{name}",
-                        "source": "others",
-                        "target": target,
-                        "strength": strength,
-                        "episode": episode,
-                        "score": 20 * chance,
-                        "total": 20.0,
-                    }
 
     pairs = [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]] + [("others", "others")]
     for source, target in pairs:
@@ -224,6 +254,7 @@ def _cross_task_probes(need: Need, settings: Settings, rng: np.random.Generator)
             "total": 1.0,
             "low": -0.15,
             "high": 0.15,
+            "draw": 0,
         }
 
 

@@ -21,12 +21,13 @@ from lastmile.performance import bench, rates, speed
 from lastmile.policy import parameter_count
 from lastmile.policy.head import bin_of, click_of
 from lastmile.policy.policy import Policy, initial
-from lastmile.probing import generalization
-from lastmile.probing.activations import sample
-from lastmile.probing.generalization import Sample
+from lastmile.probing import generalization, pairs
+from lastmile.probing.activations import Inputs, sample
+from lastmile.probing.generalization import Sample, undo_chances
+from lastmile.probing.probes import fit_probes
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
-from lastmile.simulation import tokens
+from lastmile.simulation.counterfactuals import branches, forks
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
 from lastmile.simulation.tokens import TokenStore
@@ -42,6 +43,7 @@ def measured(recorded: Trajectories) -> pd.DataFrame:
         "itself": recorded.steps[["x", "y"]].to_numpy(),
         "ceiling": skills.ceiling(recorded),
         "floor": skills.floor(recorded),
+        "trigram": skills.trigram(recorded),
     }
     clicks["nowhere"] = np.zeros_like(clicks["itself"])
     return skills.measure(recorded, clicks)
@@ -53,7 +55,18 @@ def share(table: pd.DataFrame, predictor: str, skill: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "skill", ["valid", "action", "button", "placement@10", "decision", "undo", "done", "look"]
+    "skill",
+    [
+        "valid",
+        "action",
+        "button",
+        "placement@10",
+        "decision",
+        "decision by sight",
+        "undo",
+        "done",
+        "look",
+    ],
 )
 def test_the_annotator_agrees_with_itself(measured: pd.DataFrame, skill: str) -> None:
     assert share(measured, "itself", skill) == 1
@@ -93,6 +106,37 @@ def test_steps_are_counted_by_episode(measured: pd.DataFrame, recorded: Trajecto
     assert part.loc["done"].tolist() == [1] * len(recorded.episodes)
     placed = recorded.steps[(recorded.steps["kind"] == "place") & (recorded.steps["mistake"] == "")]
     assert part.loc["placement@5"].sum() == len(placed)
+
+
+def test_of_a_run_of_undos_the_first_counts(measured: pd.DataFrame, tmp_path: Path) -> None:
+    write(tmp_path / "test.parquet", Source("plume_finding", "test", 0, style="hasty"), 6)
+    trajectories = read(tmp_path / "test.parquet")
+    steps = trajectories.steps
+    undo = (steps["kind"] == "undo").to_numpy()
+    follows = np.concatenate([[False], undo[:-1] & (steps["step"].to_numpy()[1:] > 0)])
+    assert (undo & follows).any()
+    table = skills.measure(trajectories, {"itself": steps[["x", "y"]].to_numpy()})
+    assert table[table["skill"] == "undo"]["total"].sum() == (undo & ~follows).sum()
+
+
+def test_the_trigram_knows_the_procedure_and_does_not_look(
+    measured: pd.DataFrame, recorded: Trajectories
+) -> None:
+    assert 0.2 < share(measured, "trigram", "decision") < share(measured, "ceiling", "decision")
+    assert share(measured, "trigram", "decision by sight") == 0
+    assert share(measured, "trigram", "button") > share(measured, "floor", "button")
+    assert share(measured, "trigram", "valid") > 0.9  # in the middle of what it means
+    counted = measured[measured["predictor"] == "ceiling"].groupby("skill")["total"].sum()
+    assert 0 < counted["decision by sight"] < counted["decision"]
+
+
+def test_annotations_are_judged_in_states_without_a_mistake(
+    measured: pd.DataFrame, recorded: Trajectories
+) -> None:
+    clean = recorded.steps[recorded.steps["open_mistakes"] == 0]["verdict"].astype(str)
+    assert share(measured, "itself", "annotation") == (clean == RIGHT).sum() / (clean != "").sum()
+    nowhere = measured[measured["predictor"] == "nowhere"]
+    assert nowhere[nowhere["skill"] == "annotation"]["total"].sum() == 0
 
 
 def test_the_wrong_number_of_clicks_is_refused(recorded: Trajectories) -> None:
@@ -136,87 +180,111 @@ def test_the_annotators_table_is_what_was_recorded(recorded: Trajectories) -> No
     assert (table["left"] == 0)[table["success"]].all()
 
 
-Cases = tuple[Trajectories, list[recovery.Injection]]
+Cases = tuple[Trajectories, list[recovery.Case]]
 
 
 @pytest.fixture(scope="module", params=["colored_dots", "object_exploration"])
 def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cases:
     path = tmp_path_factory.mktemp("cases") / "test.parquet"
-    write(path, Source(request.param, "test", 0), 3)
+    write(path, Source(request.param, "test", 0), 5)
     trajectories = read(path)
-    return trajectories, recovery.injections(trajectories, 12, (0, 2), 4)
+    return trajectories, recovery.cases(trajectories, 12, (0, 2), 4)
 
 
-def test_an_injection_is_one_mistake_and_a_control_is_none(cases: Cases) -> None:
-    trajectories, injections = cases
+def halves(cases: list[recovery.Case]) -> list[tuple[recovery.Case, recovery.Case]]:
+    """Return mistakes with their controls."""
+    return list(zip(cases[::2], cases[1::2]))
+
+
+def test_every_episode_has_forks_and_no_two_are_the_same(cases: Cases) -> None:
+    found = forks(cases[0])
+    assert {fork.episode for fork in found[:5]} == {fork.episode for fork in found} == set(range(5))
+    assert len({(fork.episode, fork.kind) for fork in found}) == len(found)
+    assert len({(fork.episode, fork.step) for fork in found}) == len(found)
+    assert {case.fork.episode for case in cases[1]} == set(range(5))
+    assert forks(cases[0]) == found
+
+
+def test_a_mistake_and_its_control_differ_in_one_annotation(cases: Cases) -> None:
+    """They share world, step, action and past: nothing but the annotation tells them apart."""
+    trajectories, chosen = cases
     task = get_task(trajectories.source.task)
-    assert len(injections) >= 6 and len({(c.episode, c.kind, c.delay) for c in injections}) == len(
-        injections
-    )
-    assert {c.delay for c in injections} == (
+    pairs = halves(chosen)
+    assert {case.delay for case in chosen} == (
         {0} if task.name == "object_exploration" else {0, 2}
     )  # there the wrong choice is the last step but one
-    for case in injections:
-        standing = task.mistakes(case.world, case.mistaken.state)
-        assert case.edit_index in [m.edit for m in standing] and not task.mistakes(
-            case.world, case.control.state
-        )
-        assert recovery.is_mistake(
-            task, case.world, case.mistaken.state, case.edit_index, case.edit
-        )
-        assert not recovery.is_mistake(
-            task, case.world, case.control.state, case.edit_index, case.edit
-        )
-        assert not case.mistaken.state.done and not case.control.state.done
-        for line in (case.mistaken, case.control):
-            assert len(line.screens) == len(line.clicks) == min(4, case.step + 1 + case.delay)
-        if case.delay == 0:
-            assert np.array_equal(case.mistaken.clicks[:-1], case.control.clicks[:-1])
-            assert np.array_equal(
-                case.control.clicks[-1], trajectories.clicks(case.episode)[case.step]
+    for mistake, control in pairs:
+        fork, world = mistake.fork, trajectories.open(mistake.fork.episode).world
+        assert (mistake.condition, control.condition) == ("mistake", "control")
+        assert (control.fork, control.delay) == (fork, mistake.delay)
+        assert not mistake.branch.state.done and not control.branch.state.done
+        wrong = [one.edit for one in task.mistakes(world, mistake.branch.state)]
+        assert fork.edit_index in wrong and not task.mistakes(world, control.branch.state)
+        assert mistake.edit != control.edit  # both exist: a control always holds an annotation
+        for branch in (mistake.branch, control.branch):
+            assert (
+                len(branch.screens) == len(branch.clicks) == min(4, fork.step + 1 + mistake.delay)
             )
+        if mistake.delay == 0:
+            assert np.array_equal(mistake.branch.screens, control.branch.screens)
+            assert np.array_equal(mistake.branch.clicks[:-1], control.branch.clicks[:-1])
+            recorded_click = trajectories.clicks(fork.episode)[fork.step]
+            assert np.array_equal(control.branch.clicks[-1], recorded_click)
+            before = mistake.branch.state.edits[: fork.edit_index]
+            assert before == control.branch.state.edits[: fork.edit_index]
+            assert len(mistake.branch.state.edits) == len(control.branch.state.edits)
+            steps = trajectories.steps
+            row = int(trajectories.starts[fork.episode]) + fork.step
+            assert steps["kind"][row] == fork.action and steps["open_mistakes"][row] == 0
 
 
 def test_with_a_delay_the_annotator_goes_on_without_noticing(cases: Cases) -> None:
-    trajectories, injections = cases
-    later = [case for case in injections if case.delay == 2 and case.step >= 4]
+    trajectories, chosen = cases
+    later = [pair for pair in halves(chosen) if pair[0].delay == 2 and pair[0].fork.step >= 4]
     assert later or trajectories.source.task == "object_exploration"
-    for case in later:
-        replay = trajectories.open(case.episode)
+    for mistake, control in later:
+        fork = mistake.fork
+        replay = trajectories.open(fork.episode)
         states = [step.before for step in replay.replay()]
         assert np.array_equal(
-            case.control.screens[0],
-            draw_small(replay.interface.screen(states[case.step - 1], replay.look)),
+            control.branch.screens[0],
+            draw_small(replay.interface.screen(states[fork.step - 1], replay.look)),
         )
-        session = Session(replay.task, replay.world, replay.look, states[case.step])
-        for step in session.play(case.mistaken.clicks[-3:].tolist()):
+        session = Session(replay.task, replay.world, replay.look, states[fork.step])
+        for step in session.play(mistake.branch.clicks[-3:].tolist()):
             assert step.hit.kind not in ("undo", "done")
-        assert session.state == case.mistaken.state
+        assert session.state == mistake.branch.state
 
 
 def test_the_memory_ends_with_the_screen_on_which_the_mistake_was_made(cases: Cases) -> None:
-    trajectories, injections = cases
-    replay = trajectories.open(injections[0].episode)
+    trajectories, chosen = cases
+    mistake = chosen[0]
+    replay = trajectories.open(mistake.fork.episode)
     states = [step.before for step in replay.replay()]
-    assert injections[0].delay == 0
+    assert mistake.delay == 0
     assert np.array_equal(
-        injections[0].mistaken.screens[-1],
-        draw_small(replay.interface.screen(states[injections[0].step], replay.look)),
+        mistake.branch.screens[-1],
+        draw_small(replay.interface.screen(states[mistake.fork.step], replay.look)),
+    )
+    assert np.array_equal(
+        mistake.branch.screen,
+        draw_small(replay.interface.screen(mistake.branch.state, replay.look)),
     )
 
 
 def test_the_oracle_repairs_every_injection(cases: Cases) -> None:
-    trajectories, injections = cases
+    trajectories, chosen = cases
     task = get_task(trajectories.source.task)
-    for case in injections:
+    for case in chosen[::2]:
         rng = np.random.default_rng(0)
-        session = Session(task, case.world, case.look, case.mistaken.state)
-        annotator = make_annotator(task, case.world, session.interface, "oracle", rng)
+        replay = trajectories.open(case.fork.episode)
+        session = Session(task, replay.world, replay.look, case.branch.state)
+        annotator = make_annotator(task, replay.world, session.interface, "oracle", rng)
         repaired = -1
         while not session.done and len(session.steps) < 500:
             session.click(*click(annotator.next(session.state), session.screen(), rng))
             remains = recovery.is_mistake(
-                task, case.world, session.state, case.edit_index, case.edit
+                task, replay.world, session.state, case.fork.edit_index, case.edit
             )
             if repaired < 0 and not remains:
                 repaired = len(session.steps)
@@ -246,12 +314,13 @@ def test_a_check_names_the_worlds_that_failed() -> None:
     assert clicks["success"] == 0 and clicks["failed"] == [0, 1, 2]
 
 
-def test_who_undoes_repairs_at_once(cases: Cases) -> None:
+def test_who_undoes_everything_takes_back_what_is_right_too(cases: Cases) -> None:
     table = recovery.measure(player(*button(cases, "undo")), cases[0], 6, 1, 0.4, 0, delays=(0,))
+    assert tuple(table.columns) == recovery.COLUMNS
     wrong, control = table[table["condition"] == "mistake"], table[table["condition"] == "control"]
-    assert len(wrong) == len(control) == 6
-    assert wrong["repaired"].all() and (wrong["after"] == 1).all() and wrong["undone"].all()
-    assert not control["repaired"].any() and (control["after"] == -1).all()
+    assert len(wrong) == len(control) >= 5 and wrong["episode"].nunique() == 5
+    assert wrong["repaired"].all() and not control["repaired"].any()
+    assert (table["gone"] & table["undone"] & (table["after"] == 1)).all()
 
 
 @pytest.mark.parametrize("where", ["nothing", "done"])
@@ -266,7 +335,8 @@ def test_who_does_nothing_repairs_nothing(cases: Cases, where: str) -> None:
         delays=(0,),
     )
     assert (
-        not table["repaired"].any() and not table["undone"].any() and (table["after"] == -1).all()
+        not (table["repaired"] | table["gone"] | table["undone"]).any()
+        and (table["after"] == -1).all()
     )
 
 
@@ -297,7 +367,7 @@ def test_probed_frames_are_whole_episodes_with_their_labels(
     layers = [
         name
         for name in inputs.features
-        if name not in ("screen", "metadata") and not name.startswith("random:")
+        if name not in ("screen", "metadata", "chance") and not name.startswith("random:")
     ]
     assert layers and all(f"random:{name}" in inputs.features for name in layers)
     assert len(sample(policy, store, recorded, 10**6).episode) == store.frames
@@ -405,55 +475,115 @@ def test_the_chance_of_a_rectangle_is_that_of_its_clicks(head: str) -> None:
             assert part[row].item() == pytest.approx(summed.item(), rel=1e-3, abs=1e-7)
 
 
+@pytest.mark.parametrize("task", ["limb_tracking", "object_exploration"])
+def test_what_does_not_look_cannot_tell_the_halves_of_pairs_apart(
+    policy: Policy, tmp_path: Path, task: str
+) -> None:
+    """On a recording, with its types: metadata and a constant are at chance, to the digit."""
+    write(tmp_path / "test.parquet", Source(task, "test", 0), 10)
+    trajectories = read(tmp_path / "test.parquet")
+    assert trajectories.steps["step"].dtype == np.int32
+    sampled = pairs.sample(policy, trajectories)
+    assert len(set(sampled.episode.tolist())) == 10 and len(sampled.right) == len(sampled.episode)
+    for name in ("metadata", "chance"):
+        assert np.array_equal(sampled.features[name][:, 0], sampled.features[name][:, 1])
+    # All halves differ on the screen or in the click, and so do the activations.
+    for name in ("token", "layer2", "random:token", "random:layer2"):
+        differs = np.abs(sampled.features[name][:, 0] - sampled.features[name][:, 1]).max(axis=1)
+        assert (differs > 0).all()
+    flat = sampled.features["layer2"].reshape(2 * len(sampled.episode), -1)
+    assert len(np.unique(flat.round(5), axis=0)) == len(flat)  # no half serves twice
+
+    nothing = Inputs({}, *(np.zeros(0, int) for _ in range(5)))
+    table = fit_probes(nothing, sampled)
+    shares = table[table["feature"].isin(["metadata", "chance"])]
+    assert set(shares["target"]) >= {"mistake", "mistake AUC"}
+    assert (shares["score"] == shares["total"] / 2).all()
+
+
+def test_activations_of_pairs_are_those_of_the_whole_past(
+    policy: Policy, recorded: Trajectories
+) -> None:
+    sampled = pairs.sample(policy, recorded)
+    fork = forks(recorded)[0]
+    found = branches(recorded, fork, policy.settings.window - 1)
+    assert found is not None
+    for half, branch in enumerate(found):
+        screens = np.concatenate([branch.screens, branch.screen[None]])
+        clicks = np.concatenate([branch.clicks, [[0, 0]]])
+        for name, values in policy.activations(screens, clicks).items():
+            assert np.allclose(sampled.features[name][0, half], values[-1], atol=1e-5)
+
+
 def planted(task: str, direction: np.ndarray, seed: int) -> Sample:
-    """Make matched steps whose activations move along a direction when there is a mistake."""
+    """Make pairs whose wrong halves are moved along a direction."""
     rng = np.random.default_rng(seed)
-    wrong = np.tile([True, False], 60)
-    raw = (rng.normal(size=(120, len(direction))) + np.outer(wrong, direction)).astype(np.float32)
-    episode = np.repeat(np.arange(12), 10)
-    training = episode < 7
-    scaled = (raw - raw[training].mean(0)) / raw[training].std(0)
-    return Sample(task, raw, scaled, wrong, training, episode, np.zeros(120, int), np.arange(120))
+    raw = rng.normal(size=(60, 2, len(direction)))
+    raw[:, 0] += direction
+    untrained = rng.normal(size=raw.shape)
+    return Sample(task, generalization.scaled(raw), raw, untrained, raw, np.repeat(range(12), 5))
 
 
 def test_a_shared_direction_is_found_and_a_foreign_one_is_not() -> None:
     one, other = np.zeros(8), np.zeros(8)
     one[:2], other[6] = 2.0, 3.0
     samples = [planted("a", one, 0), planted("b", one, 1), planted("c", other, 2)]
-    accuracies = (
-        pd.DataFrame(generalization._accuracies(samples))
-        .groupby(["source", "target"])[["score", "total"]]
+    sums = (
+        pd.DataFrame(generalization._accuracies(samples, 0))
+        .groupby(["measure", "source", "target"])[["score", "total"]]
         .sum()
     )
-    share = accuracies["score"] / accuracies["total"]
+    share = sums["score"] / sums["total"]
+    accuracy = share["accuracy"]
     assert (
-        share["a", "b"] > 0.8
-        and share["b", "a"] > 0.8
-        and share["c", "c"] > 0.8
-        and 0.3 < share["a", "c"] < 0.7
+        accuracy["a", "b"] > 0.8
+        and accuracy["b", "a"] > 0.8
+        and accuracy["c", "c"] > 0.8
+        and 0.3 < accuracy["a", "c"] < 0.7
     )
+    assert share["auc"]["a", "b"] > accuracy["a", "b"]
+    assert 0.3 < share["accuracy:random"]["others", "b"] < 0.7
     cosines = pd.DataFrame(generalization._cosines(samples, 0)).set_index(["source", "target"])
     near, far = cosines.loc[("a", "b")], cosines.loc[("a", "c")]
     assert (
         near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
     )
-    assert generalization.shared_direction(samples[0], samples) @ one > 0
-    assert np.linalg.norm(generalization.shared_direction(samples[0], samples)) == pytest.approx(
-        np.linalg.norm(samples[0].direction), rel=1e-5
+    shared = generalization.shared_direction(samples[0], samples)
+    assert shared @ one > 0
+    length = np.linalg.norm(generalization.direction(samples[0].middle))
+    assert np.linalg.norm(shared) == pytest.approx(length, rel=1e-5)
+    redrawn = generalization.shared_direction(samples[0], samples, np.random.default_rng(0))
+    assert 0.8 < redrawn @ shared / length**2 < 1
+
+
+def test_pairs_of_an_episode_are_swapped_together() -> None:
+    """Five pairs that are all alike are worth one, and the null must be as wide."""
+    rng = np.random.default_rng(0)
+    once = rng.normal(size=(12, 2, 8))
+    alone = Sample("a", once, once, once, once, np.arange(12))
+    repeated = np.repeat(once, 5, axis=0)
+    five = Sample("a", repeated, repeated, repeated, repeated, np.repeat(range(12), 5))
+    one_null, other_null = (
+        generalization._shuffled(one, np.random.default_rng(0)) for one in (alone, five)
     )
+    assert np.allclose(one_null, other_null)
 
 
 def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_path: Path) -> None:
-    stores: list[TokenStore] = []
     recordings: list[Trajectories] = []
     for task in ("cell_lineage", "limb_tracking"):
-        write(tmp_path / f"{task}.parquet", Source(task, "test", 0, style="hasty"), 8)
+        write(tmp_path / f"{task}.parquet", Source(task, "test", 0), 9)
         recordings.append(read(tmp_path / f"{task}.parquet"))
-        tokens.write(tmp_path / f"{task}.tokens", recordings[-1])
-        stores.append(TokenStore(tmp_path / f"{task}.tokens"))
-    table = generalization.measure(policy, stores, recordings, 10**6)
-    assert set(table["measure"]) == {"accuracy", "cosine", "undo:shared", "undo:random"}
-    moved = table[table["measure"].str.startswith("undo")].pivot_table(
+    table = generalization.measure(policy, recordings)
+    assert set(table["measure"]) == {
+        "accuracy",
+        "accuracy:random",
+        "auc",
+        "cosine",
+        "undo:shared",
+        "undo:random",
+    }
+    moved = table[table["measure"].str.startswith("undo") & (table["draw"] == 0)].pivot_table(
         index=["target", "episode"], columns=["measure", "strength"], values="score"
     )
     assert (
@@ -461,14 +591,30 @@ def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_pat
         and (moved > 0).all().all()
     )
     assert not np.allclose(moved["undo:shared"][4.0], moved["undo:shared"][0.0])
+    redrawn = table[table["draw"] > 0]
+    assert redrawn["draw"].nunique() == generalization.REDRAWN
+    assert set(redrawn["strength"]) == {generalization.TESTED}
     tested = table[(table["measure"] == "accuracy") & (table["target"] == "limb_tracking")]
     assert (
         set(tested["source"]) == {"cell_lineage", "limb_tracking", "others"}
         and (tested["score"] <= tested["total"]).all()
     )
     assert tuple(table.columns) == generalization.COLUMNS
-    nothing = generalization.measure(policy, stores[:1], recordings[:1], 10**6)
+    nothing = generalization.measure(policy, recordings[:1])
     assert nothing.empty and tuple(nothing.columns) == generalization.COLUMNS
+
+
+def test_an_activation_is_moved_at_the_newest_frame_before_the_last_layer(
+    policy: Policy, recorded: Trajectories
+) -> None:
+    found = branches(recorded, forks(recorded)[0], policy.settings.window - 1)
+    assert found is not None
+    screen = recorded.open(0).interface.screen(found[1].state)
+    shifts = torch.zeros(3, policy.size.width)
+    shifts[1, 0] = 2.0
+    chances = undo_chances(policy, found[1], screen.widget("undo").rect, shifts)
+    assert chances[0] == chances[2] != chances[1]
+    assert not policy.context.layers[0]._forward_hooks  # and left as it was
 
 
 def test_a_benchmark_is_a_table_with_units() -> None:

@@ -28,7 +28,7 @@ OWN = {
     "recovery": ("spec.recovery_steps,", "spec.recovery_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
-    "cross_task_probes": ("spec.frames,", "spec.frames - 1,"),
+    "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
     "study": ('float_format="%.6g"', 'float_format="%.5g"'),
     "figure": ('with_suffix("")', 'with_suffix(".x")'),
     "findings": ("to_json(claims)", "to_json(claims[:0])"),

@@ -29,26 +29,31 @@ from lastmile.evaluation.statistics import (
     interval,
     mean,
     rate,
+    rate_over_tasks,
     ratio,
     ratio_samples,
     resamples,
+    seed_weights,
     success,
     wilson,
 )
 from lastmile.pipeline import plan
-from lastmile.pipeline.stage import OnTask
-from lastmile.pipeline.stages import stage_names
+from lastmile.pipeline.stage import OnTask, files_of
+from lastmile.pipeline.stages import get_stage, stage_names
 from lastmile.pipeline.stages._shared import write_table
 from lastmile.probing import generalization
 from lastmile.probing import probes as linear_probes
 from lastmile.probing.activations import Inputs
-from lastmile.probing.probes import control_labels, fit_probes, matched_mistakes
+from lastmile.probing.pairs import Pairs
+from lastmile.probing.probes import control_labels, fit_probes
 from lastmile.storage import csv_tables, parquet
 from lastmile.studies import all_needs, all_runs, get_study, runs, study_names
+from lastmile.studies.abstract import ABSTRACT, abstract
 from lastmile.studies.claims import (
     VERDICTS,
     Claim,
     Effect,
+    Hypothesis,
     from_json,
     to_json,
     verdict,
@@ -56,8 +61,6 @@ from lastmile.studies.claims import (
 from lastmile.studies.emergence import study as emergence
 from lastmile.studies.findings import (
     beside,
-    effects,
-    in_words,
     performance,
     read_published,
     to_markdown,
@@ -71,6 +74,7 @@ from lastmile.studies.probes import study as probes
 from lastmile.studies.render import render
 from lastmile.studies.scaling import study as scaling
 from lastmile.studies.transfer import study as transfer
+from lastmile.studies.words import effects, in_words
 from lastmile.tasks import task_names
 
 
@@ -117,6 +121,19 @@ def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None
     assert 0.89 <= np.mean(held) <= 0.99
 
 
+def test_few_units_have_wider_intervals() -> None:
+    """Of eight episodes with skewed values a percentile interval misses the mean in one of eight."""
+    rng = np.random.default_rng(0)
+    held = {"interval": 0, "percentiles": 0}
+    for _ in range(400):
+        values = rng.exponential(size=8)
+        estimated = mean(values, 500)
+        low, high = np.quantile(ratio_samples(values, np.ones(8), 500), [0.025, 0.975])
+        held["interval"] += estimated.low <= 1 <= estimated.high
+        held["percentiles"] += bool(low <= 1 <= high)
+    assert held["percentiles"] / 400 < 0.89 < 0.9 < held["interval"] / 400
+
+
 def test_resamples_draw_as_many_episodes_as_there_are() -> None:
     weights = resamples(7, 100)
     assert (
@@ -150,93 +167,70 @@ def test_mean_is_the_mean() -> None:
 FRAMES = np.array([0, 10, 100, 1000, 10_000])
 
 
-def test_half_of_a_gain_is_found_between_the_points() -> None:
+def test_half_way_to_the_ceiling_is_found_between_the_points() -> None:
     values = np.array(
         [[0, 0, 0, 1, 1], [0, 0.5, 1, 1, 1], [0.2, 0.2, 0.4, 0.8, 1.0], [0, 0, 0, 0, 1]], float
     )
-    at = emergence.half_gain(FRAMES, values)
+    at = emergence.half_way(FRAMES, values, 1.0)
     between = [np.expm1((np.log1p(FRAMES[i]) + np.log1p(FRAMES[i + 1])) / 2) for i in (2, 3)]
     assert at == pytest.approx([between[0], 10, between[0], between[1]])
 
 
-def test_what_was_not_learned_comes_at_the_end() -> None:
-    values = np.array(
-        [[0.3, 0.9, 0.9, 0.5, 0.35], [0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4, 0.4]]
-    )
-    assert emergence.half_gain(FRAMES, values).tolist() == [10_000] * 3
+def test_half_way_is_that_of_the_ceiling_and_not_of_the_own_end() -> None:
+    values = np.array([[0.0, 0.1, 0.2, 0.3, 0.3], [0.0, 0.1, 0.2, 0.3, 0.6]])
+    at = emergence.half_way(FRAMES, values, 1.0)
+    assert np.isnan(at[0]) and 1000 < at[1] < 10_000
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(0.01, 3))
-def test_half_gain_lies_in_the_training_and_does_not_depend_on_the_scale(
+def test_half_way_lies_in_the_training_and_does_not_depend_on_the_scale(
     points: list[float], factor: float
 ) -> None:
     values = np.array([[0.0, *points]])
-    at = emergence.half_gain(FRAMES, values)
-    assert 0 <= at[0] <= 10_000 * (1 + 1e-9)
-    if min(1, factor) * points[-1] > 0.11:
-        assert emergence.half_gain(FRAMES, factor * values) == pytest.approx(at)
+    at = emergence.half_way(FRAMES, values, 0.5)
+    assert np.isnan(at[0]) == (points[-1] < 0.25)
+    assert np.isnan(at[0]) or 0 <= at[0] <= 10_000 * (1 + 1e-9)
+    scaled = emergence.half_way(FRAMES, factor * values, factor * 0.5)
+    assert abs(points[-1] - 0.25) < 1e-9 or scaled == pytest.approx(at, nan_ok=True)
 
 
 def inputs(episodes: int = 30, length: int = 40, seed: int = 0) -> Inputs:
-    """Episodes with labels that depend on each other as in real ones, and features that know all, nothing, or the step number."""
+    """Episodes with labels that depend on each other as in real ones, and features that know all or nothing."""
     rng = np.random.default_rng(seed)
-    episode = np.repeat(np.arange(episodes), length)
-    step = np.tile(np.arange(length), episodes)
+    # The types are those of a recording.
+    episode = np.repeat(np.arange(episodes, dtype=np.int32), length)
+    step = np.tile(np.arange(length, dtype=np.int32), episodes)
     phase = np.minimum(step * 4 // length + rng.integers(0, 2, len(step)), 4)
     position = rng.random(len(step)).astype(np.float32)
     last = rng.integers(0, 4, len(step))
-    open_mistakes = (rng.random(len(step)) < 0.1 + 0.2 * (last == 2)).astype(int)
-    code = np.column_stack([np.eye(5)[phase], position, open_mistakes])
-    planted = code @ rng.normal(size=(7, 150)) + rng.normal(0, 0.05, (len(step), 150))
+    code = np.column_stack([np.eye(5)[phase], position])
+    planted = code @ rng.normal(size=(6, 150)) + rng.normal(0, 0.05, (len(step), 150))
     features = {
-        "planted": planted,
-        "noise": rng.normal(size=(len(step), 20)),
-        "metadata": np.eye(4)[last],
+        "planted": planted.astype(np.float32),
+        "noise": rng.normal(size=(len(step), 20)).astype(np.float32),
+        "chance": np.zeros((len(step), 1), np.float32),
     }
-    return Inputs(
-        {k: v.astype(np.float32) for k, v in features.items()},
-        episode,
-        step,
-        last,
-        phase,
-        position,
-        open_mistakes,
+    return Inputs(features, episode, step, last, phase, position)
+
+
+def pairs(episodes: int = 30, each: int = 4, seed: int = 0) -> Pairs:
+    """Pairs whose halves differ along one direction, or in nothing but noise, or not at all."""
+    rng = np.random.default_rng(seed)
+    count = episodes * each
+    world = rng.normal(size=(count, 1, 150))
+    shift = np.zeros((1, 2, 150))
+    shift[0, 0, :4] = 1.5
+    features = {
+        "planted": world + shift + rng.normal(0, 0.3, (count, 2, 150)),
+        "noise": rng.normal(size=(count, 2, 20)),
+        "chance": np.zeros((count, 2, 1)),
+    }
+    return Pairs(
+        {name: values.astype(np.float32) for name, values in features.items()},
+        np.repeat(np.arange(episodes), each),
+        np.arange(count) % 2 == 0,
+        [],
     )
-
-
-def test_mistakes_are_matched_on_the_last_action_and_near_in_time() -> None:
-    made = inputs()
-    chosen = matched_mistakes(made, np.random.default_rng(0), np.ones(len(made.step), bool))
-    wrong = made.open_mistakes[chosen] > 0
-    assert len(chosen) == len(set(chosen.tolist())) and (np.diff(chosen) > 0).all()
-    assert wrong.sum() == (~wrong).sum() == (made.open_mistakes > 0).sum()
-    for action in range(4):
-        assert (made.last_action[chosen[wrong]] == action).sum() == (
-            made.last_action[chosen[~wrong]] == action
-        ).sum()
-    assert abs(made.step[chosen[wrong]].mean() - made.step[chosen[~wrong]].mean()) < 1
-
-
-def test_mistakes_are_matched_within_the_steps_to_fit_on_and_within_those_to_test() -> None:
-    made = inputs()
-    among = made.episode < 10
-    chosen = matched_mistakes(made, np.random.default_rng(0), among)
-    assert among[chosen].all() and 2 * (made.open_mistakes[chosen] > 0).sum() == len(chosen) > 20
-
-
-def test_more_mistakes_than_others_are_matched_as_far_as_it_goes() -> None:
-    made = inputs(2, 10)
-    crowded = Inputs(
-        made.features,
-        made.episode,
-        made.step,
-        np.zeros(20, int),
-        made.phase,
-        made.position,
-        (np.arange(20) >= 3).astype(int),
-    )
-    chosen = matched_mistakes(crowded, np.random.default_rng(0), np.ones(20, bool))
-    assert len(chosen) == 6 and set(range(3)) < set(chosen.tolist())
 
 
 def test_control_labels_are_one_for_each_third_of_an_episode() -> None:
@@ -251,7 +245,7 @@ def test_control_labels_are_one_for_each_third_of_an_episode() -> None:
 
 @pytest.fixture(scope="module")
 def fitted() -> pd.DataFrame:
-    return fit_probes(inputs())
+    return fit_probes(inputs(), pairs())
 
 
 def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real") -> float:
@@ -264,7 +258,7 @@ def accuracy(table: pd.DataFrame, target: str, feature: str, labels: str = "real
 
 def test_probes_read_what_is_there(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted") > 0.95
-    assert accuracy(fitted, "mistake", "planted") > 0.95
+    assert accuracy(fitted, "mistake", "planted") > 0.8
     assert accuracy(fitted, "position", "planted") > 0.9
 
 
@@ -275,12 +269,22 @@ def test_probes_read_nothing_where_nothing_is(fitted: pd.DataFrame) -> None:
     assert abs(accuracy(fitted, "position", "noise")) < 0.1
 
 
-def test_the_last_action_does_not_give_a_mistake_away(fitted: pd.DataFrame) -> None:
-    assert 0.35 < accuracy(fitted, "mistake", "metadata") < 0.65
+def test_what_does_not_look_is_at_chance(fitted: pd.DataFrame) -> None:
+    commonest = np.bincount(inputs().phase).max() / len(inputs().phase)
+    assert accuracy(fitted, "phase", "chance") == pytest.approx(commonest, abs=0.05)
+    assert accuracy(fitted, "position", "chance") == pytest.approx(0, abs=1e-6)
+    assert accuracy(fitted, "mistake", "chance") == accuracy(fitted, "mistake AUC", "chance") == 0.5
+
+
+def test_mistakes_seen_and_unseen_are_told_apart(fitted: pd.DataFrame) -> None:
+    steps = fitted[fitted["feature"] == "planted"].groupby("target")["steps"].sum()
+    assert steps["mistake seen"] + steps["mistake unseen"] == 120
+    assert accuracy(fitted, "mistake AUC", "planted") > accuracy(fitted, "mistake", "planted")
 
 
 def test_control_labels_are_not_readable_in_other_episodes(fitted: pd.DataFrame) -> None:
     assert accuracy(fitted, "phase", "planted", "control") < 0.5
+    assert 0.3 < accuracy(fitted, "mistake", "planted", "control") < 0.7
     assert "control" not in set(fitted[fitted["target"] == "position"]["labels"])
 
 
@@ -289,30 +293,58 @@ def test_probes_are_tested_on_whole_episodes_that_they_were_not_fitted_on(
 ) -> None:
     tested = fitted[fitted["target"] == "phase"].groupby("episode")["steps"].first()
     assert len(tested) == 12 and (tested == 40).all()
-    pd.testing.assert_frame_equal(fitted, fit_probes(inputs()))
+    assert fitted[fitted["target"] == "mistake"]["episode"].nunique() == 30  # in folds, all are
+    pd.testing.assert_frame_equal(fitted, fit_probes(inputs(), pairs()))
 
 
 def test_too_little_to_probe_gives_no_rows() -> None:
-    table = fit_probes(inputs(2, 3))
+    table = fit_probes(inputs(2, 3), pairs(1))
     assert table.empty and tuple(table.columns) == linear_probes.COLUMNS
 
 
 @pytest.mark.parametrize(
-    "low, high, null, expected",
+    "low, high, smallest, expected",
     [
         (0.1, 0.3, 0, "shown"),
-        (-0.1, 0.3, 0, "not shown"),
+        (0.1, 0.3, 0.2, "shown"),
+        (0.1, 0.3, 0.5, "null"),
+        (-0.1, 0.3, 0, "undecided"),
+        (-0.1, 0.3, 0.4, "null"),
+        (-0.1, 0.3, 0.2, "undecided"),
         (-0.3, -0.1, 0, "contradicted"),
-        (0, 0.3, 0, "not shown"),
-        (-0.3, 0, 0, "not shown"),
-        (0.1, 0.3, 0.5, "contradicted"),
-        (np.nan, np.nan, 0, "not shown"),
-        (0.1, np.inf, 0, "not shown"),
-        (0.2, 0.2, 0, "not shown"),
+        (0, 0.3, 0, "undecided"),
+        (-0.3, 0, 0, "undecided"),
+        (np.nan, np.nan, 1, "undecided"),
+        (0.1, np.inf, 0, "undecided"),
+        (0.2, 0.2, 0, "undecided"),
     ],
 )
-def test_verdicts(low: float, high: float, null: float, expected: str) -> None:
-    assert verdict(Estimate(0.2, low, high), null) == expected
+def test_verdicts(low: float, high: float, smallest: float, expected: str) -> None:
+    assert verdict(Estimate(0.2, low, high), smallest) == expected
+
+
+CATS = Hypothesis("c", "Cats see", "share", "Shown if above 0.", Effect("percent", "more", "less"))
+
+
+def test_preconditions_come_before_verdicts() -> None:
+    surely = Estimate(0.5, 0.4, 0.6)
+    assert CATS.test(surely, ALL, "cat (9)", 9).verdict == "shown"
+    assert CATS.test(surely, ALL, "cat (9)", 9, seeds=2).verdict == "shown"
+    for tested in (
+        CATS.test(surely, ALL, "cat (7)", 7),
+        CATS.test(surely, ALL, "cat (9)", 9, seeds=1),
+        CATS.test(surely, ALL, "cat (9)", 9, reason="blind"),
+        CATS.test(Estimate(np.nan, np.nan, np.nan), ALL, "cat (9)", 9),
+    ):
+        assert tested.verdict == "not testable" and tested.reason
+    assert "training.seeds" in CATS.test(surely, ALL, "cat (9)", seeds=1).reason
+
+
+def test_the_smallest_effect_that_could_have_been_seen_is_told() -> None:
+    """In 80 % of the cases, 2.8 standard errors are more than 1.96 away from 0."""
+    tested = CATS.test(Estimate(0.01, -0.186, 0.206), ALL, "cat (9)", 9)
+    assert tested.verdict == "undecided" and tested.detectable == pytest.approx(0.28, abs=0.001)
+    assert "[detectable: 28.0 percentage points]" in in_words(tested, CATS.effect)
 
 
 def claim(**change: Any) -> Claim:
@@ -327,6 +359,7 @@ def claim(**change: Any) -> Claim:
         "rule": "Shown if above 0.",
         "verdict": "shown",
         "unit": "episode (9)",
+        "detectable": 0.2,
         "published": "seen",
     }
     return Claim(**{**known, **change})
@@ -336,7 +369,7 @@ def test_claims_survive_being_written(tmp_path: Path) -> None:
     unknown = {"value": np.nan, "low": np.nan, "high": np.nan}
     claims = [
         claim(),
-        claim(task="b", verdict="not shown", **unknown),
+        claim(task="b", verdict="undecided", **unknown),
         claim(task="d", verdict="not testable", reason="no cats", **unknown),
     ]
     (tmp_path / "claims.json").write_text(to_json(claims))
@@ -344,7 +377,7 @@ def test_claims_survive_being_written(tmp_path: Path) -> None:
     read = from_json(tmp_path / "claims.json")
     assert read[0] == claims[0]
     assert np.isnan([read[1].value, read[1].low, read[1].high]).all()
-    assert read[1].verdict == "not shown"
+    assert read[1].verdict == "undecided"
     assert read[2].reason == "no cats"
 
 
@@ -358,26 +391,23 @@ def test_a_file_that_holds_no_claims_is_named(tmp_path: Path, content: str) -> N
 def test_the_ledger_has_one_verdict_on_all_tasks_and_those_by_task_below() -> None:
     claims = [
         claim(task="all tasks"),
-        claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="not shown"),
+        claim(task="b", value=np.nan, low=np.nan, high=np.nan, verdict="null"),
         claim(task="c"),
         claim(task="d"),
     ]
     claims.append(claim(claim="k", statement="Dogs hear", verdict="contradicted"))
     text = to_markdown(claims, "desk")
     assert text.startswith("# Findings of `desk`\n")
+    assert "2 claims tested: 1 shown here, 1 where the opposite was measured here." in text
     assert (
-        "2 claims tested: 1 shown here, 0 not shown here, "
-        "1 where the opposite was measured here." in text
-    )
-    assert (
-        "| Cats see | **shown here** | 0.25 (0.1 to 0.4) | All tasks | 2 shown; 1 not shown (B) "
+        "| Cats see | **shown here** | 0.25 (0.1 to 0.4) | All tasks | 2 shown; 1 null (B) "
         "| seen |" in text
     )
     assert (
         "| Dogs hear | **the opposite was measured here** | 0.25 (0.1 to 0.4) | Colored dots |  "
         "| seen |" in text
     )
-    assert "| Cats see | B | not measured | not shown here |" in text
+    assert "| Cats see | B | not measured | no effect here |" in text
     assert "n/a" not in text and "nan" not in text
     rule = "- *Cats see*: Shown if above 0. Statistic: share, here 0.25 (0.1 to 0.4). "
     assert text.count(rule + "Unit of inference: episode (9).") == 1
@@ -389,7 +419,7 @@ def test_what_was_not_testable_says_why() -> None:
     unknown = claim(value=np.nan, low=np.nan, high=np.nan)
     unknown = replace(unknown, verdict="not testable", reason="no cats")
     text = to_markdown([unknown], "desk")
-    assert "0 not shown here, 1 not testable here." in text
+    assert "0 shown here, 1 not testable here." in text
     assert "**not testable here** | not measured: no cats |" in text
 
 
@@ -446,6 +476,7 @@ def test_the_findings_open_with_how_well_the_policies_do_the_tasks(
     assert table.loc["colored_dots", "placement"] < table.loc["colored_dots", "self-agreement"]
 
     text = to_markdown([claim()], "desk", tables=tables)
+    assert "## The findings of the abstract" not in text  # none of its claims is among them
     opening = text.split("## Claims")[0]
     success = f"{100 * table.loc[ALL, 'success']:.0f} %"
     assert f"In closed loop, the policies succeed in {success} of the held-out worlds" in opening
@@ -453,6 +484,21 @@ def test_the_findings_open_with_how_well_the_policies_do_the_tasks(
     assert "In closed loop" in to_markdown(
         [claim()], "desk", tables={"mistakes": tables["mistakes"]}
     )
+
+
+def test_the_findings_of_the_abstract_come_first(evaluations: Evaluations) -> None:
+    claims = [
+        one for name in study_names() for one in get_study(name).claims(evaluations[name], SETTINGS)
+    ]
+    told = dict(abstract(claims))
+    assert [finding.study for finding in told] == [finding.study for finding in ABSTRACT]
+    assert all(len(sentences) == len(finding.claims) for finding, sentences in told.items())
+    text = to_markdown(claims, "desk")
+    opening = text.split("## Claims")[0]
+    assert "([figure](figures/mistakes.png))" in opening
+    assert "- *Holds*: The policy corrects injected mistakes (" in opening
+    assert "*Not testable*: A larger policy decides worse" in opening
+    assert "by task, shown on 3 of 3 where it can be tested" in opening
 
 
 def test_published_figures_stand_beside_ours(tmp_path: Path, root: Path) -> None:
@@ -504,9 +550,11 @@ def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> 
     for name in study_names():
         study = get_study(name)
         claims = study.claims(evaluations[name], SETTINGS)
-        assert all(one.verdict in VERDICTS and one.verdict != "not testable" for one in claims)
+        assert all(one.verdict in VERDICTS for one in claims)
         assert all(one.task in (ALL, *SETTINGS.tasks) for one in claims)
-        assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in claims)
+        measured = [one for one in claims if np.isfinite(one.value)]
+        assert all(one.low - 1e-9 <= one.value <= one.high + 1e-9 for one in measured)
+        assert measured or not study.needs(SETTINGS)
         assert len({(one.claim, one.task) for one in claims}) == len(claims)
         assert claims or not study.needs(SETTINGS)
         assert {one.claim for one in claims} == {one.claim for one in study.HYPOTHESES}
@@ -665,8 +713,9 @@ def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
     found = verdicts(emergence, evaluations["emergence"])
     assert set(found.values()) == {"shown"} and len(found) == 4
     skills = evaluations["emergence"]["skills"]
+    sight = "decision by sight"
     turned = skills.replace(
-        {"skill": {"valid": "decision", "button": "undo", "decision": "valid", "undo": "button"}}
+        {"skill": {"valid": sight, "button": "undo", sight: "valid", "undo": "button"}}
     )
     assert (
         verdicts(emergence, {"skills": turned})["order: mechanics before decisions"]
@@ -696,41 +745,101 @@ def test_a_task_without_placements_has_no_say_on_placement(evaluations: Evaluati
     assert [one.claim for one in found] == ["order: mechanics before decisions"]
 
 
+def test_what_was_not_reached_is_not_ranked(evaluations: Evaluations) -> None:
+    skills = evaluations["emergence"]["skills"]
+    at_half = skills["skill"].isin(["decision by sight"]) & (skills["predictor"] == "policy")
+    slow = skills.assign(hits=skills["hits"].where(~at_half, skills["hits"] // 3))
+    table = emergence.table({"skills": slow}, SETTINGS)
+    late = table[table["measure"] == "not reached"]
+    assert set(late["skill"]) == {"decision by sight", "decisions"}
+    assert not set(table[table["measure"] == "half"]["skill"]) & set(late["skill"])
+    found = {one.claim: one for one in emergence.claims({"skills": slow}, SETTINGS)}
+    order = found["order: placement before decisions"]
+    assert order.verdict == "not testable" and "did not reach half of the ceiling" in order.reason
+    assert found["order: mechanics before placement"].verdict == "shown"
+
+
+def test_one_training_run_per_task_makes_the_tasks_the_units(evaluations: Evaluations) -> None:
+    skills = evaluations["emergence"]["skills"]
+    one_run = skills[skills["seed"] == 0]
+    found = emergence.claims({"skills": one_run}, SETTINGS)
+    assert {one.verdict for one in found} == {"not testable"}
+    rng = np.random.default_rng(0)
+    many = []
+    for number in range(9):
+        copy = one_run[one_run["task"] == "colored_dots"].assign(task=f"t{number}")
+        many.append(copy.assign(hits=rng.binomial(30, copy["hits"] / 30)))
+    nine = emergence.claims({"skills": pd.concat(many)}, SETTINGS)
+    whole = [one for one in nine if one.task == ALL]
+    assert {one.verdict for one in whole} == {"shown"}
+    assert all(one.unit == "task (9, with one training run each)" for one in whole)
+    assert {one.verdict for one in nine if one.task != ALL} == {"not testable"}
+
+
 def test_fewer_mistakes_and_recovery_are_found(evaluations: Evaluations) -> None:
     assert verdicts(mistakes, evaluations["mistakes"]) == {
         "fewer mistakes than the data": "shown",
+        "mistakes snowball": "shown",
         "correction retained": "shown",
     }
-    swapped = evaluations["mistakes"]["closed_loop"].replace(
-        {"who": {"policy": "annotator", "annotator": "policy"}}
+    skills = evaluations["mistakes"]["skills"]
+    worse = skills.assign(
+        hits=skills["hits"].where(
+            (skills["skill"] != "annotation") | (skills["predictor"] != "policy"),
+            skills["hits"] // 2,
+        )
     )
     assert (
-        verdicts(mistakes, {**evaluations["mistakes"], "closed_loop": swapped})[
+        verdicts(mistakes, {**evaluations["mistakes"], "skills": worse})[
             "fewer mistakes than the data"
         ]
         == "contradicted"
     )
     table = mistakes.table(evaluations["mistakes"], SETTINGS)
     late = table[
-        (table["task"] == "all tasks") & (table["measure"] == "repaired") & (table["kind"] == "")
+        (table["task"] == "all tasks") & (table["measure"] == "gone") & (table["kind"] == "")
     ].set_index("delay")["value"]
     assert late[0] > late[3] > late[8]
 
 
-def test_probes_are_held_against_the_best_baseline(evaluations: Evaluations) -> None:
+def test_correction_asks_the_same_of_both_arms(evaluations: Evaluations) -> None:
+    """A policy that takes back everything corrects nothing."""
+    recovery = evaluations["mistakes"]["recovery"]
+    restless = recovery.assign(gone=recovery["episode"] % 4 > 0, undone=True)
+    found = mistakes.claims({**evaluations["mistakes"], "recovery": restless}, SETTINGS)
+    corrected = [one for one in found if one.claim == "correction retained"]
+    assert all(one.value == 0 and one.verdict == "undecided" for one in corrected)
+
+
+def test_who_cannot_place_or_undo_says_nothing_about_mistakes(evaluations: Evaluations) -> None:
+    skills = evaluations["mistakes"]["skills"]
+    for skill, testable in (("undo", {"mistakes snowball"}), ("placement@5", set[str]())):
+        weak = skills.assign(
+            hits=skills["hits"].where(
+                (skills["skill"] != skill) | (skills["predictor"] != "policy"), 0
+            )
+        )
+        found = mistakes.claims({**evaluations["mistakes"], "skills": weak}, SETTINGS)
+        of_dots = [one for one in found if one.task == "colored_dots"]
+        assert {one.claim for one in of_dots if one.verdict != "not testable"} == testable
+        assert all(
+            "learned" in one.reason or "placement" in one.reason for one in of_dots if one.reason
+        )
+
+
+def test_probes_are_held_against_baselines_named_beforehand(evaluations: Evaluations) -> None:
     found = [
         one for one in probes.claims(evaluations["probes"], SETTINGS) if one.task == "all tasks"
     ]
     assert [one.claim for one in found] == [
-        "mistake readable",
-        "phase readable",
-        "position readable",
+        f"{target} {claim}"
+        for target in ("mistake", "phase", "position")
+        for claim in ("readable", "more readable than from the input")
     ]
-    assert all(
-        one.verdict == "shown" and "(last)" in one.statistic and "(metadata)" in one.statistic
-        for one in found
-    )
-    assert all(one.value == pytest.approx(0.35, abs=0.05) for one in found)
+    assert all(one.verdict == "shown" and "(last)" in one.statistic for one in found)
+    assert all(one.value == pytest.approx(0.55, abs=0.05) for one in found)
+    # The metadata are better than both, and are not what is compared with.
+    assert all("metadata" not in one.statistic for one in found)
 
 
 def test_larger_policies_are_found_to_be_more_efficient(evaluations: Evaluations) -> None:
@@ -767,10 +876,17 @@ def test_a_power_law_is_found_again() -> None:
 
 
 def test_decisions_are_compared_at_equal_placement() -> None:
-    placement = np.array([[0.0, 0.5, 1.0]])
-    better, worse = (placement, placement), (placement**2, 0.8 * placement**2)
-    assert scaling.worse(better, worse)[0] == pytest.approx(0.1, abs=0.03)
+    placement = np.array([[0.9, 0.3, 0.5]])
+    better, worse = (placement, placement), (placement**1.1, 0.8 * placement**1.1)
+    assert scaling.worse(better, worse)[0] == pytest.approx(0.12, abs=0.03)
     assert np.isnan(scaling.worse((placement, placement), (placement + 2, placement)))[0]
+
+
+def test_decisions_are_not_compared_where_nothing_is_placed() -> None:
+    low = np.array([[0.01, 0.07, 0.29]])
+    assert np.isnan(scaling.worse((low, low), (low, 0.5 * low)))[0]
+    narrow = np.array([[0.4, 0.55]])
+    assert np.isnan(scaling.worse((narrow, narrow), (narrow, 0.5 * narrow)))[0]
 
 
 def test_transfer_is_found(evaluations: Evaluations) -> None:
@@ -782,6 +898,21 @@ def test_transfer_is_found(evaluations: Evaluations) -> None:
     table = transfer.table(evaluations["transfer"], SETTINGS).set_index(["task", "measure"])
     needed = table.loc[("colored_dots", "frames to catch up"), "value"].item()
     assert SETTINGS.transfer.frames < needed < SETTINGS.training.frames
+
+
+def test_what_both_fail_at_shows_nothing(evaluations: Evaluations) -> None:
+    """Scratch fails only where fine-tuning does not."""
+    played = evaluations["transfer"]["closed_loop_curve"].assign(success=False)
+    found = transfer.claims({**evaluations["transfer"], "closed_loop_curve": played}, SETTINGS)
+    failing = [one for one in found if one.claim == "scratch fails"]
+    assert failing and {one.verdict for one in failing} == {"not testable"}
+    assert all("do not surely succeed" in one.reason for one in failing)
+
+
+def test_claims_about_training_need_several_runs(evaluations: Evaluations) -> None:
+    for name, study in (("scaling", scaling), ("transfer", transfer)):
+        one_run = {table: rows[rows["seed"] == 0] for table, rows in evaluations[name].items()}
+        assert {one.verdict for one in study.claims(one_run, SETTINGS)} == {"not testable"}
 
 
 def test_mistakes_are_found_to_be_shared_by_all_but_classification(
@@ -797,9 +928,18 @@ def test_mistakes_are_found_to_be_shared_by_all_but_classification(
         probe_generalization, evaluations["probe_generalization"], "object_exploration"
     )
     assert (
-        alone["mistake shared"] == "not shown"
+        alone["mistake shared"] == "undecided"
         and alone["mistake not shared with classification"] == "shown"
     )
+
+
+def test_an_unreadable_mistake_is_not_shared(evaluations: Evaluations) -> None:
+    measured = evaluations["probe_generalization"]["cross_task_probes"]
+    own = (measured["source"] == measured["target"]) & (measured["measure"] == "accuracy")
+    unread = measured.assign(score=measured["score"].where(~own, 10))
+    found = probe_generalization.claims({"cross_task_probes": unread}, SETTINGS)
+    shared = [one for one in found if one.claim == "mistake shared"]
+    assert shared and {one.verdict for one in shared} == {"not testable"}
 
 
 def test_the_better_head_is_found(evaluations: Evaluations) -> None:
@@ -817,7 +957,8 @@ def test_no_claim_hangs_on_wall_time(evaluations: Evaluations) -> None:
         study = get_study(name)
         rate = np.random.default_rng(0).uniform(0.1, 10, len(inputs["speed"]))
         speed = inputs["speed"].assign(frames_per_s=inputs["speed"]["frames_per_s"] * rate)
-        assert study.claims({**inputs, "speed": speed}, SETTINGS) == study.claims(inputs, SETTINGS)
+        claims = study.claims({**inputs, "speed": speed}, SETTINGS)
+        assert to_json(claims) == to_json(study.claims(inputs, SETTINGS))
 
 
 def test_ours_is_trained_as_long_as_equal_operations_need(evaluations: Evaluations) -> None:
@@ -859,10 +1000,12 @@ def test_a_curve_has_an_estimate_and_bootstrap_values_at_every_snapshot() -> Non
     assert samples[0] == pytest.approx(table.groupby("frames")["hits"].mean() / 20)
     last = table[table["frames"] == 20]
     one = estimate(samples[:, 1])
-    assert one == ratio(last["hits"], last["total"], 300)
+    assert one == interval(samples[0, 1], samples[1:, 1])
+    known = estimate(samples[:, 1], 30)
+    assert known == ratio(last["hits"], last["total"], 300)
 
 
-def test_seeds_are_drawn_as_well() -> None:
+def test_seeds_are_weighed_as_well() -> None:
     one, three = (
         curve(table, "hits", "total", 300) for table in (rows(1, 1, (0.5,)), rows(3, 1, (0.5,)))
     )
@@ -872,18 +1015,36 @@ def test_seeds_are_drawn_as_well() -> None:
     assert curve(spread, "hits", "total", 300)[1].std() > 2 * three[1].std()
 
 
-def test_seeds_are_summed_up_by_their_interquartile_mean() -> None:
-    table = rows(8, 1, (0.5,))
-    by_seed = (
-        (table.groupby("seed")["hits"].sum() / table.groupby("seed")["total"].sum())
-        .sort_values()
-        .to_numpy()
+def test_the_mean_of_three_seeds_has_students_interval() -> None:
+    seeds = np.array([0.2, 0.5, 0.6])
+    samples = seed_weights(3, 20_000) @ seeds
+    half = 4.303 * seeds.std(ddof=1) / np.sqrt(3)  # of Student's t with 2 degrees of freedom
+    estimated = estimate(samples)
+    assert estimated.value == pytest.approx(seeds.mean())
+    assert (estimated.low, estimated.high) == pytest.approx(
+        (seeds.mean() - half, seeds.mean() + half), abs=0.04
     )
-    assert curve(table, "hits", "total", 300)[1][0] == pytest.approx(by_seed[2:6].mean())
-    failed = table.assign(hits=np.where(table["seed"] == 0, 0, table["hits"]))
-    assert curve(failed, "hits", "total", 300)[1][0] == pytest.approx(
-        by_seed[2:6].mean(), abs=0.02
-    ), "one that failed does not decide"
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_seeds_of_one_joint_training_are_common_to_all_tasks(joint: bool) -> None:
+    """The interval must hold the truth where a seed is lucky on all tasks at once."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(60):
+        luck = rng.normal(0.5, 0.1, 3)
+        table = rows(3, 9, (0.5,))
+        table = table.assign(frames=0, hits=20 * luck[table["seed"]])
+        estimated = estimate(rate_over_tasks(table, "hits", "total", 400, joint=joint))
+        held += estimated.low <= 0.5 <= estimated.high
+    assert held / 60 >= 0.88 if joint else held / 60 < 0.8
+
+
+def test_seeds_are_summed_up_by_their_mean() -> None:
+    table = rows(8, 1, (0.5,))
+    assert curve(table, "hits", "total", 300)[1][0] == pytest.approx(
+        table["hits"].sum() / table["total"].sum()
+    )
     three = table[table["seed"] < 3]
     assert rate(three, "hits", "total", 300)[0] == pytest.approx(
         three["hits"].sum() / three["total"].sum()
@@ -956,6 +1117,28 @@ def test_one_task_alone_leaves_out_what_needs_several() -> None:
         "scaling",
         "probes",
     } <= set(all_needs(alone))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "skills",
+        "closed_loop",
+        "closed_loop_curve",
+        "recovery",
+        "linear_probes",
+        "cross_task_probes",
+    ],
+)
+def test_what_is_reported_is_measured_on_test_worlds(stage: str) -> None:
+    """Validation worlds are for tuning."""
+    module = get_stage(stage)
+    splits = set()
+    for spec in plan.Jobs(SETTINGS).specs(stage).values():
+        for path in files_of(module.inputs(spec, Path("results"))):
+            if path.parts[1] in ("trajectories", "tokens"):
+                splits.add(path.name.split(".")[0])
+    assert splits == {"test"}
 
 
 def test_the_plan_grows_with_the_work(root: Path) -> None:

@@ -204,8 +204,9 @@ def test_batches_know_where_episodes_begin() -> None:
 def test_snapshots_are_spread_over_the_training() -> None:
     seen = np.cumsum(np.full(1000, 300))
     steps = snapshot_updates(seen, 8)
-    assert len(steps) == 8 and steps[0] == 10 and steps[-1] == 1000
-    assert snapshot_updates(seen, 1) == [1000] and snapshot_updates(seen[:2], 8) == [2]
+    early = [1, 2, 4, 8]
+    assert steps[:4] == early and len(steps) == 12 and steps[4] == 10 and steps[-1] == 1000
+    assert snapshot_updates(seen, 1) == [*early, 1000] and snapshot_updates(seen[:2], 8) == [2]
 
 
 @pytest.mark.parametrize("head, frames", [("pointer", 800), ("bins", 1800)])

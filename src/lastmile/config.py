@@ -219,7 +219,7 @@ class Evaluation(Closed):
         100,
         ge=2,
         le=10**6,
-        description="States for the recovery test, each with and without an injected mistake.",
+        description="Mistakes to inject, each with a right annotation as control.",
     )
     recovery_steps: int = Field(
         15, ge=1, le=10**4, description="Steps that the policy has to repair an injected mistake."

@@ -2,188 +2,87 @@
 
 The mistakes are of the annotator's own kinds. The policy takes over at once, or after some further
 right steps of an annotator who has not noticed. Every injected mistake has a control: the same
-episode with the right step instead. A mistake is repaired if the injected annotation is no longer a
-mistake at the end; the control tells how often the policy undoes where nothing is wrong.
+episode with the annotator's right annotation in the place of the wrong one. In both, the same is
+asked: is that annotation gone at the end? The control tells how often the policy takes back what is
+right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from lastmile.evaluation.closed_loop import play_rollouts
 from lastmile.policy.policy import Policy
-from lastmile.screen import Look, draw_small
+from lastmile.simulation.counterfactuals import Branch, Fork, branches, forks
 from lastmile.simulation.pool import Rollout
-from lastmile.simulation.session import Session
-from lastmile.simulation.trajectory import Replay, Trajectories
+from lastmile.simulation.trajectory import Trajectories
 from lastmile.tasks import get_task
-from lastmile.tasks.annotator import STYLES, click, make_annotator, notice_nothing
-from lastmile.tasks.task import MISTAKES, RIGHT, State, Task, generator
+from lastmile.tasks.task import State, Task
 
-UNNOTICING = replace(STYLES["typical"], name="unnoticing", mistakes=0.0, noticing=notice_nothing)
-"""Style of an annotator who makes no mistakes and notices none."""
 DELAYS = (0, 3, 8)
 """Right steps of the annotator between an injected mistake and the policy."""
+DELAYED = 3
+"""Every n-th mistake is also handed over later; the first delay is what is claimed about."""
+CONDITIONS = ("mistake", "control")
+COLUMNS = (
+    "episode",
+    "step",
+    "kind",
+    "delay",
+    "condition",
+    "seen",
+    "gone",
+    "repaired",
+    "undone",
+    "after",
+)
+"""Columns of the table of measurements."""
 
 
-class Prefix(NamedTuple):
-    """The end of an episode up to where the policy takes over.
+class Case(NamedTuple):
+    """An injected mistake or a control, as the policy gets it.
 
     Attributes:
-        screens: The last screens, (n, 126, 168, 3) uint8, n at most the policy's window.
-        clicks: The clicks on them, (n, 2), logical px.
-        state: The state in which the policy takes over.
+        fork: Where the mistake was injected.
+        delay: Right steps between the annotation and the policy.
+        condition: One of CONDITIONS.
+        branch: The episode so far.
     """
 
-    screens: np.ndarray
-    clicks: np.ndarray
-    state: State
-
-
-class Injection(NamedTuple):
-    """An injected mistake and its control.
-
-    Attributes:
-        episode: Number of the replayed episode.
-        step: The step that is replaced by the mistake.
-        kind: Kind of the mistake.
-        delay: Right steps between the mistake and the policy.
-        world: World of the episode.
-        look: Layout and theme of the interface.
-        edit_index: Position of the wrong annotation in `state.edits`.
-        edit: The wrong annotation.
-        mistaken: The prefix with the mistake.
-        control: The prefix with the right step instead.
-    """
-
-    episode: int
-    step: int
-    kind: str
+    fork: Fork
     delay: int
-    world: Any
-    look: Look
-    edit_index: int
-    edit: Any
-    mistaken: Prefix
-    control: Prefix
+    condition: str
+    branch: Branch
+
+    @property
+    def edit(self) -> object:
+        """The annotation that the case is about."""
+        return self.branch.state.edits[self.fork.edit_index]
 
 
-def injections(
-    trajectories: Trajectories, count: int, delays: Sequence[int], window: int
-) -> list[Injection]:
-    """Choose injected mistakes, spread evenly over kinds and over the first episodes.
+def cases(trajectories: Trajectories, count: int, delays: Sequence[int], window: int) -> list[Case]:
+    """Choose up to `count` mistakes, and return them with their controls, in pairs.
 
-    An episode gets at most one mistake of each kind, with every delay. A mistake is injected only
-    where the state holds none and the annotator's own step is right. Delays at which the annotator
-    would have finished, or would have removed the mistake by its work, are left out.
+    They are spread evenly over the episodes and over the kinds of mistakes. Each is handed over
+    after the first of `delays`, every third one after the others too. Delays at which the annotator
+    would have finished, or would have removed the annotation by its work, are left out.
 
     Args:
         trajectories: The recording to replay.
-        count: Most injections.
+        count: Most mistakes.
         delays: Right steps between a mistake and the policy.
         window: Screens that the policy remembers.
     """
-    by_kind: dict[str, list[list[Injection]]] = {kind: [] for kind in MISTAKES}
-    for number in range(len(trajectories.episodes)):
-        for delayed in _candidates(trajectories, number, delays, window):
-            by_kind[delayed[0].kind].append(delayed)
-        if all(len(mistakes) * len(delays) >= count for mistakes in by_kind.values()):
-            break
-
-    # Kinds take turns, so that a common kind does not crowd out a rare one.
-    chosen: list[Injection] = []
-    while len(chosen) < count and any(by_kind.values()):
-        for kind in MISTAKES:
-            if by_kind[kind] and len(chosen) < count:
-                chosen += by_kind[kind].pop(0)[: count - len(chosen)]
-    return chosen
-
-
-def _candidates(
-    trajectories: Trajectories, number: int, delays: Sequence[int], window: int
-) -> Iterator[list[Injection]]:
-    """Yield one mistake of each kind, at a random suitable step of an episode, with every delay."""
-    source = trajectories.source
-    replay = trajectories.open(number)
-    rng = generator(source.key(number), source.task, "recovery")
-    task, world = replay.task, replay.world
-    annotator = make_annotator(task, world, replay.interface, "oracle", rng)
-    steps = list(replay.replay())
-    states = [step.before for step in steps]
-
-    for kind in MISTAKES:
-        for at in rng.permutation(len(steps)).tolist():
-            before, after = steps[at].before, steps[at].after
-            if task.mistakes(world, before) or task.mistakes(world, after) or after.done:
-                continue
-            intent = annotator.blunder(before, kind)
-            if intent is None:
-                continue
-            session = Session(task, world, replay.look, before)
-            step = session.click(*click(intent, session.screen(), rng))
-            if session.verdict(step) in ("", RIGHT) or not session.mistakes:
-                continue  # what was meant as a mistake turned out right, or annotated nothing
-
-            index = len(step.after.edits) - 1
-            edit = step.after.edits[-1]
-            past_states = states[max(0, at - window + 1) : at + 1]
-            past_clicks = replay.clicks[max(0, at - window + 1) : at].tolist()
-            delayed = []
-            for delay in delays:
-                mistaken, control = (
-                    _prefix(replay, [*past_states, new], [*past_clicks, last], delay, window, rng)
-                    for new, last in ((step.after, step.click), (after, replay.clicks[at].tolist()))
-                )
-                if (
-                    mistaken is not None
-                    and control is not None
-                    and is_mistake(task, world, mistaken.state, index, edit)
-                    and not task.mistakes(world, control.state)
-                ):
-                    look = replay.look
-                    delayed.append(
-                        Injection(
-                            number, at, kind, delay, world, look, index, edit, mistaken, control
-                        )
-                    )
-            if delayed:
-                yield delayed
-                break
-
-
-def _prefix(
-    replay: Replay,
-    states: list[State],
-    clicks: list[Any],
-    delay: int,
-    window: int,
-    rng: np.random.Generator,
-) -> Prefix | None:
-    """Work on for `delay` steps from the last of `states` without noticing anything.
-
-    Returns:
-        What is before the policy then, or None if the work is finished on the way.
-    """
-    session = Session(replay.task, replay.world, replay.look, states[-1])
-    annotator = make_annotator(replay.task, replay.world, replay.interface, UNNOTICING, rng)
-    for _ in range(delay):
-        session.click(*click(annotator.next(session.state), session.screen(), rng))
-        if session.done:
-            return None
-
-    clicks = [*clicks, *(step.click for step in session.steps)]
-    clicked_states = [*states[:-1], *session.states[:-1]][-window:]
-    screens = [session.interface.screen(state, replay.look) for state in clicked_states]
-    return Prefix(
-        np.stack([draw_small(screen) for screen in screens]),
-        np.array(clicks[-window:]),
-        session.state,
-    )
+    found = []
+    for number, fork in enumerate(forks(trajectories)[:count]):
+        for delay in delays if number % DELAYED == 0 else delays[:1]:
+            pair = branches(trajectories, fork, window, delay)
+            if pair is not None:
+                found += [Case(fork, delay, *case) for case in zip(CONDITIONS, pair)]
+    return found
 
 
 def measure(
@@ -210,52 +109,57 @@ def measure(
 
     Returns:
         One row per mistake and one per control, with the columns `episode`, `step`, `kind` (of the
-        mistake), `delay`, `condition` ("mistake" or "control"), `repaired`, `undone` (pressed Undo
-        at least once) and `after` (steps until repaired, -1 if never).
+        mistake), `delay`, `condition` ("mistake" or "control"), `seen` (whether the next screen
+        showed the mistake), `gone` (the annotation is not in its place at the end), `repaired` (it
+        is gone, or is no mistake any more; never in a control), `undone` (pressed Undo at least
+        once) and `after` (steps until it was gone, -1 if it is not).
     """
     task = get_task(trajectories.source.task)
-    cases = injections(trajectories, count, delays, policy.settings.window)
-
+    chosen = cases(trajectories, count, delays, policy.settings.window)
     rollouts = []
     history = {}
-    for i, case in enumerate(cases):
-        for j, prefix in enumerate((case.mistaken, case.control)):
-            number = 2 * i + j
-            rollouts.append(Rollout(number, task.name, case.world, case.look, steps, prefix.state))
-            history[number] = prefix.screens, prefix.clicks
+    for number, case in enumerate(chosen):
+        replay = trajectories.open(case.fork.episode)
+        rollouts.append(
+            Rollout(number, task.name, replay.world, replay.look, steps, case.branch.state)
+        )
+        history[number] = case.branch.screens, case.branch.clicks
 
     rows = []
     for rollout in play_rollouts(
         policy, rollouts, temperature, seed, history=history, progress=progress
     ):
-        case = cases[rollout.number // 2]
-        control = bool(rollout.number % 2)
-        remains = [  # after each step, whether the injected mistake is still there
-            not control and is_mistake(task, case.world, state, case.edit_index, case.edit)
-            for state in rollout.states
-        ]
+        case = chosen[rollout.number]
+        index = case.fork.edit_index
+        stays = [stands(state, index, case.edit) for state in rollout.states]
+        wrong = case.condition == "mistake"
+        last = rollout.states[-1]
         rows.append(
             {
-                "episode": case.episode,
-                "step": case.step,
-                "kind": case.kind,
+                "episode": case.fork.episode,
+                "step": case.fork.step,
+                "kind": case.fork.kind,
                 "delay": case.delay,
-                "condition": "control" if control else "mistake",
-                "repaired": not control and not remains[-1],
+                "condition": case.condition,
+                "seen": case.fork.seen,
+                "gone": not stays[-1],
+                "repaired": wrong and not is_mistake(task, rollout.world, last, index, case.edit),
                 "undone": any(step.hit.kind == "undo" for step in rollout.steps),
-                "after": -1 if control or all(remains) else remains.index(False),
+                "after": -1 if stays[-1] else stays.index(False),
             }
         )
-    return pd.DataFrame(
-        rows,
-        columns=["episode", "step", "kind", "delay", "condition", "repaired", "undone", "after"],
-    )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def stands(state: State, index: int, edit: object) -> bool:
+    """Return whether annotation `edit` is at position `index`."""
+    return len(state.edits) > index and bool(state.edits[index] == edit)
 
 
 def is_mistake(
     task: Task[Any, Any, Any], world: Any, state: State, index: int, edit: object
 ) -> bool:
     """Return whether annotation `edit` is still at position `index`, and still a mistake."""
-    if len(state.edits) <= index or state.edits[index] != edit:
-        return False
-    return any(mistake.edit == index for mistake in task.mistakes(world, state))
+    return stands(state, index, edit) and any(
+        mistake.edit == index for mistake in task.mistakes(world, state)
+    )

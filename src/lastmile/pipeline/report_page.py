@@ -1,6 +1,7 @@
 """Write the report: one self-contained HTML page.
 
-It shows what the policies can do, and then every claim beside its figure.
+It opens with what holds of the findings of the abstract. Then it shows what the policies can do,
+and every claim beside its figure.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from lastmile.pipeline import run_columns
 from lastmile.provenance.manifests import packages
 from lastmile.storage import csv_tables
 from lastmile.studies import tables
+from lastmile.studies.abstract import abstract
 from lastmile.studies.claims import Claim, Effect, from_json
-from lastmile.studies.findings import VERDICT_WORDS, effects, in_words, ledger, performance, summary
+from lastmile.studies.findings import VERDICT_WORDS, performance, summary
+from lastmile.studies.words import effects, in_words, ledger
 
 if TYPE_CHECKING:
     from lastmile.pipeline.stages.report import Inputs, Spec
 
 BADGES = {
     "shown": "shown",
-    "not shown": "open",
     "contradicted": "opposite",
+    "null": "open",
+    "undecided": "open",
     "not testable": "untestable",
 }
 """CSS class of the badge of each verdict."""
@@ -67,7 +71,7 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 .opposite{background:#fde4cf;color:#8a3f00}\
 .untestable{background:#f3f4f6;color:#667085;border:1px dashed #b6bcc8}
 .claim{border-top:1px solid var(--line);padding:10px 0}
-.claim p{margin:4px 0}
+.claim p{margin:4px 0}.claim ul{margin:4px 0;padding-left:20px}.claim li{margin:4px 0}
 figure{margin:18px 0 0}figure img{width:100%;height:auto;display:block}
 figcaption{color:var(--muted);font-size:.9rem;margin-top:8px}
 details summary{cursor:pointer;color:var(--accent);font-size:.9rem}
@@ -105,7 +109,11 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
     published = {claim.claim: claim.published for claim in from_json(inputs.ledger)}
     words = effects()
     every_claim = [claim for of_study in claims.values() for claim in of_study]
-    links = [("#abilities", "What the policies can do"), ("#episode", "An episode")]
+    links = [
+        ("#findings", "What holds"),
+        ("#abilities", "What the policies can do"),
+        ("#episode", "An episode"),
+    ]
     links += [(f"#{study}", _title(study)) for study in spec.studies]
     links += [("#runs", "Training runs"), ("#settings", "Settings and versions")]
     body = [
@@ -115,6 +123,7 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         "<nav>"
         + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
         + "</nav>",
+        _findings(every_claim, spec.studies),
         _abilities(measured),
         _episode(spec),
     ]
@@ -138,6 +147,23 @@ def _title(study: str) -> str:
 
 def _task(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+def _findings(claims: list[Claim], studies: Sequence[str]) -> str:
+    """Return what holds of each finding of the abstract, in sentences that link to the figures."""
+    parts = []
+    for finding, sentences in abstract(claims):
+        title = html.escape(finding.title)
+        if finding.study in studies:
+            title += f" <a href='#{finding.study}'>figure</a>"
+        items = "".join(
+            f"<li>{_badge(sentence.verdict)} {html.escape(sentence.text)}</li>"
+            for sentence in sentences
+        )
+        parts.append(f"<div class='claim'><p><b>{title}</b></p><ul>{items}</ul></div>")
+    if not parts:
+        return ""
+    return f"<section id='findings'><h2>What holds</h2>{''.join(parts)}</section>"
 
 
 def _abilities(tables: dict[str, pd.DataFrame]) -> str:

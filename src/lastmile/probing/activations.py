@@ -24,7 +24,6 @@ class Inputs:
         last_action: (frames,) index of the previous click's kind in KINDS; len(KINDS) at the start.
         phase: (frames,) index into `lastmile.tasks.annotator.PHASES`.
         position: (frames,) where in the data the view is, 0 to 1.
-        open_mistakes: (frames,) number of mistakes in the annotation.
     """
 
     features: dict[str, np.ndarray]
@@ -33,7 +32,6 @@ class Inputs:
     last_action: np.ndarray
     phase: np.ndarray
     position: np.ndarray
-    open_mistakes: np.ndarray
 
 
 def sample(
@@ -51,11 +49,9 @@ def sample(
     Returns:
         The features are every layer of the policy by its name; `random:NAME`, the same layer of a
         network of the same shape with random weights; `screen`, the screen shrunk to 21 x 28
-        pixels; and `metadata`, step number and last action.
+        pixels; `metadata`, step number and last action; and `chance`, a constant.
     """
-    torch.manual_seed(seed)
-    untrained = Policy(policy.settings).eval()
-
+    networks = {"": policy, "random:": untrained(policy, seed)}
     parts: dict[str, list[np.ndarray]] = {}
     episodes = 0
     starts = tokens.starts
@@ -63,21 +59,37 @@ def sample(
         start, stop = int(starts[episodes]), int(starts[episodes + 1])
         screens = tokens.screens(start, stop)
         clicks = tokens.clicks[start:stop]
-        for prefix, network in (("", policy), ("random:", untrained)):
+        for prefix, network in networks.items():
             for name, values in network.activations(screens, clicks).items():
                 parts.setdefault(prefix + name, []).append(values)
-        # (n, 126, 168, 3) -> (n, 21, 28, 3), the mean of 6 x 6 pixels.
-        blocks = screens.reshape(stop - start, 21, 6, 28, 6, 3)
-        small = blocks.mean(axis=(2, 4), dtype=np.float32)
-        parts.setdefault("screen", []).append(small.reshape(stop - start, -1))
+        parts.setdefault("screen", []).append(shrink(screens))
         episodes += 1
 
     features = {name: np.concatenate(values) for name, values in parts.items()}
     labels = step_labels(tokens, trajectories, int(starts[episodes]))
-    one_hot = np.eye(len(KINDS) + 1, dtype=np.float32)[labels.last_action]
-    step = labels.step
-    metadata = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot])
-    return replace(labels, features={**features, "metadata": metadata.astype(np.float32)})
+    features["metadata"] = metadata(labels.step, labels.last_action)
+    features["chance"] = np.zeros((len(labels.step), 1), np.float32)
+    return replace(labels, features=features)
+
+
+def untrained(policy: Policy, seed: int) -> Policy:
+    """Return a network of the same shape with random weights."""
+    torch.manual_seed(seed)
+    return Policy(policy.settings).eval()
+
+
+def shrink(screens: np.ndarray) -> np.ndarray:
+    """Shrink screens, (n, 126, 168, 3), to the means of 6 x 6 pixels, (n, 21 * 28 * 3) float32."""
+    blocks = screens.reshape(len(screens), 21, 6, 28, 6, 3)
+    return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(screens), -1)
+
+
+def metadata(step: np.ndarray, last_action: np.ndarray) -> np.ndarray:
+    """Return what is known without looking, (n, d) float32: step number and last action."""
+    one_hot = np.eye(len(KINDS) + 1)[last_action]
+    step = step.astype(np.float64)
+    columns = np.column_stack([step / 50, (step / 50) ** 2, np.log1p(step), one_hot])
+    return columns.astype(np.float32)
 
 
 def step_labels(tokens: TokenStore, trajectories: Trajectories, end: int) -> Inputs:
@@ -93,5 +105,4 @@ def step_labels(tokens: TokenStore, trajectories: Trajectories, end: int) -> Inp
         last_action=last,
         phase=tokens.phase[:end],
         position=tokens.position[:end],
-        open_mistakes=tokens.open_mistakes[:end],
     )

@@ -3,13 +3,14 @@
 Test the probes of one task on another, and measure the angles between their directions and the
 effect of moving activations along them.
 
-Everything is read from the last layer's residual stream at the newest frame, from which the click
-is chosen. As for all probes of mistakes, steps with an open mistake are matched with steps without
-one that follow the same action, so that chance is one half; probes are fitted on some episodes and
-tested on others. Tasks differ in the location and spread of their activations, so the activations
-of each task are centered and scaled by its own fitting steps, without labels. The direction of a
-task is the difference of the means with and without a mistake (a mass-mean probe; Marks and
-Tegmark, 2023).
+Everything is read from counterfactual pairs (`lastmile.probing.pairs`) at the newest frame, whose
+activation chooses the click, so that chance is one half. Tasks differ in the location and spread of
+their activations, so the activations of each task are centered and scaled by its own, without
+labels. The direction of a task is the mean difference between the wrong and the right half of its
+pairs (a mass-mean probe; Marks and Tegmark, 2023).
+
+Activations are moved in the middle of the transformer. At its end the next linear map chooses the
+click, and a direction that makes Undo likelier would say little about mistakes.
 """
 
 from __future__ import annotations
@@ -21,22 +22,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from lastmile.policy.policy import NO_CLICK, Policy
-from lastmile.probing.activations import Inputs, step_labels
-from lastmile.probing.probes import fitting_episodes, matched_mistakes
-from lastmile.simulation.tokens import TokenStore
+from lastmile.probing.pairs import Pairs
+from lastmile.probing.pairs import sample as sample_pairs
+from lastmile.probing.probes import folds, mistake_evidence, positive
+from lastmile.screen.widgets import Rect
+from lastmile.simulation.counterfactuals import Branch
 from lastmile.simulation.trajectory import Trajectories
 
 OTHERS = "others"
 """In place of a task: the probe fitted on all other tasks together."""
-LEAST = 3
-"""Matched steps with a mistake that a task needs, both for fitting and for testing."""
+LEAST = 8
+"""Episodes with pairs that a task needs."""
 PERMUTATIONS = 500
 """Directions of shuffled labels, for the null distribution of the cosines."""
-RANDOM = 16
+RANDOM = 8
 """Random directions that the shared direction is compared with."""
+REDRAWN = 8
+"""Shared directions of redrawn episodes: how much the direction itself is known."""
 COLUMNS = (
     "measure",
     "source",
@@ -47,163 +52,157 @@ COLUMNS = (
     "low",
     "high",
     "strength",
+    "draw",
 )
 """Columns of the table of measurements."""
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 """How far activations are moved, in units of the task's own distance between the two means."""
+TESTED = 1.0
+"""The strength at which redrawn directions are measured too."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Matched steps of one task.
+    """The pairs of one task.
 
     Attributes:
         task: Name of the task.
-        raw: (n, D) activations.
-        values: (n, D) the same, centered and scaled by the fitting steps.
-        wrong: (n,) bool, whether the annotation holds a mistake.
-        training: (n,) bool, whether the step is for fitting.
+        last: (n, 2, D) activations of the last layer, the wrong half first, centered and scaled.
+        raw: (n, 2, D) the same as they are.
+        untrained: (n, 2, D) those of a network with random weights, centered and scaled.
+        middle: (n, 2, D) activations in the middle of the transformer, as they are.
         episode: (n,) number of the episode.
-        action: (n,) kind of the last action.
-        row: (n,) frame in the token file.
     """
 
     task: str
+    last: np.ndarray
     raw: np.ndarray
-    values: np.ndarray
-    wrong: np.ndarray
-    training: np.ndarray
+    untrained: np.ndarray
+    middle: np.ndarray
     episode: np.ndarray
-    action: np.ndarray
-    row: np.ndarray
-
-    @property
-    def direction(self) -> np.ndarray:
-        """(D,) mean raw activation of fitting steps with a mistake, minus that of those without."""
-        with_mistake = self.raw[self.training & self.wrong].mean(0)
-        without_mistake = self.raw[self.training & ~self.wrong].mean(0)
-        return with_mistake - without_mistake
 
 
-def measure(
-    policy: Policy,
-    stores: Sequence[TokenStore],
-    recorded: Sequence[Trajectories],
-    frames: int,
-    seed: int = 0,
-) -> pd.DataFrame:
+def measure(policy: Policy, recorded: Sequence[Trajectories], seed: int = 0) -> pd.DataFrame:
     """Measure how representations of mistakes generalize across tasks.
 
-    Tasks with too few mistakes are left out; if fewer than two are left, the table has no rows.
+    Tasks with too few pairs are left out; if fewer than two are left, the table has no rows.
 
     Args:
         policy: A policy for all the tasks.
-        stores: Screens of the test episodes of each task.
-        recorded: The same episodes as recorded, in the same order.
-        frames: Least number of frames per task, if the files hold as many.
-        seed: Seed of the splits, permutations and random directions.
+        recorded: Test episodes of each task.
+        seed: Seed of the folds, permutations and random directions.
 
     Returns:
         One table with the columns `measure`, `source`, `target`, `episode`, `score`, `total`,
-        `low`, `high` and `strength`. By `measure`:
+        `low`, `high`, `strength` and `draw`. By `measure`:
 
-        - `accuracy`: the probe of task `source` (or OTHERS) on a test episode of task `target`:
-          `score` of `total` steps are right.
+        - `accuracy`: the probe of task `source` (or OTHERS) on an episode of task `target`: `score`
+          of `total` halves of pairs are right. The probe of a task on itself is tested on episodes
+          that it was not fitted on.
+        - `auc`: the same probe gives the wrong half of `score` of `total` pairs the higher score.
+        - `accuracy:random`: `accuracy` for a network with random weights.
         - `cosine`: between the directions of two tasks, in `score` (OTHERS: the mean of all
-          pairs); `low` and `high` enclose 95 % of its values when labels are shuffled among steps
-          that follow the same action.
-        - `undo:shared`, `undo:random`: the probability of pressing Undo on the test steps of an
-          episode without a mistake, summed in `score` over `total` steps, after moving the
+          pairs of tasks); `low` and `high` enclose 95 % of its values without the mean difference,
+          when the halves of all pairs of an episode are swapped at random.
+        - `undo:shared`, `undo:random`: the probability of pressing Undo after the right
+          annotations of an episode, summed in `score` over `total` of them, after moving the
           activation by `strength` along the mean direction of the other tasks, or along random
-          directions (their mean).
+          directions (their mean). `draw` is 0; from 1 on, the direction is made of redrawn
+          episodes.
     """
     samples = []
-    for store, trajectories in zip(stores, recorded):
-        sample = matched(policy, store, trajectories, frames, seed)
-        if sample is not None:
-            samples.append(sample)
+    branches: dict[str, tuple[Trajectories, list[Branch]]] = {}
+    for trajectories in recorded:
+        task = trajectories.source.task
+        pairs = sample_pairs(policy, trajectories, seed)
+        if len(np.unique(pairs.episode)) >= LEAST:
+            samples.append(_sample(task, pairs, len(policy.context.layers)))
+            branches[task] = trajectories, pairs.right
     if len(samples) < 2:
         return pd.DataFrame(columns=list(COLUMNS))
 
-    by_task = {store.task: (store, trajectories) for store, trajectories in zip(stores, recorded)}
-    tables = [pd.DataFrame(_accuracies(samples)), pd.DataFrame(_cosines(samples, seed))]
+    rows = [*_accuracies(samples, seed), *_cosines(samples, seed)]
     for sample in samples:
-        tables.append(pd.DataFrame(_steered(policy, *by_task[sample.task], sample, samples, seed)))
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+        rows += _steered(policy, *branches[sample.task], sample, samples, seed)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"draw": 0}).astype({"draw": int})
 
 
-def matched(
-    policy: Policy, store: TokenStore, trajectories: Trajectories, frames: int, seed: int
-) -> Sample | None:
-    """Collect matched steps of whole episodes, from the first on, until `frames` are reached.
+def middle_layer(layers: int) -> int:
+    """Return the number of the layer, from 1, after which activations are moved."""
+    return max(1, layers // 2)
 
-    Returns:
-        The steps with their activations, or None if there are too few.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 23]))
-    activations = []
-    episodes = 0
-    while episodes < len(store) and store.starts[episodes] < frames:
-        start, stop = int(store.starts[episodes]), int(store.starts[episodes + 1])
-        layers = policy.activations(store.screens(start, stop), store.clicks[start:stop])
-        activations.append(list(layers.values())[-1])
-        episodes += 1
 
-    labels: Inputs = step_labels(store, trajectories, int(store.starts[episodes]))
-    training = np.isin(labels.episode, fitting_episodes(np.arange(episodes), rng))
-    chosen = np.sort(
-        np.concatenate([matched_mistakes(labels, rng, among) for among in (training, ~training)])
-    )
-    wrong = labels.open_mistakes[chosen] > 0
-    fitting = training[chosen]
-    if (wrong & fitting).sum() < LEAST or (wrong & ~fitting).sum() < LEAST:
-        return None
-
-    raw = np.concatenate(activations)[chosen]
-    scaled = (raw - raw[fitting].mean(0)) / (raw[fitting].std(0) + 1e-6)
+def _sample(task: str, pairs: Pairs, layers: int) -> Sample:
+    raw = pairs.features[f"layer{layers}"]
     return Sample(
-        task=store.task,
-        raw=raw,
-        values=scaled,
-        wrong=wrong,
-        training=fitting,
-        episode=labels.episode[chosen],
-        action=labels.last_action[chosen],
-        row=chosen,
+        task,
+        scaled(raw),
+        raw,
+        scaled(pairs.features[f"random:layer{layers}"]),
+        pairs.features[f"layer{middle_layer(layers)}"],
+        pairs.episode,
     )
 
 
-def _probe(samples: Sequence[Sample]) -> LogisticRegression:
-    """Fit a probe on the fitting steps of several tasks."""
-    values = np.concatenate([sample.values[sample.training] for sample in samples])
-    wrong = np.concatenate([sample.wrong[sample.training] for sample in samples])
-    return LogisticRegression(C=0.1, max_iter=300).fit(values, wrong)
+def scaled(values: np.ndarray) -> np.ndarray:
+    """Center and scale features, (n, 2, d), by their mean and spread over all halves."""
+    return (values - values.mean((0, 1))) / (values.std((0, 1)) + 1e-6)
 
 
-def _accuracies(samples: list[Sample]) -> Iterator[dict[str, Any]]:
+def _accuracies(samples: list[Sample], seed: int) -> Iterator[dict[str, Any]]:
     """Test the probe of every task, and of all others together, on every task."""
-    probes = {sample.task: _probe([sample]) for sample in samples}
     for target in samples:
-        tested = ~target.training
-        pooled = _probe([sample for sample in samples if sample is not target])
-        for source, probe in (*probes.items(), (OTHERS, pooled)):
-            right = probe.predict(target.values[tested]) == target.wrong[tested]
-            steps = pd.DataFrame({"episode": target.episode[tested], "score": right, "total": 1})
-            sums = steps.groupby("episode").sum()
-            for episode, (score, total) in zip(sums.index.tolist(), sums.to_numpy(float).tolist()):
-                yield {
-                    "measure": "accuracy",
-                    "source": source,
-                    "target": target.task,
-                    "episode": episode,
-                    "score": score,
-                    "total": total,
-                }
+        others = [sample for sample in samples if sample is not target]
+        for source in samples:
+            fitted_on = [source] if source is not target else []
+            yield from _tested(target, fitted_on, source.task, "last", seed)
+        yield from _tested(target, others, OTHERS, "last", seed)
+        yield from _tested(target, others, OTHERS, "untrained", seed)
+
+
+def _tested(
+    target: Sample, sources: list[Sample], name: str, layer: str, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Test a probe fitted on other tasks, or without any the task's own, on a task."""
+    values = getattr(target, layer)
+    if sources:
+        stacked = np.concatenate([values, *(getattr(source, layer) for source in sources)])
+        fit = np.arange(len(stacked)) >= len(values)
+        evidence = mistake_evidence(stacked, np.ones(len(stacked), bool), fit)[: len(values)]
+    else:
+        fold = folds(target.episode, np.random.default_rng([seed, 31]))
+        evidence = np.empty((len(values), 2))
+        for held_out in np.unique(fold):
+            test = fold == held_out
+            evidence[test] = mistake_evidence(values, np.ones(len(values), bool), ~test)[test]
+
+    right = positive(evidence[:, 0]) + positive(-evidence[:, 1])
+    higher = positive(evidence[:, 0] - evidence[:, 1])
+    measures = {"accuracy": (right, 2.0), "auc": (higher, 1.0)}
+    if layer == "untrained":
+        measures = {"accuracy:random": (right, 2.0)}
+    for measure_name, (score, total) in measures.items():
+        rows = pd.DataFrame({"episode": target.episode, "score": score, "total": total})
+        sums = rows.groupby("episode").sum()
+        for episode, (hits, count) in zip(sums.index.tolist(), sums.to_numpy(float).tolist()):
+            yield {
+                "measure": measure_name,
+                "source": name,
+                "target": target.task,
+                "episode": episode,
+                "score": hits,
+                "total": count,
+            }
+
+
+def direction(pairs: np.ndarray) -> np.ndarray:
+    """Return the mean difference, (D,), between the halves of pairs, (n, 2, D)."""
+    return (pairs[:, 0] - pairs[:, 1]).mean(0)
 
 
 def _cosines(samples: list[Sample], seed: int) -> Iterator[dict[str, Any]]:
     """Compare the directions of every pair of tasks, and the mean of all pairs, with chance."""
-    directions = {sample.task: unit(sample.direction[None])[0] for sample in samples}
+    directions = {sample.task: unit(direction(sample.raw)[None])[0] for sample in samples}
     shuffled = {  # by task, (PERMUTATIONS, D)
         sample.task: unit(_shuffled(sample, np.random.default_rng([seed, number])))
         for number, sample in enumerate(samples)
@@ -232,17 +231,16 @@ def _cosine(source: str, target: str, value: float, null: np.ndarray) -> dict[st
 
 
 def _shuffled(sample: Sample, rng: np.random.Generator) -> np.ndarray:
-    """Return directions, (PERMUTATIONS, D), after shuffling labels among steps of equal action."""
-    raw, wrong, action = (
-        values[sample.training] for values in (sample.raw, sample.wrong, sample.action)
-    )
-    labels = np.tile(wrong, (PERMUTATIONS, 1))
-    for value in np.unique(action):
-        at = np.flatnonzero(action == value)
-        labels[:, at] = rng.permuted(labels[:, at], axis=1)
-    labels = labels.astype(np.float64)
-    count = labels.sum(1, keepdims=True)
-    return labels @ raw / count - (1 - labels) @ raw / (labels.shape[1] - count)
+    """Return directions, (PERMUTATIONS, D), of noise alone.
+
+    The mean difference is taken out, then the halves of all pairs of an episode are swapped at
+    random. Pairs of one episode share a world: swapped one by one they would look more independent
+    than they are.
+    """
+    episodes, number = np.unique(sample.episode, return_inverse=True)
+    signs = rng.choice([-1.0, 1.0], size=(PERMUTATIONS, len(episodes)))[:, number]
+    noise = sample.raw[:, 0] - sample.raw[:, 1] - direction(sample.raw)
+    return signs @ noise / len(noise)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -250,67 +248,99 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def shared_direction(sample: Sample, samples: Sequence[Sample]) -> np.ndarray:
-    """Return the mean of the other tasks' unit directions, (D,), as long as the task's own one."""
-    mean = np.mean(
-        [unit(other.direction[None])[0] for other in samples if other is not sample], axis=0
-    )
-    return unit(mean[None])[0] * np.linalg.norm(sample.direction)
+def shared_direction(
+    sample: Sample, samples: Sequence[Sample], rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Return the mean of the other tasks' unit directions, (D,), as long as the task's own one.
+
+    Args:
+        sample: The task whose activations are to be moved.
+        samples: All tasks.
+        rng: If given, the episodes of each task are drawn anew with replacement.
+    """
+    directions = []
+    for other in samples:
+        if other is sample:
+            continue
+        pairs = other.middle
+        if rng is not None:
+            episodes = np.unique(other.episode)
+            drawn = rng.choice(episodes, len(episodes))
+            pairs = np.concatenate([pairs[other.episode == episode] for episode in drawn])
+        directions.append(unit(direction(pairs)[None])[0])
+    length = np.linalg.norm(direction(sample.middle))
+    return unit(np.mean(directions, axis=0)[None])[0] * length
 
 
 @torch.inference_mode()
 def _steered(
     policy: Policy,
-    store: TokenStore,
     trajectories: Trajectories,
+    right: list[Branch],
     sample: Sample,
     samples: list[Sample],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Move activations of test steps without a mistake, and measure the probability of Undo."""
+    """Move activations after right annotations, and measure the probability of Undo."""
     shared = shared_direction(sample, samples)
     rng = np.random.default_rng([seed, 29])
-    directions = {  # (n, D) each
-        "shared": shared[None],
-        "random": unit(rng.normal(size=(RANDOM, len(shared)))) * np.linalg.norm(shared),
-    }
-    untouched = np.flatnonzero(~sample.training & ~sample.wrong)
-    for episode in np.unique(sample.episode[untouched]).tolist():
-        chosen = untouched[sample.episode[untouched] == episode]
-        rows = sample.row[chosen].tolist()
-        raw = torch.from_numpy(sample.raw[chosen])  # (steps, D)
+    random = unit(rng.normal(size=(RANDOM, len(shared)))) * np.linalg.norm(shared)
+    redrawn = [shared_direction(sample, samples, rng) for _ in range(REDRAWN)]
 
-        # Where the Undo button is on each of the screens.
+    moved: list[tuple[str, float, int]] = []  # measure, strength and draw of each shift
+    shifts: list[np.ndarray] = []
+    for strength in STRENGTHS:
+        moved += [("undo:shared", strength, 0)] + [("undo:random", strength, 0)] * RANDOM
+        shifts += [strength * shared, *(strength * random)]
+    moved += [("undo:shared", TESTED, draw) for draw in range(1, REDRAWN + 1)]
+    shifts += [TESTED * vector for vector in redrawn]
+    stacked = torch.from_numpy(np.stack(shifts)).float()
+
+    rows = []
+    for branch, episode in zip(right, sample.episode.tolist()):
         replay = trajectories.open(episode)
-        first = int(store.starts[episode])
-        states = [step.before for step in replay.replay()]
-        rects = [
-            replay.interface.screen(states[row - first], replay.look).widget("undo").rect
-            for row in rows
-        ]
+        rect = replay.interface.screen(branch.state, replay.look).widget("undo").rect
+        chances = undo_chances(policy, branch, rect, stacked).tolist()
+        rows += [(*key, episode, chance) for key, chance in zip(moved, chances)]
+    columns = ["measure", "strength", "draw", "episode", "score"]
+    table = pd.DataFrame(rows, columns=columns).assign(total=1.0)
+    # Random directions count as one: their mean.
+    table.loc[table["measure"] == "undo:random", ["score", "total"]] /= RANDOM
+    sums = table.groupby(columns[:-1], as_index=False, sort=False).sum()
+    for row in sums.to_dict("records"):
+        yield {"source": OTHERS, "target": sample.task, **{str(k): v for k, v in row.items()}}
 
-        screens = torch.from_numpy(np.concatenate([store.screens(row, row + 1) for row in rows]))
-        previous = torch.tensor(
-            [store.clicks[row - 1].tolist() if row > first else NO_CLICK for row in rows]
-        )
-        frames = policy.encode(screens, previous)
-        for name, vectors in directions.items():
-            for strength in STRENGTHS:
-                total = 0.0
-                for vector in vectors:
-                    context = policy.context.norm(raw + strength * torch.from_numpy(vector).float())
-                    for rect in set(rects):
-                        at = torch.tensor([other == rect for other in rects])
-                        chances = policy.head.chance(
-                            context[at], frames.cells[at], frames.patches[at], rect
-                        )
-                        total += chances.sum().item()
-                yield {
-                    "measure": f"undo:{name}",
-                    "source": OTHERS,
-                    "target": sample.task,
-                    "strength": strength,
-                    "episode": episode,
-                    "score": total / len(vectors),
-                    "total": float(len(rows)),
-                }
+
+@torch.inference_mode()
+def undo_chances(policy: Policy, branch: Branch, rect: Rect, shifts: Tensor) -> Tensor:
+    """Return the probability of a click on a rectangle after moving the activation.
+
+    The residual stream is moved at the newest frame, in the middle of the transformer.
+
+    Args:
+        policy: The policy.
+        branch: What it sees.
+        rect: The rectangle.
+        shifts: (S, D), by how much to move, each on its own.
+
+    Returns:
+        (S,) probabilities.
+    """
+
+    def move(_layer: object, _inputs: object, output: Tensor) -> Tensor:
+        return torch.cat([output[:, :-1], output[:, -1:] + shifts[:, None]], dim=1)
+
+    screens = torch.from_numpy(np.concatenate([branch.screens, branch.screen[None]]))
+    previous = torch.cat([torch.tensor([NO_CLICK]), torch.from_numpy(branch.clicks).long()])
+    frames = policy.encode(screens, previous)
+    layer = policy.context.layers[middle_layer(len(policy.context.layers)) - 1]
+    handle = layer.register_forward_hook(move)
+    try:
+        context, _ = policy.context.each(frames.tokens[None].expand(len(shifts), -1, -1, -1))
+    finally:
+        handle.remove()
+    cells, patches = (
+        values[-1:].expand(len(shifts), *values.shape[1:])
+        for values in (frames.cells, frames.patches)
+    )
+    return policy.head.chance(context[:, -1], cells, patches, rect)

@@ -1,15 +1,19 @@
 """Linear probes: what a linear map can read from an activation.
 
-Every probe is fitted on some episodes and tested on others. Its baselines are a network with random
-weights, the raw screen and metadata (step number and last action). For mistakes, each step with an
-open mistake is matched with one without, equal in last action and near in step number; otherwise
-the probe could simply read the undo click.
+Every probe is fitted on some episodes and tested on others. Phase and position are read at every
+step of recorded episodes. Mistakes are read from counterfactual pairs (`lastmile.probing.pairs`):
+the label says whether the annotation just made is wrong, and both halves of a pair share world,
+step, action and past, so that chance is one half and nothing but the annotation tells them apart.
 
-The control task of Hewitt and Liang (2019), a random label for each (episode, third of its steps),
-tells how much a probe memorizes: selectivity is accuracy minus accuracy on the control task.
+Baselines are a network with random weights, the raw screen, metadata (step number and last action)
+and a constant. The control task of Hewitt and Liang (2019), a random label for each (episode, third
+of its steps), tells how much a probe memorizes: selectivity is accuracy minus accuracy on the
+control task.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -19,107 +23,137 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lastmile.probing.activations import Inputs
+from lastmile.probing.pairs import Pairs
 
 TARGETS = ("phase", "position", "mistake")
+VIEWS = ("mistake seen", "mistake unseen")
+"""The target `mistake` on test pairs whose newest screen shows the mistake, and on the others."""
+AUC = "mistake AUC"
+"""Share of the test pairs in which the probe of mistakes gives the wrong half the higher score."""
 COLUMNS = ("target", "feature", "labels", "episode", "score", "total", "steps")
 """Columns of the table of measurements."""
 TRAIN_SHARE = 0.6
 """Share of the episodes that probes are fitted on; the others are for testing."""
+FOLDS = 5
+"""Parts of the episodes with pairs; each is tested once, since pairs are too few to set aside."""
 WIDEST = 128
 """Wider features are first reduced to this many principal components of the fitting steps."""
 
 
-def fit_probes(inputs: Inputs, seed: int = 0) -> pd.DataFrame:
+def fit_probes(inputs: Inputs, pairs: Pairs, seed: int = 0) -> pd.DataFrame:
     """Fit and test every probe.
 
     Targets with a single class, or with too few steps, are left out.
 
     Args:
-        inputs: Features and labels.
+        inputs: Features and labels of whole episodes.
+        pairs: Features after wrong and right annotations.
         seed: Seed of the split into episodes to fit and to test on, and of the control labels.
 
     Returns:
-        One row per test episode, target, feature and kind of labels, with the columns `target`,
-        `feature`, `labels` ("real" or "control"), `episode`, `score`, `total` and `steps`. For
-        phase and mistake, `score` counts the correct steps of `total`. For position, `score` is
-        the sum of squared errors and `total` the sum of squared deviations from the fitted mean,
-        so that R2 = 1 - sum(score) / sum(total). Without any probe, the table has no rows.
+        One row per test episode, target (`TARGETS`, `VIEWS` and `AUC`), feature and kind of labels,
+        with the columns `target`, `feature`, `labels` ("real" or "control"), `episode`, `score`,
+        `total` and `steps`. `score` counts the correct ones of `total` steps or pairs. For
+        position, `score` is the sum of squared errors and `total` the sum of squared deviations
+        from the fitted mean, so that R2 = 1 - sum(score) / sum(total). Without any probe, the table
+        has no rows.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
-    episodes = np.unique(inputs.episode)
-    training = np.isin(inputs.episode, fitting_episodes(episodes, rng))  # (steps,) bool
-    matched = np.sort(
-        np.concatenate([matched_mistakes(inputs, rng, among) for among in (training, ~training)])
-    )
-
-    tables = []
-    for feature, values in inputs.features.items():
-        for target in TARGETS:
-            chosen = matched if target == "mistake" else np.arange(len(training))
-            train = chosen[training[chosen]]
-            test = chosen[~training[chosen]]
-            if len(train) < 20 or len(test) < 5:
-                continue
-            for labels in ("real", "control"):
-                # The order of the control labels' random draws is part of the results.
-                if target == "position":
-                    if labels == "control":
-                        continue
-                    scores = _regress(inputs, values, train, test)
-                else:
-                    classes = (
-                        inputs.phase
-                        if target == "phase"
-                        else (inputs.open_mistakes > 0).astype(int)
-                    )
-                    if labels == "control":
-                        classes = control_labels(inputs, classes[chosen], rng)
-                    if len(np.unique(classes[train])) < 2:
-                        continue
-                    scores = _classify(inputs, values, classes, train, test)
-                tables.append(scores.assign(target=target, feature=feature, labels=labels))
+    tables = [*_at_every_step(inputs, seed), *_of_mistakes(pairs, seed)]
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+
+
+def _at_every_step(inputs: Inputs, seed: int) -> Iterator[pd.DataFrame]:
+    """Fit and test the probes of phase and position."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 17]))
+    training = np.isin(inputs.episode, fitting_episodes(np.unique(inputs.episode), rng))
+    train, test = np.flatnonzero(training), np.flatnonzero(~training)
+    if len(train) < 20 or len(test) < 5:
+        return
+    for feature, values in inputs.features.items():
+        error = _regress(inputs, values, train, test)
+        yield error.assign(target="position", feature=feature, labels="real")
+        for labels in ("real", "control"):
+            classes = inputs.phase
+            if labels == "control":
+                classes = control_labels(inputs, classes, rng)
+            if len(np.unique(classes[train])) > 1:
+                scores = _classify(inputs, values, classes, train, test)
+                yield scores.assign(target="phase", feature=feature, labels=labels)
+
+
+def _of_mistakes(pairs: Pairs, seed: int) -> Iterator[pd.DataFrame]:
+    """Fit and test the probes of mistakes, with labels that are real or swapped by episode."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 23]))
+    fold = folds(pairs.episode, rng)
+    if len(np.unique(fold)) < 2:
+        return
+    _, number = np.unique(pairs.episode, return_inverse=True)
+    swapped = (rng.random(number.max() + 1) < 0.5)[number]
+    everything = np.ones(len(fold), bool)
+    for feature, values in pairs.features.items():
+        for labels, first in (("real", everything), ("control", ~swapped)):
+            evidence = np.empty((len(fold), 2))
+            for held_out in np.unique(fold):
+                fit, test = fold != held_out, fold == held_out
+                evidence[test] = mistake_evidence(values, first, fit)[test]
+            signs = np.where(first, 1, -1)
+            right = positive(evidence[:, 0] * signs) + positive(-evidence[:, 1] * signs)
+            higher = positive((evidence[:, 0] - evidence[:, 1]) * signs)
+            for target, among, score, total in (
+                ("mistake", everything, right, 2.0),
+                (VIEWS[0], pairs.seen, right, 2.0),
+                (VIEWS[1], ~pairs.seen, right, 2.0),
+                (AUC, everything, higher, 1.0),
+            ):
+                if among.any() and (labels == "real" or target == "mistake"):
+                    table = _by_episode(pairs.episode[among], score[among], total)
+                    yield table.assign(target=target, feature=feature, labels=labels)
+
+
+def folds(episode: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Divide episodes into folds: each is tested by a probe fitted on the other folds.
+
+    Args:
+        episode: (pairs,) number of the episode.
+        rng: Random generator.
+
+    Returns:
+        (pairs,) number of the fold, up to FOLDS different ones.
+    """
+    episodes, number = np.unique(episode, return_inverse=True)
+    return (rng.permutation(len(episodes)) % FOLDS)[number]
+
+
+def mistake_evidence(values: np.ndarray, wrong_first: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """Fit a probe of mistakes and return its log odds of a mistake.
+
+    Args:
+        values: (pairs, 2, d) features.
+        wrong_first: (pairs,) bool, whether the first half of a pair is labeled as wrong.
+        fit: (pairs,) bool, the pairs to fit on.
+
+    Returns:
+        (pairs, 2) log odds; 0 where the features do not tell halves apart.
+    """
+    flat = values.reshape(-1, values.shape[2])
+    labels = np.stack([wrong_first, ~wrong_first], axis=1).reshape(-1)
+    rows = np.flatnonzero(np.repeat(fit, 2))
+    flat = _reduce(flat, rows)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+    return probe.fit(flat[rows], labels[rows]).decision_function(flat).reshape(-1, 2)
+
+
+def positive(evidence: np.ndarray) -> np.ndarray:
+    """Return 1 for evidence above 0, 0 below, and one half where there is none."""
+    return np.where(np.abs(evidence) < 1e-9, 0.5, evidence > 0)
 
 
 def fitting_episodes(episodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the episodes to fit on: TRAIN_SHARE of them, at least one, and not all."""
     order = rng.permutation(episodes)
     return order[: min(len(order) - 1, max(1, round(TRAIN_SHARE * len(order))))]
-
-
-def matched_mistakes(inputs: Inputs, rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
-    """Match each step with an open mistake with a step without one.
-
-    The partner has the same last action, and the nearest step number that is still free. Steps
-    without a partner are left out.
-
-    Args:
-        inputs: Labels.
-        rng: Random generator: for the order of matching, and among equally near partners.
-        among: (steps,) bool, the steps to match with each other.
-
-    Returns:
-        Indices of the matched steps of both kinds, sorted.
-    """
-    chosen: list[int] = []
-    wrong = inputs.open_mistakes > 0
-    for action in np.unique(inputs.last_action):
-        with_action = among & (inputs.last_action == action)
-        positive = np.flatnonzero(wrong & with_action)
-        negative = np.flatnonzero(~wrong & with_action)
-        free = np.ones(len(negative), bool)
-        for index in rng.permutation(positive).tolist():
-            if not free.any():
-                break
-            distance = np.where(
-                free, np.abs(inputs.step[negative] - inputs.step[index]), np.iinfo(np.int64).max
-            )
-            nearest = int(rng.choice(np.flatnonzero(distance == distance.min())))
-            free[nearest] = False
-            chosen += [index, int(negative[nearest])]
-    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def control_labels(inputs: Inputs, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

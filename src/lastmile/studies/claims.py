@@ -1,16 +1,27 @@
 """Claims and their verdicts.
 
 A claim's rule is fixed in the code before any result is seen: it tests a hypothesis by where the
-95 % interval of one quantity lies. What the claims of a study look like to a reader is in
-`lastmile.studies.findings`.
+95 % interval of one quantity lies.
+
+| verdict | when |
+| --- | --- |
+| null | the interval lies within the smallest effect of interest, on both sides of 0 |
+| shown | the interval lies above 0 |
+| contradicted | the interval lies below 0 |
+| undecided | anything else: the data are too few to tell, see `Claim.detectable` |
+| not testable | a precondition does not hold, see `Claim.reason` |
+
+Preconditions are a quantity that could be measured, `LEAST_UNITS`, `LEAST_SEEDS` for hypotheses
+about training, and what a study itself demands. What the claims of a study look like to a reader is
+in `lastmile.studies.findings`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -19,8 +30,15 @@ from lastmile.evaluation.statistics import Estimate
 from lastmile.storage.records import read_json
 from lastmile.studies.labels import ALL
 
-VERDICTS = ("shown", "not shown", "contradicted", "not testable")
-"""Verdicts as they are stored. `not testable`: too few data to compute the quantity at all."""
+Verdict: TypeAlias = Literal["shown", "contradicted", "null", "undecided", "not testable"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""Verdicts as they are stored."""
+LEAST_UNITS = 8
+"""Units (episodes, for instance) below which no interval is trusted."""
+LEAST_SEEDS = 2
+"""Training runs below which nothing is known about the noise between training runs."""
+DETECTABLE = (1.960 + 0.842) / (2 * 1.960)
+"""Smallest effect that a design detects in 80 % of the cases, per width of its 95 % interval."""
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 """The estimate of a quantity that could not be measured."""
 
@@ -56,6 +74,8 @@ class Claim:
         high: Upper end of its 95 % interval.
         rule: When the hypothesis counts as shown.
         verdict: One of `VERDICTS`.
+        detectable: The smallest effect that this design would have detected in 80 % of the cases;
+            nan if it was not measured.
         unit: Unit of inference, with the number of units.
         published: What the original study reports.
         reason: Why the hypothesis was not testable; empty otherwise.
@@ -69,8 +89,9 @@ class Claim:
     low: float
     high: float
     rule: str
-    verdict: str
+    verdict: Verdict
     unit: str
+    detectable: float = np.nan
     published: str = ""
     reason: str = ""
 
@@ -85,6 +106,8 @@ class Hypothesis:
         statistic: The quantity. Names in braces are filled in when it is tested.
         rule: When the hypothesis counts as shown.
         effect: How to put the quantity into words.
+        smallest: The smallest effect of interest. Effects within it count as none; 0 if every
+            effect is of interest.
     """
 
     claim: str
@@ -92,16 +115,40 @@ class Hypothesis:
     statistic: str
     rule: str
     effect: Effect
+    smallest: float = 0.0
 
-    def test(self, estimate: Estimate, task: str, unit: str, **details: str) -> Claim:
+    def test(
+        self,
+        estimate: Estimate,
+        task: str,
+        unit: str,
+        units: int | None = None,
+        seeds: int | None = None,
+        reason: str = "",
+        **details: str,
+    ) -> Claim:
         """Return the claim that an estimate of the quantity leads to.
 
         Args:
             estimate: The quantity with its 95 % interval.
             task: The task it was measured on, or `ALL`.
             unit: Unit of inference, with the number of units.
+            units: Number of units; None if it does not limit the claim.
+            seeds: Number of training runs, for a hypothesis about training; None for one about the
+                policies at hand.
+            reason: Why the hypothesis is not testable although the quantity was measured, and what
+                would make it so; empty if it is testable.
             **details: Texts for the names in braces in `statistic`.
         """
+        if not reason and seeds is not None and seeds < LEAST_SEEDS:
+            reason = (
+                "one training run tells nothing about the noise between training runs; more "
+                "`training.seeds` would"
+            )
+        if not reason and units is not None and units < LEAST_UNITS:
+            reason = f"{units} units of inference, but no verdict is given below {LEAST_UNITS}"
+        if not reason and not np.isfinite(estimate.value):
+            reason = "the quantity could not be computed from these data"
         return Claim(
             claim=self.claim,
             statement=self.statement,
@@ -111,39 +158,35 @@ class Hypothesis:
             low=estimate.low,
             high=estimate.high,
             rule=self.rule,
-            verdict=verdict(estimate),
+            verdict="not testable" if reason else verdict(estimate, self.smallest),
             unit=unit,
-        )
-
-    def untestable(self, reason: str, task: str, **details: str) -> Claim:
-        """Return the claim that there are too few data to test the hypothesis, and why."""
-        return Claim(
-            claim=self.claim,
-            statement=self.statement,
-            task=task,
-            statistic=self.statistic.format(**details),
-            value=np.nan,
-            low=np.nan,
-            high=np.nan,
-            rule=self.rule,
-            verdict="not testable",
-            unit="none",
+            detectable=DETECTABLE * (estimate.high - estimate.low),
             reason=reason,
         )
 
+    def untestable(self, reason: str, task: str, **details: str) -> Claim:
+        """Return the claim that the quantity could not be measured, and why."""
+        told = replace(self, statistic=self.statistic.format(**details))
+        return told.test(UNKNOWN, task, "none", reason=reason)
 
-def verdict(estimate: Estimate, null: float = 0.0) -> str:
-    """Return the verdict on whether a quantity is above `null`.
 
-    `shown` if the whole interval is above it, `contradicted` if below, else `not shown`.
-    An interval without width comes from too few units, or from units that are all alike, and shows
-    nothing.
+def verdict(estimate: Estimate, smallest: float = 0.0) -> Verdict:
+    """Return the verdict on whether a quantity is above 0.
+
+    An interval without width comes from too few units, or from units that are all alike, and
+    decides nothing.
+
+    Args:
+        estimate: The quantity with its 95 % interval.
+        smallest: The smallest effect of interest.
     """
     if not np.isfinite([estimate.low, estimate.high]).all() or estimate.low >= estimate.high:
-        return "not shown"
-    if estimate.low > null:
+        return "undecided"
+    if max(-estimate.low, estimate.high) < smallest:
+        return "null"
+    if estimate.low > 0:
         return "shown"
-    return "contradicted" if estimate.high < null else "not shown"
+    return "contradicted" if estimate.high < 0 else "undecided"
 
 
 def whole_and_parts(tasks: list[str]) -> list[str]:
@@ -162,8 +205,9 @@ class _Row(Closed):
     low: float | None
     high: float | None
     rule: str
-    verdict: Literal["shown", "not shown", "contradicted", "not testable"]
+    verdict: Verdict
     unit: str
+    detectable: float | None
     published: str = ""
     reason: str = ""
 
@@ -193,7 +237,7 @@ def from_json(path: str | Path) -> list[Claim]:
         values: dict[str, Any] = row.model_dump()
         numbers = {
             name: np.nan if values[name] is None else values[name]
-            for name in ("value", "low", "high")
+            for name in ("value", "low", "high", "detectable")
         }
         claims.append(Claim(**{**values, **numbers}))
     return claims

@@ -1,4 +1,4 @@
-"""The findings page: how well the policies do the tasks, then every claim in plain words.
+"""The findings page: the findings of the abstract, how well the policies do the tasks, every claim.
 
 The page is Markdown. It is made of the claims of all studies, the tables of the studies `emergence`
 and `mistakes`, and what the original study reports (`workflow/expected/`).
@@ -17,30 +17,39 @@ import pandas as pd
 
 from lastmile.closed import Closed
 from lastmile.storage.records import read_yaml
-from lastmile.studies import get_study, study_names
-from lastmile.studies.claims import VERDICTS, Claim, Effect
+from lastmile.studies.abstract import abstract_lines
+from lastmile.studies.claims import VERDICTS, Claim
 from lastmile.studies.labels import ALL
+from lastmile.studies.words import NOT_MEASURED, effects, estimate, in_words, ledger
 
-VERDICT_WORDS = {
+VERDICT_WORDS: dict[str, str] = {
     "shown": "shown here",
-    "not shown": "not shown here",
     "contradicted": "the opposite was measured here",
+    "null": "no effect here",
+    "undecided": "undecided here",
     "not testable": "not testable here",
 }
 """Verdicts as a reader sees them: about this run, not about the original study."""
 SHORT_WORDS = {**{name: name for name in VERDICTS}, "contradicted": "opposite measured"}
 """The same where verdicts are counted by task."""
-SUMMARY_WORDS = {**VERDICT_WORDS, "contradicted": "where the opposite was measured here"}
+SUMMARY_WORDS = {
+    **VERDICT_WORDS,
+    "contradicted": "where the opposite was measured here",
+    "null": "where there is no effect here",
+}
 """The same where claims are counted."""
-NOT_MEASURED = "not measured"
 NOTE = (
     "A verdict is about the policies of this run on held-out worlds, by a rule fixed beforehand. "
     "*Shown here*: the whole 95 % interval lies on the side that the claim says. "
-    "*Not shown here*: the interval includes no effect, so these data do not decide. "
     "*The opposite was measured here*: the whole interval lies on the other side, for these "
     "policies and this amount of training (`contradicted` in the JSON file). "
-    "*Not testable here*: too few data. In brackets: 95 % intervals. "
-    "With one training seed a verdict is about one training run."
+    "*No effect here*: the whole interval is too small to be of interest (`null`). "
+    "*Undecided here*: the interval includes both 0 and effects of interest; in square brackets, "
+    "the smallest effect that these data would have shown in 80 % of the cases. "
+    "*Not testable here*: a precondition does not hold, which is said. "
+    "In round brackets: 95 % intervals, not corrected for the number of claims: of 20 verdicts by "
+    "task on effects that are not there, one is expected to be wrong. Claims about training "
+    "contain the noise between training runs; all others are about the policies of this run."
 )
 
 
@@ -77,13 +86,6 @@ class Published(NamedTuple):
 
     claims: dict[str, str]
     figures: list[PublishedFigure]
-
-
-class Line(NamedTuple):
-    """A hypothesis on the page: its claim on all tasks (or the only one), then task by task."""
-
-    whole: Claim
-    by_task: list[Claim]
 
 
 def read_published(paths: Iterable[str | Path]) -> Published:
@@ -137,19 +139,6 @@ def beside(published: Published, tables: Mapping[str, pd.DataFrame]) -> pd.DataF
     return pd.DataFrame(rows, columns=["what", "task", "value", "low", "high", "published"])
 
 
-def ledger(claims: list[Claim]) -> list[Line]:
-    """Group claims by hypothesis, in their order."""
-    groups: dict[str, list[Claim]] = {}
-    for claim in claims:
-        groups.setdefault(claim.claim, []).append(claim)
-
-    lines = []
-    for group in groups.values():
-        whole = next((claim for claim in group if claim.task == ALL), group[0])
-        lines.append(Line(whole, [claim for claim in group if claim is not whole]))
-    return lines
-
-
 def summary(claims: list[Claim]) -> str:
     """Say how many claims were tested, and how many came out in which way."""
     lines = ledger(claims)
@@ -157,7 +146,7 @@ def summary(claims: list[Claim]) -> str:
     parts = [
         f"{counts[name]} {SUMMARY_WORDS[name]}"
         for name in VERDICTS
-        if counts[name] or name in ("shown", "not shown")
+        if counts[name] or name == "shown"
     ]
     return f"{len(lines)} claims tested: {', '.join(parts)}."
 
@@ -203,65 +192,6 @@ def performance(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         means = pd.DataFrame(lines)[list(by_quantity)].astype(float).mean()  # nan is skipped
         lines.append({"task": ALL, **means.to_dict()})
     return pd.DataFrame(lines)
-
-
-def effects() -> dict[str, Effect]:
-    """Return how to put the values of claims into words, by claim."""
-    return {
-        hypothesis.claim: hypothesis.effect
-        for name in study_names()
-        for hypothesis in get_study(name).HYPOTHESES
-    }
-
-
-def in_words(claim: Claim, effect: Effect | None) -> str:
-    """Put a claim's value and interval into words: `placement comes 2.8 times later (2.1 to 3.6)`.
-
-    Args:
-        claim: The claim.
-        effect: How to say it; None for bare numbers.
-    """
-    if not np.isfinite(claim.value):
-        return f"{NOT_MEASURED}: {claim.reason}" if claim.reason else NOT_MEASURED
-    if effect is None:
-        return _estimate(claim.value, claim.low, claim.high)
-
-    direction = 1.0 if claim.value > 0 else -1.0
-    words = effect.above if claim.value > 0 else effect.below
-    text = f"{effect.lead} {_size(direction * claim.value, effect)} {words}".strip()
-    if abs(claim.value) < 1e-9:
-        text = "no difference"
-
-    if not np.isfinite([claim.low, claim.high]).all():
-        return f"{text} (no interval)"
-    if claim.low == claim.high:
-        return f"{text} (the same in every resample)"
-    # The interval is that of the size just told, so it is turned around with it.
-    low, high = sorted(direction * end for end in (claim.low, claim.high))
-    return f"{text} ({_size(low, effect)} to {_size(high, effect)})"
-
-
-def _size(value: float, effect: Effect) -> str:
-    """Return the size of an effect; below 0 (or a factor below 1) it goes the other way."""
-    if effect.kind == "factor":
-        ratio = 2.0**value
-        return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-    if effect.kind == "percent":
-        return f"{100 * value:.1f}".replace("-0.0", "0.0")
-    return _number(value)
-
-
-def _number(value: float) -> str:
-    return f"{0.0 if abs(value) < 1e-9 else value:.3g}"
-
-
-def _estimate(value: float, low: float, high: float) -> str:
-    """Return a number with its interval."""
-    if not np.isfinite(value):
-        return NOT_MEASURED
-    if not np.isfinite([low, high]).all():
-        return _number(value)
-    return f"{_number(value)} ({_number(low)} to {_number(high)})"
 
 
 def _percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
@@ -371,6 +301,7 @@ def to_markdown(
     """
     words = effects()
     lines = [f"# Findings of `{name}`", ""]
+    lines += abstract_lines(claims)
     lines += _performance_lines(tables or {})
     lines += ["## Claims", "", summary(claims), "", NOTE, ""]
     lines += _table(
@@ -396,7 +327,7 @@ def to_markdown(
                 (
                     row["what"],
                     _title(row["task"]),
-                    _estimate(row["value"], row["low"], row["high"]),
+                    estimate(row["value"], row["low"], row["high"]),
                     row["published"],
                 )
                 for _, row in compared.iterrows()
@@ -423,7 +354,7 @@ def to_markdown(
     lines += ["", "## Rules", ""]
     lines += [
         f"- *{whole.statement}*: {whole.rule} Statistic: {whole.statistic}, here "
-        f"{_estimate(whole.value, whole.low, whole.high)}. Unit of inference: {whole.unit}."
+        f"{estimate(whole.value, whole.low, whole.high)}. Unit of inference: {whole.unit}."
         for whole, _ in ledger(claims)
     ]
     return "\n".join(lines) + "\n"

@@ -36,11 +36,13 @@ SKILL_COLORS = {
     "placement@2": "#7fd1ae",
     "placement@5": "#009e73",
     "placement@10": "#00563f",
-    "decision": "#d55e00",
+    "decision": "#f0a878",
+    "decision by sight": "#d55e00",
     "undo": "#8e2f6b",
     "done": "#e69f00",
     "look": "#56b4e9",
     "decide": "#a0522d",
+    "annotation": "#3d7a66",
 }
 """Colors of skills, after Okabe and Ito. Those drawn together differ under deuteranopia, too."""
 SKILL_NAMES = {
@@ -48,6 +50,7 @@ SKILL_NAMES = {
     "button": "button",
     "placement@5": "placement",
     "decision": "decision",
+    "decision by sight": "decision by sight",
     "undo": "undo",
 }
 """Skills as figures name them; placement is within 5 px."""

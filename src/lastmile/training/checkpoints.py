@@ -179,20 +179,31 @@ def read_progress(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+EARLY = (1, 2, 4, 8)
+"""Updates after which a snapshot is kept; by number, so that all seeds have the same ones."""
+SHORT = 40
+"""Runs of at most this many updates have no early snapshots."""
+
+
 def snapshot_updates(seen: np.ndarray, count: int) -> list[int]:
     """Return the updates, counted from 1, after which a snapshot is kept.
 
     They are log-spaced in frames, from a hundredth of all (at least 1000) to the last update.
+    Before them come those after EARLY updates, unless the run is short: skills of the interface
+    are learned there.
 
     Args:
         seen: (updates,), frames seen after each update.
-        count: Number of snapshots; fewer where two fall on one update.
+        count: Number of snapshots besides the early ones; fewer where two fall on one update.
     """
     last = int(seen[-1])
     first = min(max(1000, last // 100), last)
     wanted = np.geomspace(first, last, count) if count > 1 else np.array([last])
+    early = set(EARLY) if len(seen) > SHORT else set()
     return sorted(
-        {min(int(np.searchsorted(seen, frames)) + 1, len(seen)) for frames in wanted} | {len(seen)}
+        {min(int(np.searchsorted(seen, frames)) + 1, len(seen)) for frames in wanted}
+        | {len(seen)}
+        | early
     )
 
 

@@ -15,6 +15,8 @@ LABELS = ("run", "seed", "task")
 ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 EVERY = 2
 """Every other snapshot is measured."""
+BEFORE = 1000
+"""Frames below which a policy plays like one before training, and is not measured."""
 
 
 class Spec(OnTask):
@@ -78,6 +80,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     tables = []
     with Progress(f"closed-loop curve {spec.task}", None, "clicks") as progress:
         for frames, policy in policies:
+            if 0 < frames < BEFORE:
+                continue
             played = closed_loop.closed_loop(
                 policy, recording, spec.temperature, spec.max_steps, spec.seed, progress
             )

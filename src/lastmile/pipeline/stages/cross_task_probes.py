@@ -8,31 +8,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field
-
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_probes
 
 LABELS = ("run", "seed", "task")
-FEATURES = 5e4  # bytes in memory of the features of a frame, at most
+FEATURES = 5e4  # bytes in memory of the features of a pair, at most
+MOVE = 0.1  # seconds for an episode, to move its activations and to probe them
 
 
 class Spec(OnTask):
-    """Which tasks, and how many frames of each."""
+    """Which tasks."""
 
     tasks: tuple[str, ...]
-    frames: int = Field(ge=1)
 
 
 class Inputs(NamedTuple):
-    """The policy, held-out episodes of all tasks and their tokens."""
+    """The policy and held-out episodes of all tasks."""
 
     config: Path
     policy: Path
     trajectories: tuple[Path, ...]
     episodes: tuple[Path, ...]
-    tokens: tuple[Path, ...]
 
 
 class Outputs(NamedTuple):
@@ -48,7 +45,6 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         folder / "policy.safetensors",
         tuple(paths.trajectories(results, task, "test") for task in spec.tasks),
         tuple(paths.episodes(results, task, "test") for task in spec.tasks),
-        tuple(paths.tokens(results, task, "test") for task in spec.tasks),
     )
 
 
@@ -60,17 +56,14 @@ def outputs(spec: Spec, results: Path) -> Outputs:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.policy.policy import Policy
     from lastmile.probing.generalization import measure
-    from lastmile.simulation.tokens import TokenStore
     from lastmile.simulation.trajectory import read
 
     table = measure(
         Policy.load(inputs.policy.parent),
-        [TokenStore(path) for path in inputs.tokens],
         [read(path) for path in inputs.trajectories],
-        spec.frames,
         spec.seed,
     )
-    write_probes(outputs.cross_task_probes, table, spec, "enough mistakes of two tasks")
+    write_probes(outputs.cross_task_probes, table, spec, "enough pairs of two tasks")
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
@@ -78,19 +71,17 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
-    frames = request.settings.probes.frames
     return [
-        Spec(run=one.name, seed=seed, task=task, tasks=one.tasks, frames=frames)
+        Spec(run=one.name, seed=seed, task=task, tasks=one.tasks)
         for one, seed, task in request.measured("cross_task_probes")
     ]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     episodes = estimates.request.settings.episodes.test
-    seconds = 0.0
+    # Two kinds of forks in an episode, two branches of each, for two networks.
+    frames = 8 * episodes * estimates.request.settings.policy.window
+    predict = len(spec.tasks) * frames / estimates.policy_rate(spec.run, "predict")
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3)
-    for task in spec.tasks:
-        frames = min(spec.frames, episodes * estimates.steps(task))
-        seconds += frames / estimates.policy_rate(spec.run, "predict") + 1.0
-        memory += FEATURES * frames
-    return Cost(seconds, memory=memory)
+    memory += FEATURES * 8 * episodes * len(spec.tasks)
+    return Cost(predict + MOVE * episodes * len(spec.tasks), memory=memory)

@@ -18,7 +18,7 @@ FIT = 0.6  # seconds to fit and test one probe on 2,500 frames
 
 
 class Spec(OnTask):
-    """How many frames to probe."""
+    """How many frames to probe for phase and position; mistakes are probed in all episodes."""
 
     frames: int = Field(ge=1)
 
@@ -56,19 +56,19 @@ def outputs(spec: Spec, results: Path) -> Outputs:
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.policy.policy import Policy
-    from lastmile.probing.activations import sample
+    from lastmile.probing import activations, pairs
     from lastmile.probing.probes import fit_probes
     from lastmile.simulation.tokens import TokenStore
     from lastmile.simulation.trajectory import read
 
-    activations = sample(
-        Policy.load(inputs.policy.parent),
-        TokenStore(inputs.tokens),
-        read(inputs.trajectories),
-        spec.frames,
+    policy = Policy.load(inputs.policy.parent)
+    recording = read(inputs.trajectories)
+    store = TokenStore(inputs.tokens)
+    table = fit_probes(
+        activations.sample(policy, store, recording, spec.frames, spec.seed),
+        pairs.sample(policy, recording, spec.seed),
         spec.seed,
     )
-    table = fit_probes(activations, spec.seed)
     write_probes(outputs.linear_probes, table, spec, "enough steps to fit and test a probe")
 
 
@@ -87,6 +87,9 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     recorded = estimates.request.settings.episodes.test * estimates.steps(spec.task)
     frames = min(spec.frames, recorded)
-    predict = 2 * frames / estimates.policy_rate(spec.run, "predict")
+    # Two kinds of forks in an episode, two branches of each.
+    frames_of_pairs = 4 * estimates.request.settings.episodes.test
+    frames_of_pairs *= estimates.request.settings.policy.window
+    predict = 2 * (frames + frames_of_pairs) / estimates.policy_rate(spec.run, "predict")
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + FEATURES * frames
     return Cost(predict + PROBES * FIT * frames / 2500, memory=memory)

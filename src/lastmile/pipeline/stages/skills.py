@@ -1,6 +1,6 @@
 """Skills: measure teacher-forced accuracies and losses of a policy along its training.
 
-The accuracies come with their ceiling and floor.
+The accuracies come with their ceiling and floors.
 """
 
 from __future__ import annotations
@@ -83,7 +83,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
     recording = read(inputs.trajectories).first(spec.episodes)
     store = FirstEpisodes(TokenStore(inputs.tokens), len(recording.episodes))
-    clicks = {"ceiling": skills.ceiling(recording), "floor": skills.floor(recording)}
+    clicks = {
+        "ceiling": skills.ceiling(recording),
+        "floor": skills.floor(recording),
+        skills.TRIGRAM: skills.trigram(recording),
+    }
     nats = {}
     policies = policies_along(inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every)
     with Progress(f"skills {spec.task}", None, "frames") as progress:

@@ -172,10 +172,20 @@ def caption(table: pd.DataFrame) -> str:
         )
     return (
         "**The annotators.** How the virtual annotators of each style spend their clicks, err and "
-        f"repair, over {virtual['n'].iloc[0]} worlds (`{table['difficulty'].iloc[0]}`) per row. "
+        f"repair, over {virtual['n'].iloc[0]} worlds per row ({_difficulties(virtual)}). "
         "Lines: 95 % intervals. Mistakes per placement of careful, typical and hasty, and steps "
         f"and success of typical: {'; '.join(by_task)}.{_people(table)}"
     )
+
+
+def _difficulties(table: pd.DataFrame) -> str:
+    """Say how long the worlds are; those of people's tasks are always `full`."""
+    tasks = table.drop_duplicates("task")
+    parts = [
+        f"`{difficulty}`: {', '.join(style.title(name) for name in part['task'])}"
+        for difficulty, part in tasks.groupby("difficulty", sort=False)
+    ]
+    return "; ".join(parts)
 
 
 def _people(table: pd.DataFrame) -> str:

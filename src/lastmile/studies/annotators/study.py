@@ -59,6 +59,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Rows by task, `style` (careful, typical, hasty, or people) and `measure`: `share:KIND` of
     clicks, mistakes and undos per placement, share of the mistakes repaired, success, steps.
 
+    The worlds have the study's own difficulty. Where people stand beside the annotators they are
+    `full`, as theirs were.
+
     Intervals are 95 %, by bootstrap over worlds; for repairs and success Wilson's. For people, low
     and high are their range and value is its middle. `n` counts worlds or people.
     """
@@ -66,9 +69,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     from lastmile.evaluation.annotators import check
 
-    difficulty = settings.worlds.difficulty
     rows: list[tuple] = []
     for task in task_list(settings):
+        difficulty = "full" if task in PEOPLE else settings.worlds.difficulty
         for style in SHOWN:
             worlds = [
                 check(task, 1, style, "start", difficulty, settings.seed * EPISODES + k)

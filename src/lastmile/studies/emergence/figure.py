@@ -1,4 +1,4 @@
-"""Skills over the frames seen in training, by task, and the frames to half of each skill's gain."""
+"""Skills over the frames seen in training, by task, and the frames to half of their ceilings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lastmile.studies import style
 from lastmile.studies.labels import ALL
 
-SHOWN = ("valid", "button", "placement@5", "decision", "undo")
+SHOWN = ("valid", "button", "placement@5", "decision by sight", "undo")
 STAGES = ("mechanics", "placement", "decisions")
 MARKERS = dict(zip(SHOWN, "osD^v"))
 ACROSS = 3
@@ -20,9 +20,9 @@ ACROSS = 3
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
-    """Draw a panel for each task, and below them the frames to half of the gain."""
+    """Draw a panel for each task, and below them the frames to half of the ceiling."""
     shares = table[table["measure"] == "share"]
-    halves = table[table["measure"] == "half"]
+    halves = table[table["measure"].isin(["half", "not reached"])]
     names = style.tasks_of(shares)
     columns = min(ACROSS, len(names))
     rows = -(-len(names) // columns)
@@ -56,9 +56,11 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         if skill in set(shares["skill"])
     ]
     handles += [
-        style.line_handle(style.INK, "ceiling (annotator self-agreement)", ls=style.CEILING, lw=1),
-        style.line_handle(style.INK, "floor of button (commonest click)", ls=style.FLOOR, lw=1),
+        style.line_handle(style.INK, "ceiling (self-agreement)", ls=style.CEILING, lw=1),
+        style.line_handle(style.INK, "floor of button", ls=style.FLOOR, lw=1),
     ]
+    if (halves["measure"] == "not reached").any():
+        handles.append(style.point_handle(style.INK, "not reached", "$\\rightarrow$"))
     style.legend_below(figure, handles, fontsize=6.5, columnspacing=1.0, handlelength=1.8)
     return figure
 
@@ -88,37 +90,48 @@ def _skills(axis: Axes, part: pd.DataFrame) -> list[tuple[float, str, str]]:
 
 
 def _halves(axis: Axes, halves: pd.DataFrame, names: list[str]) -> None:
-    """Draw the frames to half of the gain: a row for each task, a point for each skill."""
+    """Draw the frames to half of the ceiling: a row for each task, a point for each skill."""
     rows = [*([ALL] if ALL in set(halves["task"]) else []), *names]
     shown = [skill for skill in SHOWN if skill in set(halves["skill"])]
-    by_row = halves.set_index(["task", "skill"])
+    reached = halves[halves["measure"] == "half"]
+    by_row = reached.set_index(["task", "skill"])
+    late = set(zip(halves["task"], halves["skill"])) - set(by_row.index)
     for y, name in enumerate(rows):
         for i, skill in enumerate(shown):
+            shift = (i - (len(shown) - 1) / 2) * 0.15
             if (name, skill) in by_row.index:
-                shift = (i - (len(shown) - 1) / 2) * 0.15
                 row = by_row.loc[(name, skill)]
                 size = 4.4 if name == ALL else 3.0
                 color = style.SKILL_COLORS[skill]
                 style.row_point(axis, y + shift, row, color, size, MARKERS[skill])
+            elif (name, skill) in late:
+                at = halves.loc[halves["task"] == name, "value"].max()
+                color = style.SKILL_COLORS[skill]
+                axis.plot(at, y + shift, marker="$\\rightarrow$", color=color, ms=6)
 
     style.rows_axis(axis, shaded=len(rows))
     axis.set_yticks(range(len(rows)), [style.title(name) for name in rows], color=style.INK)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     values = halves[halves["skill"].isin(shown)]
-    style.frames_axis(axis, max(1.0, values["low"].min()), values["high"].max())
-    axis.set(title="Frames to half of the final gain", xlabel="frames seen in training")
+    first, last = values["low"].min(), values[["high", "value"]].max().max()
+    style.frames_axis(axis, max(1.0, first) if first > 0 else 1.0, last)
+    axis.set(title="Frames to half of the ceiling", xlabel="frames seen in training")
 
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
     policy = table[(table["measure"] == "share") & (table["predictor"] == "policy")]
     last = policy[policy["frames"] == policy.groupby("task")["frames"].transform("max")]
+    trigram = table[(table["predictor"] == "trigram") & (table["skill"] == "decision")]
+    procedure = trigram.set_index("task")["value"]
     ends = []
     for name, part in last.groupby("task", sort=False):
         values = part.set_index("skill")["value"]
         skills = [
             f"{style.SKILL_NAMES[skill]} {values[skill]:.2f}" for skill in SHOWN if skill in values
         ]
+        if "decision" in values and name in procedure:
+            skills.append(f"all decisions {values['decision']:.2f} ({procedure[name]:.2f})")
         ends.append(f"{style.title(str(name))} {', '.join(skills)}")
     episodes = int(policy["episodes"].max())
     return (
@@ -126,10 +139,12 @@ def caption(table: pd.DataFrame) -> str:
         "likely click is right, teacher-forced, over the frames seen in training (logarithmic; 0: "
         f"before training). Bands: 95 % intervals over {episodes} episodes of each task (unit of "
         "inference: the episode). Dotted: ceiling (annotator self-agreement, the same annotator "
-        "asked twice). Dashed: floor of the button (always the commonest click). Below: frames to "
-        "half of the final gain of each skill, by task, and the geometric mean over tasks; a skill "
-        f"that is not learned is put at the end of training.{_order(table)} At the end of "
-        f"training: {'; '.join(ends)}."
+        "asked twice). Dashed: floor of the button (always the commonest click). Decisions by "
+        "sight are those that do not follow from the last three widgets; undo counts the first of "
+        "each run of undos. Below: frames to half way from the untrained policy to the ceiling, by "
+        "task, and the geometric mean over the tasks that got there (arrows: not reached)."
+        f"{_order(table)} At the end of training, all decisions in brackets as a trigram of "
+        f"widgets makes them: {'; '.join(ends)}."
     )
 
 

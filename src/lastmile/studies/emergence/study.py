@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, curve, estimate, ratio
+from lastmile.evaluation.statistics import Estimate, curve, estimate, few, of_units, ratio
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -35,13 +35,14 @@ COLUMNS = {
 STAGES = {
     "mechanics": ("valid", "button"),
     "placement": ("placement@5",),
-    "decisions": ("decision",),
+    "decisions": ("decision by sight",),
     "undoing": ("undo",),
 }
 """The stages of the published order, and the skills whose mean stands for each.
 
-Undoing is one of the decisions and also looked at by itself: of those that the publication names
-(to undo, to verify, to finish) it is the one that depends on what the screen shows.
+Decisions that follow from the last three widgets are procedure, and left out. Undoing is one of the
+decisions and also looked at by itself: of those that the publication names (to undo, to verify, to
+finish) it is the one that depends on what the screen shows.
 """
 ORDER = ("mechanics", "placement", "decisions")
 PAIRS = (
@@ -50,11 +51,8 @@ PAIRS = (
     ("mechanics", "decisions"),
     ("placement", "undoing"),
 )
-LEARNED = 0.1
-"""A skill that gains less than this over training was not learned.
-
-Its half-way point is put at the end of training.
-"""
+LEAST_GAIN = 0.1
+"""A skill whose ceiling is less than this above what it is before training is left out."""
 
 
 def _come(stage: str) -> str:
@@ -65,12 +63,15 @@ def _order(earlier: str, later: str) -> Hypothesis:
     return Hypothesis(
         claim=f"order: {earlier} before {later}",
         statement=f"{earlier.capitalize()} {_come(earlier)} before {later}",
-        statistic=f"log2 of frames to half of the final gain, {later} over {earlier}",
-        rule="Shown if the interval of log2(frames to half gain of the later / of the earlier) "
-        "lies above 0, contradicted if below.",
+        statistic=f"log2 of frames to half of the ceiling, {later} over {earlier}",
+        rule="Shown if the interval of log2(frames to half of the ceiling of the later / of the "
+        "earlier) lies above 0, contradicted if below. Half of the ceiling is half way from the "
+        "untrained policy to annotator self-agreement; a task where one of the two was not reached "
+        "has no say.",
         effect=Effect(
             "factor", above="times later", below="times earlier", lead=f"{later} {_come(later)}"
         ),
+        smallest=0.5,
     )
 
 
@@ -78,7 +79,10 @@ ORDERS = {pair: _order(*pair) for pair in PAIRS}
 HYPOTHESES = tuple(ORDERS.values())
 
 Halves = dict[str, dict[str, np.ndarray]]
-"""log(1 + frames) to half of the gain, (1 + resamples,), by task and then by skill or stage."""
+"""log(1 + frames) to half of the ceiling, (1 + resamples,), by task and then by skill or stage.
+
+Where it was not reached, the estimate is nan.
+"""
 
 
 def needs(settings: Settings) -> list[Need]:
@@ -91,9 +95,11 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     Rows are told apart by `measure`:
 
-    - `share`: share of steps on which a predictor (policy, ceiling, floor) is right after `frames`.
-    - `half`: frames to half of the final gain of a skill or a stage; for `ALL` the geometric mean
-      over tasks.
+    - `share`: share of steps on which a predictor (policy, ceiling, floor, trigram) is right after
+      `frames`.
+    - `half`: frames to half of the ceiling of a skill or a stage; for `ALL` the geometric mean over
+      the tasks that reached it.
+    - `not reached`: the frames of a training run in which a skill or a stage did not reach it.
     - `order`: for EARLIER < LATER, and for all three stages, the share of bootstrap samples in
       which they come in this order.
 
@@ -106,16 +112,22 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     rows = _share_rows(skills, count)
     halves = all_halves(skills, count)
     held_out = skills.groupby("task")["episode"].nunique()
+    seeds = skills["seed"].nunique()
 
     def episodes(task: str) -> int:
         return held_out.sum() if task == ALL else held_out[task]
 
     for name in dict.fromkeys(name for by_name in halves.values() for name in by_name):
         by_task = {task: by_name[name] for task, by_name in halves.items() if name in by_name}
-        if len(by_task) > 1:
-            by_task[ALL] = np.mean(list(by_task.values()), axis=0)
-        for task, logs in by_task.items():
-            half = Estimate(*np.expm1(estimate(logs)))
+        reached = {task: logs for task, logs in by_task.items() if np.isfinite(logs[0])}
+        for task in sorted(set(by_task) - set(reached)):
+            frames = float(skills.loc[skills["task"] == task, "frames"].max())
+            ends = (frames, np.nan, np.nan)
+            rows.append(("not reached", task, "policy", name, frames, *ends, episodes(task), 0))
+        if len(reached) > 1:
+            reached[ALL] = np.mean(list(reached.values()), axis=0)
+        for task, logs in reached.items():
+            half = Estimate(*np.expm1(estimate(logs, episodes(task) if seeds == 1 else None)))
             rows.append(("half", task, "policy", name, half.value, *half, episodes(task), 0))
 
     for task in whole_and_parts(list(halves)):
@@ -145,80 +157,101 @@ def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
         if predictor == "policy":
             frames, samples = curve(part, "hits", "total", count)
             for i, at in enumerate(frames):
-                share = estimate(samples[:, i])
-                rows.append((*key, at, *share, part["episode"].nunique(), steps))
+                number = part["episode"].nunique()
+                share = estimate(samples[:, i], few(part))
+                rows.append((*key, at, *share, number, steps))
         else:
-            # Ceiling and floor do not depend on the training: one seed tells them.
+            # Ceiling, floor and trigram do not depend on the training: one seed tells them.
             first = part[part["seed"] == part["seed"].min()]
             share = ratio(first["hits"].to_numpy(), first["total"].to_numpy(), count)
             rows.append((*key, 0, *share, len(first), int(first["total"].sum())))
     return rows
 
 
-def half_gain(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the frames at which a skill has made half of its gain.
+def half_way(frames: np.ndarray, values: np.ndarray, ceiling: float) -> np.ndarray:
+    """Return the frames at which a skill is half way from its start to its ceiling.
 
-    The half-way point is the first crossing, linear in log(1 + frames) between snapshots.
+    It is the first crossing, linear in log(1 + frames) between snapshots.
 
     Args:
         frames: (P,) increasing, the first one 0 (before training).
         values: (S, P) accuracies, one curve per row.
+        ceiling: Accuracy of the ceiling.
 
     Returns:
-        (S,) frames; the last ones where the skill was not learned.
+        (S,) frames; nan where the last snapshot is not half way.
     """
     scale = np.log1p(frames)
-    start = values[:, :1]  # (S, 1)
-    end = values[:, -1:]
-    above = values >= start + (end - start) / 2
+    middle = (values[:, :1] + ceiling) / 2  # (S, 1)
+    above = values >= middle
+    reached = above[:, -1].copy()
     above[:, -1] = True
-    first = np.maximum(above.argmax(axis=1), 1)  # (S,) first point at or above the half
+    first = np.maximum(above.argmax(axis=1), 1)  # (S,) first point at or above the middle
 
     rows = np.arange(len(values))
     low = values[rows, first - 1]
     high = values[rows, first]
-    middle = ((start + end) / 2)[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.clip(np.where(high > low, (middle - low) / (high - low), 1.0), 0, 1)
+        share = np.clip(np.where(high > low, (middle[:, 0] - low) / (high - low), 1.0), 0, 1)
     at = scale[first - 1] + share * (scale[first] - scale[first - 1])
-    learned = (end - start)[:, 0] >= LEARNED
-    return np.where(learned, np.expm1(at), frames[-1])
+    return np.where(reached, np.expm1(at), np.nan)
 
 
 def all_halves(skills: pd.DataFrame, count: int) -> Halves:
-    """Return log(1 + frames) to half of the gain by task, then by skill and stage.
+    """Return log(1 + frames) to half of the ceiling by task, then by skill and stage.
 
-    Each is (1 + count,): the estimate, then bootstrap values. What never occurs is left out.
+    Each is (1 + count,): the estimate, then bootstrap values. A resample in which a skill was not
+    reached, though it was in the sample itself, has the end of training. What never occurs, or
+    cannot get better, is left out.
     """
     halves: Halves = {}
-    policy = skills[skills["predictor"] == "policy"]
-    for stratum, (task, part) in enumerate(policy.groupby("task", sort=True)):
+    for stratum, (task, part) in enumerate(skills.groupby("task", sort=True)):
+        policy = part[part["predictor"] == "policy"]
+        sums = part[part["predictor"] == "ceiling"].groupby("skill")[["hits", "total"]].sum()
         curves: dict[str, np.ndarray] = {}
-        for skill, rows in part.groupby("skill", sort=False):
+        ceilings: dict[str, float] = {}
+        for skill, rows in policy.groupby("skill", sort=False):
+            name = str(skill)
+            if name not in sums.index or not sums.loc[name, "total"]:
+                continue
             if rows["total"].sum() and rows["frames"].nunique() > 1:
-                frames, curves[str(skill)] = curve(rows, "hits", "total", count, stratum)
-        for stage, skills_of_stage in STAGES.items():
-            if all(skill in curves for skill in skills_of_stage):
-                curves[stage] = np.mean([curves[skill] for skill in skills_of_stage], axis=0)
-        halves[str(task)] = {
-            name: np.log1p(half_gain(frames, values)) for name, values in curves.items()
-        }
+                frames, curves[name] = curve(rows, "hits", "total", count, stratum, stratum)
+                ceilings[name] = sums.loc[name, "hits"] / sums.loc[name, "total"]
+        for stage, members in STAGES.items():
+            if all(skill in curves for skill in members):
+                curves[stage] = np.mean([curves[skill] for skill in members], axis=0)
+                ceilings[stage] = float(np.mean([ceilings[skill] for skill in members]))
+
+        halves[str(task)] = {}
+        for name, values in curves.items():
+            if ceilings[name] - values[0, 0] < LEAST_GAIN:
+                continue
+            logs = np.log1p(half_way(frames, values, ceilings[name]))
+            logs[1:][np.isnan(logs[1:])] = np.log1p(frames[-1])
+            halves[str(task)][name] = logs
     return halves
 
 
-def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray | None:
-    """Return log2 of the ratio of the frames to half of the gain of two stages.
+def gaps(halves: Halves, earlier: str, later: str) -> dict[str, np.ndarray]:
+    """Return log2 of the ratio of the frames to half of the ceiling of two stages.
 
     Returns:
-        (1 + resamples,) on a task, or the mean over the tasks that have both stages; None if none.
+        (1 + resamples,) by task, for the tasks that reached both.
     """
-    tasks = [task] if task != ALL else list(halves)
-    gaps = [
-        (halves[name][later] - halves[name][earlier]) / np.log(2)
-        for name in tasks
-        if earlier in halves[name] and later in halves[name]
-    ]
-    return np.mean(gaps, axis=0) if gaps else None
+    both = {
+        task: (by_name[later] - by_name[earlier]) / np.log(2)
+        for task, by_name in halves.items()
+        if earlier in by_name and later in by_name
+    }
+    return {task: gap for task, gap in both.items() if np.isfinite(gap[0])}
+
+
+def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray | None:
+    """Return the gap of a task, or for `ALL` the mean over tasks; None if there is none."""
+    by_task = gaps(halves, earlier, later)
+    if task != ALL:
+        return by_task.get(task)
+    return np.mean(list(by_task.values()), axis=0) if by_task else None
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
@@ -233,17 +266,42 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     seeds = skills["seed"].nunique()
     tested = []
     for pair, hypothesis in ORDERS.items():
+        by_task = gaps(halves, *pair)
         for task in whole_and_parts(list(halves)):
-            gap = later_by(halves, *pair, task)
-            if gap is None:
-                continue
             # On a task with placements the other two pairs already say this one.
             if pair == ("mechanics", "decisions") and task != ALL and "placement" in halves[task]:
                 continue
-
-            number = held_out.sum() if task == ALL else held_out[task]
-            strata = ", tasks as strata" if task == ALL else ""
-            plural = "s" if seeds > 1 else ""
-            unit = f"episode ({number} held-out{strata}, {seeds} training seed{plural})"
-            tested.append(hypothesis.test(estimate(gap), task, unit))
+            if task != ALL and not all(stage in halves[task] for stage in pair):
+                continue
+            if task == ALL and by_task:
+                tested.append(_on_all(hypothesis, by_task, held_out, seeds))
+            elif task in by_task:
+                unit = f"episode ({held_out[task]} held-out, {seeds} training run(s))"
+                gap = estimate(by_task[task], held_out[task] if seeds == 1 else None)
+                tested.append(hypothesis.test(gap, task, unit, held_out[task], seeds))
+            else:
+                reason = "on no task did both reach half of the ceiling; longer training would"
+                if task != ALL:
+                    late = [stage for stage in pair if np.isnan(halves[task][stage][0])]
+                    late_ones = " and ".join(late)
+                    reason = f"{late_ones} did not reach half of the ceiling; longer training would"
+                tested.append(hypothesis.untestable(reason, task))
     return tested
+
+
+def _on_all(
+    hypothesis: Hypothesis, by_task: dict[str, np.ndarray], held_out: pd.Series, seeds: int
+) -> Claim:
+    """Test a hypothesis on all tasks.
+
+    With one training run for each task, the tasks are the units: how much they differ includes the
+    noise between training runs.
+    """
+    if seeds == 1:
+        values = np.array([gap[0] for gap in by_task.values()])
+        unit = f"task ({len(values)}, with one training run each)"
+        return hypothesis.test(of_units(values), ALL, unit, len(values))
+    number = int(held_out[list(by_task)].sum())
+    unit = f"episode ({number} held-out of {len(by_task)} tasks as strata, {seeds} training runs)"
+    gap = estimate(np.mean(list(by_task.values()), axis=0))
+    return hypothesis.test(gap, ALL, unit, number, seeds)

@@ -15,10 +15,11 @@ from lastmile.studies.labels import ALL
 PLAYED = (
     ("success", "success"),
     ("score", "score"),
-    ("mistakes per placement", "mistakes\nper placement"),
-    ("undos per placement", "undos\nper placement"),
+    ("wrong annotations", "wrong in\nright states"),
+    ("mistakes per placement", "mistakes per\nplacement"),
+    ("undos per placement", "undos per\nplacement"),
 )
-"""Measures of closed loop, with their headings."""
+"""Measures of closed loop, and of the annotator's states without a mistake, with their headings."""
 SHIFTS = {"annotator": -0.16, "policy": 0.16}
 KIND_SHIFTS = {"slip": -0.27, "confusion": -0.09, "lapse": 0.09}
 CONTROL_SHIFT = 0.27
@@ -31,8 +32,9 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     table = table.assign(kind=style.texts(table["kind"]))
     names = style.tasks_of(table)
     rows = [*([ALL] if ALL in set(table["task"]) else []), *names]
-    repaired = table[(table["measure"] == "repaired") & (table["kind"] != "")]
-    control = table[(table["measure"] == "undone") & (table["kind"] == "control")]
+    gone = table[table["measure"] == "gone"]
+    repaired = gone[gone["kind"].isin(list(style.MISTAKE_COLORS))]
+    control = gone[gone["kind"] == "control"]
     delays = sorted(delay for delay in repaired["delay"].unique() if delay >= 0)
     kinds = [kind for kind in style.MISTAKE_COLORS if kind in set(repaired["kind"])]
 
@@ -57,7 +59,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
             _column(axis, part, rows, KIND_SHIFTS[kind], color, 2.6, style.MISTAKE_MARKERS[kind])
         part = control[control["delay"] == delay]
         _column(axis, part, rows, CONTROL_SHIFT, style.INK, 3.2, "x")
-        heading = "repaired\nat once" if delay == 0 else f"repaired after\n{delay} more steps"
+        heading = "gone, policy\nat once" if delay == 0 else f"gone, after\n{delay} steps"
         axis.set_title(heading, fontsize=7, fontweight="normal")
         axis.set_xlim(-0.04, 1.06)
 
@@ -75,7 +77,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         for kind in kinds
     ]
     if len(control):
-        handles.append(style.point_handle(style.INK, "undone where nothing is wrong", "x"))
+        handles.append(style.point_handle(style.INK, "right annotation in its place", "x"))
     style.legend_below(figure, handles, fontsize=6.5, handletextpad=0.2, columnspacing=1.0)
     return figure
 
@@ -102,34 +104,40 @@ def caption(table: pd.DataFrame) -> str:
     by_task = []
     for name in [*([ALL] if ALL in set(table["task"]) else []), *style.tasks_of(table)]:
         part = table[table["task"] == name]
-        together = part[part["delay"] == -1].set_index(["who", "measure", "kind"])["value"]
-        text = _closed_loop(together)
-        if ("policy", "repaired", "") in together.index:
-            repaired = together["policy", "repaired", ""]
-            text.append(f"repaired {repaired:.2f}")
-            if ("policy", "undone", "control") in together.index:
-                text[-1] += f" against {together['policy', 'undone', 'control']:.2f}"
+        text = _closed_loop(
+            part[part["delay"] == -1].set_index(["who", "measure", "kind"])["value"]
+        )
+        at_once = part[(part["delay"] == 0) & (part["measure"] == "gone")].set_index("kind")[
+            "value"
+        ]
+        if "" in at_once.index:
+            text.append(f"gone {at_once['']:.2f}")
+            if "control" in at_once.index:
+                text[-1] += f" against {at_once['control']:.2f}"
         by_task.append(f"{style.title(name)}: {', '.join(text)}")
 
     alone = table[table["task"] != ALL]
     episodes = alone.loc[alone["measure"] == "score", "n"].max()
-    states = alone.loc[(alone["measure"] == "repaired") & (alone["delay"] == -1), "n"].max()
+    at_once = (alone["measure"] == "gone") & (alone["delay"] == 0) & (alone["kind"] == "")
+    states = alone.loc[at_once, "n"].max()
     parts = ["**Mistakes.**"]
     if pd.notna(episodes):
         parts.append(
             "Left: policies and annotator in closed loop on the same "
-            f"{episodes:.0f} held-out worlds of each task."
+            f"{episodes:.0f} held-out worlds of each task; the third column is about the "
+            "annotator's own states without a mistake, where the policy's most likely annotation "
+            "is held against that of the annotator asked again."
         )
     if pd.notna(states):
         parts.append(
-            f"Right: share of injected mistakes (up to {states:.0f} of each task) that the policy "
-            "repairs, by kind and by the number of right steps between the mistake and the "
-            "policy's turn; crosses: share of undos where nothing is wrong."
+            f"Right: share of injected mistakes (up to {states:.0f} of each task) that are gone at "
+            "the end, by kind and by the number of right steps between the mistake and the "
+            "policy's turn; crosses: the same of right annotations in their place."
         )
     return (
         f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks "
         "with tasks as strata. Mistakes per placement of the policy (in brackets of the "
-        "annotator), and mistakes repaired against undos where nothing is wrong: "
+        "annotator), and at once mistakes gone against right annotations gone: "
         f"{'; '.join(by_task)}."
     )
 
@@ -143,4 +151,6 @@ def _closed_loop(values: pd.Series) -> list[str]:
     policy, annotator = ("not measured" if pd.isna(rate) else f"{rate:.3f}" for rate in rates)
     if ("policy", "mistakes per placement", "") in values.index:
         parts.append(f"mistakes per placement {policy} ({annotator})")
+    if ("policy", "wrong annotations", "") in values.index:
+        parts.append(f"wrong in right states {values['policy', 'wrong annotations', '']:.3f}")
     return parts

@@ -1,14 +1,20 @@
-"""Mistakes: does a policy make fewer than its training data, and does it correct injected ones?"""
+"""Mistakes: does a policy make fewer than its training data, and does it correct injected ones?
+
+Whether it makes fewer is asked in the annotator's states without a mistake: there both do the same
+work. In closed loop mistakes lead to states that the data do not hold, and to further mistakes; how
+much so is a question of its own.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import estimate, rate, rate_over_tasks, success
+from lastmile.evaluation.statistics import estimate, few, rate, rate_over_tasks, success
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -36,45 +42,60 @@ RATES = {"mistakes per placement": "mistakes", "undos per placement": "undo"}
 NO_DELAY = -1
 """Takes the place of a delay where all delays are together, and outside of recovery."""
 
+PLACING = 0.5
+"""Share of its ceiling that the accuracy of placement must reach for claims about mistakes."""
+UNDOING = 0.2
+"""Accuracy on first undos below which a policy has not learned to undo."""
+
 FEWER = Hypothesis(
     claim="fewer mistakes than the data",
     statement="The policy makes fewer mistakes than its training data",
-    statistic="mistakes per placement, annotator minus policy",
+    statistic="share of wrong annotations in the annotator's states without a mistake: annotator "
+    "asked again, minus most likely click of the policy",
     rule="Shown if the interval of the paired difference lies above 0, contradicted if below.",
     effect=Effect(
-        "difference", above="fewer mistakes per placement", below="more mistakes per placement"
+        "percent",
+        above="percentage points fewer wrong annotations than the annotator",
+        below="percentage points more wrong annotations than the annotator",
     ),
+    smallest=0.02,
+)
+SNOWBALL = Hypothesis(
+    claim="mistakes snowball",
+    statement="Mistakes lead to further mistakes in closed loop",
+    statistic="mistakes per placement of the policy, in closed loop minus in the annotator's "
+    "states without a mistake",
+    rule="Shown if the interval of the difference lies above 0, contradicted if below.",
+    effect=Effect(
+        "difference",
+        above="more mistakes per placement in closed loop",
+        below="fewer mistakes per placement in closed loop",
+    ),
+    smallest=0.05,
 )
 CORRECTS = Hypothesis(
     claim="correction retained",
     statement="The policy corrects injected mistakes",
-    statistic="share repaired within {steps} steps minus share of undos where nothing is wrong",
-    rule="Shown if the interval of the difference lies above 0, contradicted if below; all kinds "
-    "and delays together.",
+    statistic="share of injected mistakes that are gone after {steps} steps, minus share of right "
+    "annotations in their place that are",
+    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; all "
+    "kinds together, and the policy takes over at once.",
     effect=Effect(
         "percent",
-        above="percentage points more repairs than undos where nothing is wrong",
-        below="percentage points fewer repairs than undos where nothing is wrong",
+        above="percentage points more often gone than a right annotation in its place",
+        below="percentage points less often gone than a right annotation in its place",
     ),
+    smallest=0.05,
 )
-HYPOTHESES = (FEWER, CORRECTS)
-
-
-class Side(NamedTuple):
-    """One side of a difference: rows with `column` equal to `value`, and what is summed there."""
-
-    column: str
-    value: str
-    hits: str
-    totals: str
+HYPOTHESES = (FEWER, SNOWBALL, CORRECTS)
 
 
 def needs(settings: Settings) -> list[Need]:
-    """Return closed loop and recovery of the policy of each task."""
+    """Return skills, closed loop and recovery of the policy of each task."""
     return [
         Need(table, single(settings, task), task)
         for task in task_list(settings)
-        for table in ("closed_loop", "recovery")
+        for table in ("skills", "closed_loop", "recovery")
     ]
 
 
@@ -84,9 +105,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Rows by task (`ALL`: the mean over tasks), `who` (policy or annotator) and `measure`:
 
     - Outcomes of closed loop, `share:KIND` of clicks, mistakes and undos per placement.
-    - After an injected mistake: `repaired` (all together, and by kind and delay, the number of
-      right steps before the policy takes over) and `undone` (kind `control`: where nothing is
-      wrong).
+    - `wrong annotations`: their share in the annotator's states without a mistake.
+    - `gone`: share of injected mistakes that are gone at the end, by delay (the number of right
+      steps before the policy takes over) and by kind (empty: all together; `control`: of the right
+      annotations in their place). `repaired` counts mistakes that were made right in place too.
 
     `n` counts episodes, or states for recovery.
     """
@@ -103,10 +125,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if part[name].dtype == bool:
                 outcome = success(part, name, count)
             else:
-                outcome = estimate(rate(part, name, "one", count))
+                outcome = estimate(rate(part, name, "one", count), few(part))
             rows.append((task, who, name, "", NO_DELAY, *outcome, len(part)))
         for name, columns in ratios.items():
-            share = estimate(rate(part, *columns, count))
+            share = estimate(rate(part, *columns, count), few(part))
             rows.append((task, who, name, "", NO_DELAY, *share, len(part)))
 
     if len(task_list(settings)) > 1:
@@ -115,117 +137,185 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         for who in ("policy", "annotator"):
             part = played[played["who"] == who]
             for name, columns in pooled.items() if len(part) else ():
-                mean = estimate(rate_over_tasks(part, *columns, count))
+                mean = estimate(rate_over_tasks(part, *columns, count, joint=False), few(part))
                 rows.append((ALL, who, name, "", NO_DELAY, *mean, len(part)))
 
+    annotations = _annotations(inputs["skills"])
+    for task in whole_and_parts(sorted(annotations["task"].unique())):
+        for who, part in annotations.groupby("who", sort=True):
+            if task != ALL:
+                part = part[part["task"] == task]
+            if part["total"].sum():
+                share = estimate(
+                    rate_over_tasks(part, "wrong", "total", count, joint=False), few(part)
+                )
+                rows.append((task, who, "wrong annotations", "", NO_DELAY, *share, len(part)))
     rows += _recovery_rows(inputs["recovery"], count)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _episodes(rows: pd.DataFrame) -> int:
+    """Return the number of episodes, which are the units of inference."""
+    return len(rows[["task", "episode"]].drop_duplicates())
+
+
+def _annotations(skills: pd.DataFrame) -> pd.DataFrame:
+    """Return counts of `wrong` annotations by episode and `who`, of the trained policies."""
+    rows = skills[skills["skill"] == "annotation"]
+    trained = rows["frames"] == rows.groupby(["run", "seed"])["frames"].transform("max")
+    who = rows["predictor"].map({"policy": "policy", "ceiling": "annotator"})
+    rows = rows.assign(who=who, wrong=rows["total"] - rows["hits"])
+    return rows[(who == "annotator") | ((who == "policy") & trained)]
 
 
 def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
     rows: list[tuple] = []
     recovery = recovery.assign(one=1)
-    wrong = recovery[recovery["condition"] == "mistake"]
-    control = recovery[recovery["condition"] == "control"]
 
     def add(task: str, measure: str, kind: str, delay: int, part: pd.DataFrame) -> None:
         if part.empty:
             return
-        if task == ALL:
-            share = estimate(rate_over_tasks(part, measure, "one", count))
-        elif kind in ("", "control"):
-            # Several states per episode: the episode is the unit, so the bootstrap draws episodes.
-            share = estimate(rate(part, measure, "one", count))
-        else:
-            # One state per episode: Wilson's interval.
-            share = success(part, measure, count)
+        # Several states per episode: the episode is the unit, so the bootstrap draws episodes.
+        share = estimate(rate_over_tasks(part, measure, "one", count, joint=False), few(part))
         rows.append((task, "policy", measure, kind, delay, *share, len(part)))
 
     for task in whole_and_parts(sorted(recovery["task"].unique())):
-        wrong_here = wrong if task == ALL else wrong[wrong["task"] == task]
-        control_here = control if task == ALL else control[control["task"] == task]
-        add(task, "repaired", "", NO_DELAY, wrong_here)
-        add(task, "undone", "", NO_DELAY, wrong_here)
-        add(task, "undone", "control", NO_DELAY, control_here)
-
+        of_task = recovery if task == ALL else recovery[recovery["task"] == task]
         for delay in sorted(recovery["delay"].unique()):
-            delayed = wrong_here[wrong_here["delay"] == delay]
-            add(task, "repaired", "", delay, delayed)
-            add(task, "undone", "control", delay, control_here[control_here["delay"] == delay])
-            for kind, of_kind in delayed.groupby("kind", sort=True):
-                add(task, "repaired", str(kind), delay, of_kind)
+            delayed = of_task[of_task["delay"] == delay]
+            wrong = delayed[delayed["condition"] == "mistake"]
+            control = delayed[delayed["condition"] == "control"]
+            for measure in ("gone", "repaired"):
+                add(task, measure, "", delay, wrong)
+            add(task, "gone", "control", delay, control)
+            for kind, of_kind in wrong.groupby("kind", sort=True):
+                add(task, "gone", str(kind), delay, of_kind)
     return rows
 
 
-def _differences(
-    table: pd.DataFrame, first: Side, second: Side, count: int
-) -> dict[str, np.ndarray]:
-    """Return sum(hits) / sum(totals) of the first side minus the second, paired over episodes.
+def unable(skills: pd.DataFrame, undoing: bool) -> dict[str, str]:
+    """Return why claims about mistakes are not testable, by task, where they are not.
 
-    Returns:
-        (1 + count,) by task: the estimate, then bootstrap values.
+    Args:
+        skills: Skills of the policies along their training.
+        undoing: Whether a claim demands that the policy has learned to undo.
+    """
+    reasons: dict[str, str] = {}
+    for task, part in skills.groupby("task", sort=True):
+        policy = part[part["predictor"] == "policy"]
+        ends = {
+            "policy": policy[policy["frames"] == policy["frames"].max()],
+            "ceiling": part[part["predictor"] == "ceiling"],
+        }
+        share: dict[tuple[str, str], float] = {}
+        for who, rows in ends.items():
+            sums = rows.groupby("skill")[["hits", "total"]].sum()
+            for skill in ("placement@5", "undo"):
+                if skill in sums.index and sums.loc[skill, "total"]:
+                    hits, total = sums.loc[skill, ["hits", "total"]]
+                    share[who, skill] = hits / total
+
+        placed, goal = (share.get((who, "placement@5"), np.nan) for who in ("policy", "ceiling"))
+        undone = share.get(("policy", "undo"), np.nan)
+        if placed < PLACING * goal:
+            reasons[str(task)] = (
+                f"placement is at {placed:.2f}, below half of its ceiling ({goal:.2f}); a better "
+                "policy would make it so"
+            )
+        elif undoing and not undone >= UNDOING:
+            reasons[str(task)] = (
+                f"first undos are at {0 if np.isnan(undone) else undone:.2f}, below {UNDOING:g}: "
+                "the policy has not learned to undo"
+            )
+    return reasons
+
+
+def _difference(
+    left: pd.DataFrame, right: pd.DataFrame, columns: tuple[str, str], count: int
+) -> dict[str, np.ndarray]:
+    """Return the paired difference of two ratios by task, (1 + resamples,) each.
+
+    Args:
+        left: Rows with the columns task, seed and episode, and those below.
+        right: The same.
+        columns: What is summed above and below the line.
+        count: Number of resamples.
     """
     differences = {}
-    for stratum, (task, part) in enumerate(table.groupby("task", sort=True)):
-        rates = []
-        for side in (first, second):
-            # Rows of the other side stay, with nothing in them: both sides draw the same episodes.
-            counted = part[side.column] == side.value
-            sums = part.assign(
-                hits=part[side.hits].astype(float).where(counted, 0),
-                totals=part[side.totals].where(counted, 0),
-            )
-            rates.append(rate(sums, "hits", "totals", count, stratum))
-        differences[str(task)] = rates[0] - rates[1]
+    for stratum, task in enumerate(sorted({*left["task"]} & {*right["task"]})):
+        sides = [rows[rows["task"] == task] for rows in (left, right)]
+        episodes = {*sides[0]["episode"]} & {*sides[1]["episode"]}
+        sides = [rows[rows["episode"].isin(episodes)] for rows in sides]
+        if all(len(rows) and rows[columns[1]].sum() for rows in sides):
+            # The same episodes in both: their order makes the draws the same.
+            first, second = (rate(rows, *columns, count, stratum, stratum) for rows in sides)
+            differences[task] = first - second
     return differences
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether the policy errs less than its data, and corrects injected mistakes."""
     count = settings.evaluation.resamples
-    played = inputs["closed_loop"]
-    recovery = inputs["recovery"].assign(one=1)
     steps = str(settings.evaluation.recovery_steps)
-    first_task = whole_and_parts(list(task_list(settings)))[0]
-    tested = []
+    corrects = replace(CORRECTS, statistic=CORRECTS.statistic.format(steps=steps))
+    skills, recovery = inputs["skills"], inputs["recovery"].assign(one=1)
+    tasks = list(task_list(settings))
+    annotations = _annotations(skills)
+    policy, annotator = (annotations[annotations["who"] == w] for w in ("policy", "annotator"))
+    played = inputs["closed_loop"][inputs["closed_loop"]["who"] == "policy"]
+    played = played.assign(wrong=played["mistakes"], total=played["placements"])
+    at_once = recovery[recovery["delay"] == 0]
+    mistaken, control = (at_once[at_once["condition"] == c] for c in ("mistake", "control"))
 
-    fewer = _differences(
-        played,
-        Side("who", "annotator", "mistakes", "placements"),
-        Side("who", "policy", "mistakes", "placements"),
-        count,
-    )
-    for task in whole_and_parts(list(fewer)):
-        of_task = played if task == ALL else played[played["task"] == task]
-        number = len(of_task[["task", "episode"]].drop_duplicates())
-        strata = ", tasks as strata" if task == ALL else ""
-        unit = f"episode ({number} worlds, the same for both{strata})"
-        tested.append(FEWER.test(estimate(_mean(fewer, task)), task, unit))
-    if not fewer:
-        tested.append(FEWER.untestable("no episodes were played in closed loop", first_task))
-
-    corrected = _differences(
-        recovery,
-        Side("condition", "mistake", "repaired", "one"),
-        Side("condition", "control", "undone", "one"),
-        count,
-    )
-    for task in whole_and_parts(list(corrected)):
-        of_task = recovery if task == ALL else recovery[recovery["task"] == task]
-        injected = int((of_task["condition"] == "mistake").sum())
-        number = len(of_task[["task", "episode"]].drop_duplicates())
-        strata = ", tasks as strata" if task == ALL else ""
-        unit = f"episode ({number} with {injected} injected mistakes and as many controls{strata})"
-        tested.append(CORRECTS.test(estimate(_mean(corrected, task)), task, unit, steps=steps))
-    if not corrected:
-        tested.append(CORRECTS.untestable("no mistakes were injected", first_task, steps=steps))
-    return tested
+    fewer = _difference(annotator, policy, ("wrong", "total"), count)
+    snowball = _difference(played, policy, ("wrong", "total"), count)
+    corrected = _difference(mistaken, control, ("gone", "one"), count)
+    unable_to_undo, unable_to_place = unable(skills, True), unable(skills, False)
+    missing = "no annotations of both were measured"
+    return [
+        *_tested(FEWER, fewer, unable_to_undo, policy, tasks, missing),
+        *_tested(SNOWBALL, snowball, unable_to_place, played, tasks, missing),
+        *_tested(
+            corrects,
+            corrected,
+            unable_to_undo,
+            mistaken,
+            tasks,
+            "no mistakes were injected",
+        ),
+    ]
 
 
-def _mean(samples: dict[str, np.ndarray], task: str) -> np.ndarray:
-    """Return the samples of a task; for `ALL` the mean over the tasks where there is a value."""
-    if task != ALL:
-        return samples[task]
-    with warnings.catch_warnings():  # no task has a value: the mean is nan
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        return np.nanmean(list(samples.values()), axis=0)
+def _tested(
+    hypothesis: Hypothesis,
+    differences: dict[str, np.ndarray],
+    unable: dict[str, str],
+    rows: pd.DataFrame,
+    tasks: list[str],
+    missing: str,
+) -> Iterator[Claim]:
+    """Test a hypothesis on each task, and on all tasks that it can be tested on."""
+    able = [task for task in differences if task not in unable]
+    for task in whole_and_parts(tasks):
+        if task == ALL and not able:
+            reason = missing
+            if unable:
+                reason = (
+                    f"on none of {len(tasks)} tasks has the policy learned enough; longer "
+                    "training would make it so"
+                )
+            yield hypothesis.untestable(reason, task)
+        elif task == ALL:
+            of_able = rows[rows["task"].isin(able)]
+            units = _episodes(of_able)
+            mean = np.mean([differences[name] for name in able], axis=0)
+            unit = f"episode ({units} of {len(able)} of {len(tasks)} tasks as strata)"
+            yield hypothesis.test(estimate(mean, few(of_able)), task, unit, units)
+        elif task in differences:
+            of_task = rows[rows["task"] == task]
+            units = _episodes(of_task)
+            gap = estimate(differences[task], few(of_task))
+            reason = unable.get(task, "")
+            yield hypothesis.test(gap, task, f"episode ({units})", units, reason=reason)
+        else:
+            yield hypothesis.untestable(missing, task)

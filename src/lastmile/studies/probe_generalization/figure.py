@@ -32,7 +32,10 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     _accuracies(figure, figure.add_subplot(grid[0, 0]), accuracy, names)
     _cosines(figure, figure.add_subplot(grid[0, 1]), cosines, names)
     _moved(figure.add_subplot(grid[1, 0]), moved, names)
-    _others(figure.add_subplot(grid[1, 1]), accuracy[accuracy["source"] == OTHERS], names)
+    untrained = table[table["measure"] == "accuracy:random"]
+    _others(
+        figure.add_subplot(grid[1, 1]), accuracy[accuracy["source"] == OTHERS], untrained, names
+    )
     return figure
 
 
@@ -164,17 +167,20 @@ def _moved(axis: Axes, moved: pd.DataFrame, names: list[str]) -> None:
     axis.legend(handles=handles, fontsize=6, loc="upper left")
 
 
-def _others(axis: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+def _others(axis: Axes, rows: pd.DataFrame, untrained: pd.DataFrame, names: list[str]) -> None:
     """Draw the accuracy of the probe of all other tasks, a row for each task."""
     by_target = rows.set_index("target")
+    random = untrained.set_index("target")["value"]
     for y, name in enumerate(names):
+        if name in random.index:
+            axis.plot(random[name], y, "x", color=style.MUTED, ms=4)
         if name in by_target.index:
             style.row_point(axis, y, by_target.loc[name], style.task_color(name), 4.0)
     axis.axvline(CHANCE, color=style.MUTED, lw=0.8, ls=style.FLOOR)
     axis.set_yticks(range(len(names)), [style.title(name) for name in names], fontsize=6)
     axis.set_ylim(len(names) - 0.5, -0.5)
     style.rows_axis(axis)
-    axis.set(title="d  Probe of all other tasks", xlabel="accuracy (dashed: chance)")
+    axis.set(title="d  Probe of all other tasks", xlabel="accuracy (x: random weights)")
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -188,8 +194,9 @@ def caption(table: pd.DataFrame) -> str:
         for _, row in accuracy[accuracy["source"] == OTHERS].iterrows()
     )
     parts = [
-        "**Mistakes across tasks.** Probes of an open mistake in the last layer of the policy for "
-        "all tasks. Steps with and without a mistake are matched, so chance is 50 %. a: fitted on "
+        "**Mistakes across tasks.** Probes in the last layer of the policy for all tasks that say "
+        "whether the annotation just made is wrong. They are tested on pairs of the same world and "
+        "moment, with a wrong and with a right annotation, so chance is 50 %. a: fitted on "
         "one task, tested on another (bold: the 95 % interval over test episodes excludes 50 %)"
     ]
     if len(own) and len(across):
@@ -198,7 +205,9 @@ def caption(table: pd.DataFrame) -> str:
             f"tasks, {(across['low'] > CHANCE).sum()} of {len(across)} pairs above chance"
         )
     if others:
-        parts.append(f"d: fitted on all other tasks: {others}")
+        untrained = table.loc[table["measure"] == "accuracy:random", "value"]
+        random = f" (a network with random weights: {untrained.mean():.2f} on average)"
+        parts.append(f"d: fitted on all other tasks{random if len(untrained) else ''}: {others}")
     parts += [*_cosine_words(table), *_moved_words(table)]
     return ". ".join(parts) + ". Unit of inference: the test episode."
 
@@ -224,7 +233,7 @@ def _moved_words(table: pd.DataFrame) -> list[str]:
         return []
     still, shared, random = (mean.loc[key] for key in needed)
     return [
-        "c: chance of Undo where nothing is wrong, mean over tasks (thin: by task), after moving "
+        "c: chance of Undo after right annotations, mean over tasks (thin: by task), after moving "
         f"the activation: {still['value']:.3f} unmoved; at a shift of 1 {shared['value']:.3f} "
         f"[{shared['low']:.3f}, {shared['high']:.3f}] along the direction of the other tasks, "
         f"{random['value']:.3f} along random ones"

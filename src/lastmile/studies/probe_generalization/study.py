@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, estimate, rate
+from lastmile.evaluation.statistics import Estimate, estimate, few, rate
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, OTHERS
@@ -32,7 +32,7 @@ COLUMNS = {
     "episodes": WHOLE,
 }
 CHANCE = 0.5
-"""Accuracy of a mistake probe by chance: steps with and without a mistake are matched."""
+"""Accuracy of a mistake probe by chance: it is tested on pairs, one half of each is wrong."""
 CLASSIFYING = ("object_exploration",)
 """Tasks of classification; the published study finds that mistakes are not shared with them."""
 STRENGTH = 1.0
@@ -42,13 +42,15 @@ SHARED = Hypothesis(
     claim="mistake shared",
     statement="A mistake probe fitted on other tasks works on a task that it has not seen",
     statistic="accuracy of the probe of all other tasks, minus chance (0.5)",
-    rule="Shown if the interval lies above 0, contradicted if below; last layer, matched steps.",
+    rule="Shown if the interval lies above 0, contradicted if below; last layer. A task on which "
+    "its own probe does not read mistakes has nothing to share, and no say.",
     effect=Effect(
         "percent",
         above="percentage points above chance",
         below="percentage points below chance",
         lead="accuracy",
     ),
+    smallest=0.03,
 )
 NOT_SHARED = Hypothesis(
     claim="mistake not shared with classification",
@@ -62,12 +64,13 @@ NOT_SHARED = Hypothesis(
         below="percentage points higher on the task of classification",
         lead="accuracy",
     ),
+    smallest=0.05,
 )
 AGREE = Hypothesis(
     claim="mistake directions agree",
     statement="The directions of mistakes of different tasks point the same way",
-    statistic="mean cosine of all pairs ({cosine}) minus its values with shuffled labels (95 % "
-    "within {null} of their middle)",
+    statistic="mean cosine of all pairs of tasks ({cosine}) minus its values with wrong and right "
+    "swapped at random by episode (95 % within {null} of their middle)",
     rule="Shown if the mean cosine lies above 97.5 % of its values with shuffled labels, "
     "contradicted if below 97.5 %.",
     effect=Effect(
@@ -76,21 +79,24 @@ AGREE = Hypothesis(
         below="below its values with shuffled labels",
         lead="mean cosine",
     ),
+    smallest=0.1,
 )
 ACTS = Hypothesis(
     claim="mistake direction acts",
     statement="Moving the activation along the mistake direction of other tasks makes an undo "
     "likelier",
-    statistic="chance of Undo where nothing is wrong, moved along the shared direction minus along "
-    "random ones of equal length",
-    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; last "
-    f"layer, moved by {STRENGTH:g} times the task's own distance between the means with and "
-    "without a mistake.",
+    statistic="chance of Undo after right annotations, moved along the shared direction minus "
+    "along random ones of equal length",
+    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; "
+    f"moved in the middle of the transformer, by {STRENGTH:g} times the task's own distance "
+    "between the means of wrong and right annotations. The interval holds the noise of the "
+    "direction: it is made anew of redrawn episodes.",
     effect=Effect(
         "percent",
         above="percentage points more undos than along random directions",
         below="percentage points fewer undos than along random directions",
     ),
+    smallest=0.01,
 )
 HYPOTHESES = (SHARED, NOT_SHARED, AGREE, ACTS)
 
@@ -107,7 +113,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     Rows by `measure`, `source`, `target` and `strength`:
 
-    - `accuracy` of a probe fitted on `source` (a task, or `OTHERS`) on the steps of `target`.
+    - `accuracy`, `auc` of a probe fitted on `source` (a task, or `OTHERS`) on the pairs of
+      `target`; `accuracy:random` for a network with random weights.
     - `cosine` of the directions of two tasks; low and high hold 95 % of its values with shuffled
       labels. Source and target `OTHERS`: the mean of all pairs.
     - `undo:shared`, `undo:random`: chance of Undo after moving activations by `strength`. Target
@@ -119,10 +126,11 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     count = settings.evaluation.resamples
     measured = inputs["cross_task_probes"]
 
-    accuracies = measured[measured["measure"] == "accuracy"]
-    for (source, target), part in accuracies.groupby(["source", "target"], sort=True):
-        accuracy = estimate(rate(part, "score", "total", count))
-        rows.append(("accuracy", source, target, np.nan, *accuracy, part["episode"].nunique()))
+    accuracies = measured[measured["measure"].isin(["accuracy", "auc", "accuracy:random"])]
+    for key, part in accuracies.groupby(["measure", "source", "target"], sort=True):
+        number = part["episode"].nunique()
+        accuracy = estimate(rate(part, "score", "total", count), _few(part))
+        rows.append((*key, np.nan, *accuracy, number))
 
     # Cosines come with the quantiles of their null: over seeds all three are averaged.
     pairs = measured[measured["measure"] == "cosine"].groupby(["source", "target"], sort=True)
@@ -137,16 +145,17 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         }
         episodes = part.groupby("target")["episode"].nunique()
         for task, samples in by_task.items():
-            chance = estimate(samples)
+            chance = estimate(samples, _few(part[part["target"] == task]))
             rows.append((name, OTHERS, task, strength, *chance, episodes[task]))
-        mean = estimate(np.mean(list(by_task.values()), axis=0))
+        mean = estimate(np.mean(list(by_task.values()), axis=0), _few(part))
         rows.append((name, OTHERS, ALL, strength, *mean, episodes.sum()))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _moved(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows about the chance of Undo."""
-    return measured[measured["measure"].astype(str).str.startswith("undo:")]
+    """Return the rows about the chance of Undo, with the direction of all episodes."""
+    undo = measured["measure"].astype(str).str.startswith("undo:")
+    return measured[undo & (measured["draw"] == 0)]
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
@@ -160,13 +169,18 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     ]
 
 
+def _few(rows: pd.DataFrame) -> int | None:
+    return few(rows.assign(task=rows["target"]))
+
+
 def _unit(episodes: pd.Series, tasks: list[str]) -> str:
     strata = ", tasks as strata" if len(tasks) > 1 else ""
     return f"episode ({episodes[tasks].sum()} for testing{strata})"
 
 
 def _accuracy_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
-    accuracy = measured[(measured["measure"] == "accuracy") & (measured["source"] == OTHERS)]
+    probed = measured[measured["measure"] == "accuracy"]
+    accuracy = probed[probed["source"] == OTHERS]
     if accuracy.empty:
         reason = "fewer than two tasks have enough mistakes to fit and test a probe"
         return [hypothesis.untestable(reason, ALL) for hypothesis in (SHARED, NOT_SHARED)]
@@ -175,19 +189,43 @@ def _accuracy_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
         str(task): rate(part, "score", "total", count, stratum)
         for stratum, (task, part) in enumerate(accuracy.groupby("target", sort=True))
     }
+    own = probed[probed["source"] == probed["target"]]
+    unread = [
+        str(task)
+        for task, part in own.groupby("target", sort=True)
+        if not estimate(rate(part, "score", "total", count), _few(part)).low > CHANCE
+    ]
+    reason = "its own probe does not read its mistakes; a better policy or more episodes would"
     episodes = accuracy.groupby("target")["episode"].nunique()
     tested = []
     for name in whole_and_parts(list(across)):
-        tasks = list(across) if name == ALL else [name]
-        above = estimate(np.mean([across[task] for task in tasks], axis=0) - CHANCE)
-        tested.append(SHARED.test(above, name, _unit(episodes, tasks)))
+        tasks = [name] if name != ALL else [task for task in across if task not in unread]
+        if not tasks:
+            none = f"on none of {len(across)} tasks are mistakes readable; a better policy would"
+            tested.append(SHARED.untestable(none, name))
+            continue
+        of_tasks = accuracy[accuracy["target"].isin(tasks)]
+        above = estimate(np.mean([across[task] for task in tasks], axis=0) - CHANCE, _few(of_tasks))
+        tested.append(
+            SHARED.test(
+                above,
+                name,
+                _unit(episodes, tasks),
+                int(episodes[tasks].sum()),
+                reason=reason if name in unread else "",
+            )
+        )
 
-    placing = [task for task in across if task not in CLASSIFYING]
+    placing = [task for task in across if task not in CLASSIFYING and task not in unread]
     for name in CLASSIFYING:
         if name in across and placing:
             mean = np.mean([across[task] for task in placing], axis=0)
             unit = _unit(episodes, [*placing, name])
-            tested.append(NOT_SHARED.test(estimate(mean - across[name]), name, unit))
+            difference = estimate(mean - across[name], _few(accuracy[accuracy["target"] == name]))
+            tested.append(NOT_SHARED.test(difference, name, unit, int(episodes[name])))
+        elif name in across:
+            none = "on no task of placing are mistakes readable; a better policy would"
+            tested.append(NOT_SHARED.untestable(none, name))
     return tested
 
 
@@ -205,21 +243,31 @@ def _cosine_claim(measured: pd.DataFrame) -> Claim:
     return AGREE.test(
         Estimate(*excess),
         ALL,
-        "permutation of labels among steps of equal last action",
+        "permutation of wrong and right, by episode",
         cosine=f"{mean['score']:.2f}",
         null=f"{null:.2f}",
     )
 
 
 def _undo_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
-    moved = _moved(measured)
+    moved = measured[measured["measure"].astype(str).str.startswith("undo:")]
     moved = moved[moved["strength"] == STRENGTH]
     gains: dict[str, np.ndarray] = {}
     for stratum, (task, part) in enumerate(moved.groupby("target", sort=True)):
-        sides = [part[part["measure"] == f"undo:{name}"] for name in ("shared", "random")]
-        if all(len(side) for side in sides):
-            shared, random = (rate(side, "score", "total", count, stratum) for side in sides)
-            gains[str(task)] = shared - random
+        random = part[part["measure"] == "undo:random"]
+        shared = part[part["measure"] == "undo:shared"]
+        draws = [rows for _, rows in shared.groupby("draw", sort=True)]
+        if random.empty or not draws:
+            continue
+        of_draws = np.stack([rate(rows, "score", "total", count, stratum) for rows in draws])
+        along = of_draws[0].copy()
+        if len(draws) > 1:
+            # Redrawn directions take turns, so that the spread of the samples holds theirs. A
+            # redrawn direction is noisier than the one of all episodes: keep the mean in place.
+            redrawn = of_draws[1:] - of_draws[1:, :1].mean() + of_draws[0, 0]
+            turns = (np.arange(count) + stratum) % len(redrawn)
+            along[1:] = redrawn[turns, np.arange(1, count + 1)]
+        gains[str(task)] = along - rate(random, "score", "total", count, stratum)
     if not gains:
         reason = "fewer than two tasks have enough mistakes for a direction to move along"
         return [ACTS.untestable(reason, ALL)]
@@ -228,6 +276,8 @@ def _undo_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
     tested = []
     for name in whole_and_parts(list(gains)):
         tasks = list(gains) if name == ALL else [name]
-        gain = estimate(np.mean([gains[task] for task in tasks], axis=0))
-        tested.append(ACTS.test(gain, name, _unit(episodes, tasks)))
+        units = int(episodes[tasks].sum())
+        of_tasks = moved[moved["target"].isin(tasks)]
+        gain = estimate(np.mean([gains[task] for task in tasks], axis=0), _few(of_tasks))
+        tested.append(ACTS.test(gain, name, _unit(episodes, tasks), units))
     return tested

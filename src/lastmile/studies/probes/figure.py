@@ -15,7 +15,7 @@ from lastmile.studies.labels import ALL
 TITLES = {
     "phase": "Phase (accuracy)",
     "position": "Data position (R²)",
-    "mistake": "Open mistake (accuracy)",
+    "mistake": "Mistake made (accuracy)",
 }
 MARKERS = {"policy": "o", "random network": "s", "screen": "D", "metadata": "^"}
 SHIFTS = {"random network": 0.12, "screen": 0.0, "metadata": -0.12, "policy": 0.0}
@@ -113,18 +113,15 @@ def _tasks(axis: Axes, part: pd.DataFrame, names: list[str]) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    real = table[table["labels"] == "real"]
+    real = table[table["labels"] == "real"].dropna(subset="value")
     by_task = []
     for (name, target), part in real.groupby(["task", "target"], sort=False):
         policy = part[part["of"] == "policy"]
-        baselines = part[part["of"] != "policy"].dropna(subset="value")
-        if policy.empty or baselines.empty:
+        if policy.empty:
             continue
-        best = baselines.loc[baselines["value"].idxmax()]
-        by_task.append(
-            f"{style.title(str(name))}, {target} {policy['value'].iloc[-1]:.2f} "
-            f"({best['value']:.2f}, {best['feature']})"
-        )
+        untrained = part[part["feature"] == f"random:{policy['feature'].iloc[-1]}"]
+        random = f" ({untrained['value'].iloc[0]:.2f})" if len(untrained) else ""
+        by_task.append(f"{style.title(str(name))}, {target} {policy['value'].iloc[-1]:.2f}{random}")
     episodes = int(table.loc[table["task"] != ALL, "episodes"].max())
     layers = real.loc[real["of"] == "policy", "feature"]
     last = f" ({layers.iloc[-1]})" if len(layers) else ""
@@ -133,8 +130,10 @@ def caption(table: pd.DataFrame) -> str:
         "(blue), from a network with random weights, from the raw screen (dashed) and from step "
         "number and last action (metadata, dotted). Probes are fitted on some episodes and tested "
         "on others; intervals are 95 % (unit of inference: the test episode, up to "
-        f"{episodes} per task; tasks as strata). Steps with an open mistake are matched with steps "
-        "without one of the same last action and a near step number, so chance is 0.5. Crosses: "
-        "the control task, a random label for each third of an episode. Last layer"
-        f"{last}, in brackets the best baseline: {'; '.join(by_task)}."
+        f"{episodes} per task; tasks as strata). Whether the annotation just made is wrong is read "
+        "from pairs of the same world and moment, with a wrong and with a right annotation, so "
+        "chance is 0.5; seen: the newest screen shows it; AUC: share of the pairs in which the "
+        "wrong half has the higher score. Crosses: the control task, a random label for each third "
+        f"of an episode (for mistakes, of an episode). Last layer{last}, in brackets the same "
+        f"layer of a network with random weights: {'; '.join(by_task)}."
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import SIZES, Settings, task_list
-from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
+from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate, few, rate_over_tasks
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis
 from lastmile.studies.labels import ALL
@@ -43,6 +43,10 @@ highest that every size still has at the first snapshot.
 """
 GRID = 21
 """Points of equal placement accuracy at which decisions are compared."""
+LEAST_PLACEMENT = 0.3
+"""Placement accuracy from which on decisions are compared: below it nothing is decided yet."""
+LEAST_RANGE = 0.2
+"""Range of placement accuracies that the sizes must share."""
 
 EFFICIENT = Hypothesis(
     claim="larger is more data-efficient",
@@ -55,20 +59,24 @@ EFFICIENT = Hypothesis(
         above="times fewer frames for the larger policy",
         below="times more frames for the larger policy",
     ),
+    smallest=0.2,
 )
 DECIDES_WORSE = Hypothesis(
     claim="larger decides worse",
     statement="A larger policy decides worse at equal placement accuracy",
     statistic="decision accuracy of {small} minus {large}, mean over the placement accuracies that "
-    "both pass",
+    "the ends of their training runs share",
     rule="Shown if the interval lies above 0, contradicted if below; smallest against largest "
-    "size, along their training runs.",
+    "size, at the ends of training runs on several amounts of data, where the learning rate has "
+    f"fallen. Not testable unless both sizes share a range of {LEAST_RANGE:g} of placement "
+    f"accuracy, above {LEAST_PLACEMENT:g}.",
     effect=Effect(
         "percent",
         above="percentage points lower for the larger policy",
         below="percentage points higher for the larger policy",
         lead="decision accuracy",
     ),
+    smallest=0.03,
 )
 HYPOTHESES = (EFFICIENT, DECIDES_WORSE)
 
@@ -139,11 +147,11 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             key = (measure, size, distinct)
             frames, samples = curves[key] = curve_over_tasks(part, hits, totals, count)
             for i, at in enumerate(frames):
-                rows.append((*key, at, ALL, *estimate(samples[:, i])))
+                rows.append((*key, at, ALL, *estimate(samples[:, i], few(part))))
             for task, of_task in part.groupby("task", sort=True):
                 samples = curve(of_task, hits, totals, count)[1]
                 for i, at in enumerate(frames):
-                    rows.append((*key, at, task, *estimate(samples[:, i])))
+                    rows.append((*key, at, task, *estimate(samples[:, i], few(of_task))))
 
     rows += _loss_rows(curves, settings)
     rows += _size_rows(inputs["speed"], curves, settings)
@@ -269,30 +277,34 @@ def efficiency(small: Curve, large: Curve) -> np.ndarray:
 def worse(small: Curve, large: Curve) -> np.ndarray:
     """Return decision accuracy of the small policy minus that of the large one, (1 + resamples,).
 
-    They are compared at equal placement accuracy, on average over the range that both pass.
+    They are compared at equal placement accuracy, on average over the range that both have.
 
     Args:
-        small: Placement and decision accuracy along training, (1 + resamples, P) each.
+        small: Placement and decision accuracy at the ends of runs, (1 + resamples, P) each.
         large: The same of the large policy.
 
     Returns:
-        Differences; nan where the two have no placement accuracy in common.
+        Differences; nan where the common range of placement accuracies above LEAST_PLACEMENT is
+        shorter than LEAST_RANGE.
     """
     differences = np.full(len(small[0]), np.nan)
+    low, high = common_range(small[0], large[0])
+    if high - low < LEAST_RANGE:
+        return differences
     for i in range(len(differences)):
         lines = []
         for placement, decision in (small, large):
-            # Interpolation needs increasing placement: drop the snapshots that fall back.
-            rising = np.maximum.accumulate(placement[i])
-            increases = np.concatenate([[True], np.diff(rising) > 0])
-            lines.append((rising[increases], decision[i][increases]))
-
-        low = max(line[0][0] for line in lines)
-        high = min(line[0][-1] for line in lines)
-        if high > low:
-            at = np.linspace(low, high, GRID)
-            differences[i] = np.mean(np.interp(at, *lines[0]) - np.interp(at, *lines[1]))
+            order = np.argsort(placement[i])
+            lines.append((placement[i][order], decision[i][order]))
+        at = np.linspace(low, high, GRID)
+        differences[i] = np.mean(np.interp(at, *lines[0]) - np.interp(at, *lines[1]))
     return differences
+
+
+def common_range(small: np.ndarray, large: np.ndarray) -> tuple[float, float]:
+    """Return the range of placement accuracies, (1 + resamples, P), that two sizes share."""
+    low = max(LEAST_PLACEMENT, float(small[0].min()), float(large[0].min()))
+    return low, max(low, min(float(small[0].max()), float(large[0].max())))
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
@@ -319,28 +331,55 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         parts = [of_task[of_task["run"] == name] for name in names]
         if all(part["frames"].nunique() > 1 for part in parts):
             small, large = (along(part, "nats", "steps") for part in parts)
-            ratio = estimate(efficiency(small, large))
-            tested.append(EFFICIENT.test(ratio, task, unit, **ends))
+            ratio = estimate(efficiency(small, large), number if seeds == 1 else None)
+            tested.append(EFFICIENT.test(ratio, task, unit, number, seeds, **ends))
         else:
             reason = f"no losses of both {compared[0]} and {compared[-1]} along training"
             tested.append(EFFICIENT.untestable(reason, task, **ends))
-
         of_task = skills if task == ALL else skills[skills["task"] == task]
-        parts = [
-            of_task[(of_task["run"] == name) & (of_task["skill"] == skill)]
-            for name in names
-            for skill in ("placement@5", "decision")
-        ]
-        if any(part.empty for part in parts):
-            reason = f"no placements and decisions of both {compared[0]} and {compared[-1]}"
-            tested.append(DECIDES_WORSE.untestable(reason, task, **ends))
-            continue
-        placement, decision, placement_large, decision_large = (
-            along(part, "hits", "total")[1] for part in parts
-        )
-        # A task without placements, or without decisions, has nothing to compare.
-        accuracies = (placement, decision, placement_large, decision_large)
-        if all(np.isfinite(samples[0]).all() for samples in accuracies):
-            difference = worse((placement, decision), (placement_large, decision_large))
-            tested.append(DECIDES_WORSE.test(estimate(difference), task, unit, **ends))
+        tested.append(_decides_worse(of_task, task, settings, ends, (unit, number, seeds)))
     return tested
+
+
+def _decides_worse(
+    skills: pd.DataFrame,
+    task: str,
+    settings: Settings,
+    ends: dict[str, str],
+    units: tuple[str, int, int],
+) -> Claim:
+    """Compare the decisions of two sizes at the ends of all their training runs."""
+    at_ends: dict[str, list[list[np.ndarray]]] = {}
+    for which, size in ends.items():
+        names = [run.name for (of, _), run in runs(settings).items() if of == size]
+        at_ends[which] = []
+        for name in names:
+            of_run = skills[skills["run"] == name]
+            of_run = of_run[
+                of_run["frames"] == of_run["frames"].groupby(of_run["seed"]).transform("max")
+            ]
+            parts = [of_run[of_run["skill"] == skill] for skill in ("placement@5", "decision")]
+            if all(part["total"].sum() for part in parts):
+                count = settings.evaluation.resamples
+                at_ends[which].append(
+                    [rate_over_tasks(part, "hits", "total", count) for part in parts]
+                )
+    if not all(at_ends.values()):
+        reason = f"no placements and decisions of both {ends['small']} and {ends['large']}"
+        return DECIDES_WORSE.untestable(reason, task, **ends)
+
+    small, large = (
+        tuple(np.stack(column, axis=1) for column in zip(*of_size)) for of_size in at_ends.values()
+    )
+    unit, number, seeds = units
+    difference = worse((small[0], small[1]), (large[0], large[1]))
+    reason = ""
+    if np.isnan(difference[0]):
+        low, high = common_range(small[0], large[0])
+        reason = (
+            f"the ends share a range of {high - low:.2f} of placement accuracy above "
+            f"{LEAST_PLACEMENT:g}, but {LEAST_RANGE:g} are needed; runs of several lengths at each "
+            "size, long enough to place, would give it"
+        )
+    estimated = estimate(difference, number if seeds == 1 else None)
+    return DECIDES_WORSE.test(estimated, task, unit, number, seeds, reason, **ends)
