@@ -141,7 +141,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_results_are_those_of_a_local_run(
     root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "PATIENCE", 3600)
     monkeypatch.setattr(study, "STUDY", {"name": study.STUDY["name"]})  # the preset as it is
     local = study.copy(root, tmp_path_factory.mktemp("local").resolve())
     study.finish(local, "all")
