@@ -33,6 +33,7 @@ from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
 from lastmile.training import checkpoints, devices, loop, windows
 from lastmile.training.checkpoints import load_snapshots, snapshot_updates
 from lastmile.training.loop import TrainingError, train
+from lastmile.training.optimizer import BETAS, orthogonalize, takes_muon
 from lastmile.training.windows import (
     Batches,
     WindowSampler,
@@ -789,20 +790,64 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
     policy = Policy(TINY)
     learner = loop.PolicyModule(policy, Training(encoder_rate=0.1), 100)
     groups = learner.configure_optimizers().param_groups
-    share = {id(p): group["share"] for group in groups for p in group["params"]}
+    peak = {id(p): group["peak"] for group in groups for p in group["params"]}
+    muon = {id(p): group["muon"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, p in policy.named_parameters():
-        assert share[id(p)] == (0.1 if name.startswith("encoder.") else 1.0) and decay[id(p)] == (
-            0.01 if p.ndim >= 2 else 0.0
-        )
+        share = 0.1 if name.startswith("encoder.") else 1.0
+        assert muon[id(p)] == takes_muon(name, p)
+        assert peak[id(p)] == pytest.approx(share * (0.02 if takes_muon(name, p) else 1e-3))
+        assert decay[id(p)] == (0.01 if p.ndim >= 2 else 0.0)
+    named = dict(policy.named_parameters())
+    assert muon[id(named["context.layers.0.up.weight"])]
+    assert not muon[id(named["head.cell_prior.weight"])]
+    assert not muon[id(named["encoder.stem.weight"])]
     learner.done = 50
     optimizer = SimpleNamespace(param_groups=groups)
     learner.optimizers = lambda: optimizer  # type: ignore[method-assign, assignment]
     learner.on_train_batch_start({}, 0)
-    assert {group["lr"] for group in groups} == {
-        learner.learning_rate(50),
-        0.1 * learner.learning_rate(50),
-    }
+    assert all(group["lr"] == group["peak"] * learner.schedule(50) for group in groups)
+
+
+def test_muon_makes_steps_orthogonal() -> None:
+    torch.manual_seed(0)
+    for rows, columns in ((32, 147), (96, 24), (48, 48)):
+        made = orthogonalize(torch.randn(3, rows, columns))
+        assert made.shape == (3, rows, columns)
+        singular = torch.linalg.svdvals(made)
+        # A random square matrix has a few directions near 0, which stay small.
+        assert 0.6 < singular.quantile(0.1) and singular.max() < 1.3
+
+
+def test_without_muon_the_optimizer_is_adamw() -> None:
+    def trained(make: Callable[[Policy], torch.optim.Optimizer]) -> Policy:
+        torch.manual_seed(0)
+        policy = Policy(TINY)
+        optimizer = make(policy)
+        for _ in range(3):
+            optimizer.zero_grad()
+            policy.loss(batch).sum().backward()
+            optimizer.step()
+        return policy
+
+    toy = Toy([9, 3, 14])
+    batch = next(iter(Batches([toy], WindowSampler([toy.starts], 4, 2, 0), 0, 1)))
+    ours = trained(
+        lambda policy: loop.PolicyModule(policy, Training(muon_rate=0), 3).configure_optimizers()
+    )
+    theirs = trained(
+        lambda policy: torch.optim.AdamW(
+            [
+                {"params": [p for p in policy.parameters() if p.ndim >= 2], "weight_decay": 0.01},
+                {"params": [p for p in policy.parameters() if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=1e-3,
+            betas=BETAS,
+            fused=True,
+        )
+    )
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(
@@ -854,7 +899,7 @@ def test_a_store_that_fails_ends_the_training(tmp_path: Path) -> None:
 def test_started_from_another_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(tmp_path / "first")
     capsys.readouterr()
-    run(tmp_path / "second", frames=1, start=out)
+    run(tmp_path / "second", frames=1, start=out, how={"muon_rate": 0})
     log = capsys.readouterr().err
     count = len(Policy.load(out).state_dict())
     assert (

@@ -163,9 +163,10 @@ class Training(Closed):
     )
     compile: bool = Field(False, description="Compile encoder and transformer with torch.compile.")
     learning_rate: float = Field(
-        1e-3,
-        gt=0,
-        description="Peak learning rate of AdamW, after warm-up; falls to a tenth along a cosine.",
+        1e-3, gt=0, description="Peak of AdamW, after warm-up; falls to a tenth along a cosine."
+    )
+    muon_rate: float = Field(
+        0.02, ge=0, description="Peak of Muon, for hidden matrices; with 0 AdamW takes them, too."
     )
     encoder_rate: float = Field(
         1.0,
@@ -176,7 +177,6 @@ class Training(Closed):
     warmup: float = Field(
         0.025, ge=0, lt=1, description="Share of the updates in which the learning rate rises."
     )
-    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     snapshots: int = Field(
         8,
         ge=1,

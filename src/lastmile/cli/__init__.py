@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 import lastmile
-from lastmile.cli.performance import bench, rates, sizes
+from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         check,
         bench,
         sizes,
+        speedrun,
         rates,
         figures,
         schema,

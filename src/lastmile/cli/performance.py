@@ -1,4 +1,4 @@
-"""Commands that measure speed: `bench`, `sizes`, `rates`."""
+"""Commands that measure speed: `bench`, `sizes`, `rates`, `speedrun`."""
 
 from __future__ import annotations
 
@@ -72,3 +72,42 @@ def rates(out: Path) -> None:
 
     result = measure(lambda line: click.echo(line, err=True))
     files.write_text(out, json.dumps(result, indent=1) + "\n")
+
+
+@click.command()
+@click.argument("task", type=TASK)
+@click.option("--frames", type=AT_LEAST_1, required=True, help="Frames that each run sees.")
+@click.option("--seeds", type=AT_LEAST_1, default=3, help="Runs, of seeds 0, 1, 2 ...")
+@click.option("--size", type=SIZE, default="xs", help="Size of the policy.")
+@click.option("--set", "changes", metavar="KEY=VALUE", multiple=True, help="A training setting.")
+@json_option
+def speedrun(
+    task: str, frames: int, seeds: int, size: str, changes: tuple[str, ...], json_file: Path | None
+) -> None:
+    """Train to a fixed bar, and report what it took.
+
+    The bar, on 100 validation worlds: placement within 5 px of 0.9 of its ceiling, and first undos
+    of half of theirs. Frames, core-seconds and operations are those of training alone. The exit
+    status is 1 if a run misses the bar.
+    """
+    from lastmile.config import PolicySettings, Training
+    from lastmile.performance import speedrun as speedruns
+    from lastmile.storage import files
+
+    training = Training.model_validate(
+        {key: value for key, _, value in (change.partition("=") for change in changes)}
+    )
+    results = speedruns.speedrun(
+        task,
+        frames,
+        range(seeds),
+        PolicySettings.model_validate({"size": size}),
+        training,
+        lambda line: click.echo(line, err=True),
+    )
+    click.echo(speedruns.row(task, results))
+    if json_file is not None:
+        rows = [result._asdict() | {"passed": result.passed} for result in results]
+        files.write_text(json_file, json.dumps({"task": task, "runs": rows}, indent=1) + "\n")
+    if not all(result.passed for result in results):
+        raise SystemExit(1)

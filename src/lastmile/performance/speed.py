@@ -19,7 +19,7 @@ from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Source
 from lastmile.training.devices import precision
-from lastmile.training.loop import PolicyModule
+from lastmile.training.loop import CLIP, PolicyModule
 from lastmile.training.windows import Batches, WindowSampler
 
 WARM = 4
@@ -90,7 +90,7 @@ def training_rate(
             loss = policy.loss(batch).sum() / frames
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), training.clip)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), CLIP)
         optimizer.step()
         if number >= WARM:
             times.append(time.perf_counter() - start)
@@ -162,7 +162,7 @@ def size_table(
 ) -> dict[str, Any]:
     """Measure parameters, FLOPs and training speed of policies of several shapes.
 
-    A frame counts forward, backward, clipping and AdamW, on made-up full windows in memory, in the
+    A frame counts forward, backward, clipping and the optimizer, on made-up full windows, in the
     arithmetic that a training run uses here. Variants whose packages are missing are left out.
 
     Args:
@@ -234,7 +234,7 @@ def _training_rate(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = module.policy.loss(batch).mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(module.policy.parameters(), CLIP)
         optimizer.step()
         if device.type == "cuda":
             # Kernels run in the background: wait for them before reading the clock.
@@ -254,7 +254,7 @@ def sizes_page(table: dict[str, Any]) -> str:
         "FLOPs count the matrix products and convolutions of one forward pass "
         f"(two per multiply-add), per frame of a full window of {table['window']};",
         "an update costs about three times as much. Frames/s are measured in training "
-        "(forward, backward, clipping, AdamW),",
+        "(forward, backward, clipping, optimizer),",
         f"on {table['device']}, {table['precision']}. `frame`: one token per frame; `patch`: "
         "109 tokens per frame, as published.",
         "The last line is the published model.",

@@ -12,8 +12,8 @@ it makes a single table, that table share its name. A module defines:
   computes with one thread, or the spec says with how many: numbers depend on it.
 - `parts(spec)`: the modules that it loads by name (tasks, studies), for the fingerprint.
 - `wanted(request)`: the specs of all jobs of a study. All numbers are decided here, once.
-- `cost(spec, estimates)`: the time, disk and memory that a job takes; `lastmile plan` adds the costs
-  up, and a job reserves its memory.
+- `cost(spec, estimates)`: the time, disk and memory that a job takes; `lastmile plan` adds them up,
+  and a job reserves its memory.
 
 The command line, the plan, manifests and fingerprints are derived from these.
 """

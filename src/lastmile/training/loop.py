@@ -44,6 +44,7 @@ from lastmile.training.checkpoints import (
 )
 from lastmile.training.devices import Precision, out_of_memory, precision
 from lastmile.training.finetuning import start_from
+from lastmile.training.optimizer import MuonAdamW, takes_muon
 from lastmile.training.processes import alone, rank, say
 from lastmile.training.windows import Batches, WindowSampler, held_out_batches
 
@@ -53,8 +54,8 @@ CHECKPOINT_SECONDS = 60
 PROGRESS_LINES = 100
 """About how many lines of progress a training run writes."""
 
-BETAS = (0.9, 0.95)
-"""Betas of AdamW."""
+CLIP = 1.0
+"""Largest norm of the gradient; longer ones are shortened to it."""
 
 
 class TrainingError(LastmileError):
@@ -77,9 +78,9 @@ class Trained(NamedTuple):
 
 
 class PolicyModule(pl.LightningModule):
-    """How a policy learns: AdamW, linear warm-up, a cosine to a tenth, clipped gradients.
+    """How a policy learns: Muon and AdamW, linear warm-up, a cosine to a tenth, clipped gradients.
 
-    The encoder learns at its own share of the learning rate. An update may be divided into parts,
+    The encoder learns at its own share of the learning rates. An update may be divided into parts,
     among devices and one after the other on each. The loss of each part is divided by the frames of
     the whole update, so that the parts add up to the undivided update.
 
@@ -124,34 +125,30 @@ class PolicyModule(pl.LightningModule):
         self._optimizer_state = checkpoint["optimizer"]
         self._scaler_state = checkpoint["scaling"]
 
-    def learning_rate(self, update: int) -> float:
-        """Return the learning rate of an update, counted from 0."""
+    def schedule(self, update: int) -> float:
+        """Return the learning rate of an update, counted from 0, as a share of its peak."""
         warmup = self.training_settings.warmup * self.updates
         rise = min(1.0, (update + 1) / max(warmup, 1.0))
         falling_updates = max(self.updates - warmup, 1.0)
         fall = 0.5 * (1 + np.cos(np.pi * max(0.0, update - warmup) / falling_updates))
-        return self.training_settings.learning_rate * rise * (0.1 + 0.9 * float(fall))
+        return rise * (0.1 + 0.9 * float(fall))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW, with parameter groups by share of the learning rate and weight decay."""
+        """Return the optimizer, with parameter groups by kind, learning rate and weight decay."""
         training = self.training_settings
-        groups: list[dict[str, Any]] = []
-        for in_encoder, share in ((False, 1.0), (True, training.encoder_rate)):
-            parameters = [
-                p
-                for name, p in self.policy.named_parameters()
-                if p.requires_grad and name.startswith("encoder.") == in_encoder
-            ]
+        groups: dict[tuple[bool, float, float], list[torch.nn.Parameter]] = {}
+        for name, parameter in self.policy.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            muon = training.muon_rate > 0 and takes_muon(name, parameter)
+            peak = training.muon_rate if muon else training.learning_rate
+            share = training.encoder_rate if name.startswith("encoder.") else 1.0
             # Matrices decay; biases and norms do not.
-            for decay, group in (
-                (training.weight_decay, [p for p in parameters if p.ndim >= 2]),
-                (0.0, [p for p in parameters if p.ndim < 2]),
-            ):
-                groups.append({"params": group, "weight_decay": decay, "share": share})
-        # The fused kind undoes the scaling of float16 gradients only inside the update, after they
-        # would have been clipped.
-        optimizer = torch.optim.AdamW(
-            groups, lr=training.learning_rate, betas=BETAS, fused=self.arithmetic != "16-mixed"
+            decay = training.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((muon, peak * share, decay), []).append(parameter)
+        optimizer = MuonAdamW(
+            {"params": parameters, "muon": muon, "peak": peak, "lr": peak, "weight_decay": decay}
+            for (muon, peak, decay), parameters in groups.items()
         )
         if self._optimizer_state:
             optimizer.load_state_dict(self._optimizer_state)
@@ -166,7 +163,7 @@ class PolicyModule(pl.LightningModule):
         """Set the learning rate of the update."""
         optimizer = self.optimizers()
         for group in optimizer.param_groups:  # type: ignore[union-attr]  # there is only one
-            group["lr"] = self.learning_rate(self.done) * group["share"]
+            group["lr"] = group["peak"] * self.schedule(self.done)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one part of an update.
@@ -209,7 +206,7 @@ class PolicyModule(pl.LightningModule):
         Raises:
             TrainingError: If it is not finite.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.training_settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP)
         if not torch.isfinite(norm):
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
             if scaler is not None and scaler.get_scale() > 1:
@@ -317,7 +314,7 @@ class Bookkeeper(pl.Callback):
             "step": done,
             "frames": frames,
             "loss": loss,
-            "learning_rate": module.learning_rate(done - 1),
+            "learning_rate": module.training_settings.learning_rate * module.schedule(done - 1),
             "validation_loss": validation_loss,
             "frames_per_s": round(rate, 1),
             "wait_share": round(wait_share, 4),
