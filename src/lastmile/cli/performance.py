@@ -77,7 +77,7 @@ def rates(out: Path) -> None:
 @click.command()
 @click.argument("task", type=TASK)
 @click.option("--frames", type=AT_LEAST_1, required=True, help="Frames that each run sees.")
-@click.option("--seeds", type=AT_LEAST_1, default=3, help="Runs, of seeds 0, 1, 2 ...")
+@click.option("--seeds", type=AT_LEAST_1, default=3, help="Runs, of seeds 0, 1, 2 and so on.")
 @click.option("--size", type=SIZE, default="xs", help="Size of the policy.")
 @click.option("--set", "changes", metavar="KEY=VALUE", multiple=True, help="A training setting.")
 @json_option

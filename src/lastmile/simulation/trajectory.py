@@ -184,12 +184,14 @@ def write(
         "task_version": get_task(source.task).version,
         "source": source.__dict__,
     }
+    again = source.split != "train"
+    first = record(source, 0, again)  # before a file is begun: an impossible source leaves none
     episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
     with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
         with parquet.writing(steps_part, STEPS, meta) as add:
             columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
             for number in range(episodes):
-                episode = record(source, number, again=source.split != "train")
+                episode = record(source, number, again) if number else first
                 length = len(episode.columns["x"])
                 for name, values in episode.columns.items():
                     columns[name].extend(values)

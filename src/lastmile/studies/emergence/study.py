@@ -26,7 +26,7 @@ COLUMNS = {
     "predictor": TEXT,
     "skill": TEXT,
     "frames": NUMBER,
-    "value": NUMBER,
+    "value": NUMBER_OR_NONE,
     "low": NUMBER_OR_NONE,
     "high": NUMBER_OR_NONE,
     "episodes": WHOLE,
