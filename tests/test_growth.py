@@ -117,7 +117,9 @@ def test_thirty_thousand_episodes_are_recorded_in_half_a_gigabyte(tmp_path: Path
 def overnight(root: Path) -> Settings:
     settings = load(root / "config.yaml", root / "workflow" / "presets" / "overnight.yaml")
     training = settings.training.model_copy(update={"seeds": tuple(range(SEEDS))})
-    return settings.model_copy(update={"training": training})
+    # A tenth of the resamples: they take most of the time, and none of the memory.
+    evaluation = settings.evaluation.model_copy(update={"resamples": 200})
+    return settings.model_copy(update={"training": training, "evaluation": evaluation})
 
 
 @pytest.mark.slow
