@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lastmile.cli import main
 from lastmile.config import PolicySettings, Training
 from lastmile.evaluation import skills
 from lastmile.performance import speedrun
@@ -35,6 +36,15 @@ def test_a_run_passes_with_both_halves_of_the_bar() -> None:
     assert Result(0, 1, 1.0, 1.0, 0.9, 0.5).passed
     assert not Result(0, 1, 1.0, 1.0, 0.89, 1.0).passed
     assert not Result(0, 1, 1.0, 1.0, 1.0, 0.49).passed
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["speedrun", "colored_dots", "--frames", "40", "--config", "training.batch=x"]
+    assert main(command) == 1
+    errors = capsys.readouterr().err
+    assert "'training.batch'" in errors and "recording" not in errors
 
 
 def test_a_short_run_misses_the_bar_and_says_what_it_took() -> None:

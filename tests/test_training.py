@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from lastmile.config import PolicySettings, Training
 from lastmile.errors import LastmileError
 from lastmile.policy import Policy, PolicyError
+from lastmile.policy.outline import outline
 from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
 from lastmile.training import checkpoints, devices, loop, windows
 from lastmile.training.checkpoints import load_snapshots, snapshot_updates
@@ -807,6 +808,23 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
     learner.optimizers = lambda: optimizer  # type: ignore[method-assign, assignment]
     learner.on_train_batch_start({}, 0)
     assert all(group["lr"] == group["peak"] * learner.schedule(50) for group in groups)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"encoder": "vit", "context": "patch", "head": "bins"}, {"encoder": "dinov2"}],
+)
+def test_muon_leaves_ends_and_pretrained_weights_to_adamw(settings: dict[str, Any]) -> None:
+    if settings.get("encoder") == "dinov2":
+        pytest.importorskip("transformers")
+        settings = {**settings, "backbone": "small", "weights": "random"}
+    with outline():
+        policy = Policy(PolicySettings.model_validate({"size": "xs", **settings}))
+    muon = {name for name, p in policy.named_parameters() if takes_muon(name, p)}
+    assert any(name.startswith("context.layers.") for name in muon)
+    first_and_last = ("encoder.model.", "encoder.stem.", "encoder.embed.", "head.x.", "head.y.")
+    assert not {name for name in muon if name.startswith(first_and_last)}
+    assert not {name for name in muon if name.startswith("head.place.") or "position" in name}
 
 
 def test_muon_makes_steps_orthogonal() -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from lastmile.cli.options import AT_LEAST_1, FILE_OUT, POSITIVE, SIZE, TASK, json_option
+from lastmile.cli.options import (
+    AT_LEAST_1,
+    FILE_OUT,
+    POSITIVE,
+    SIZE,
+    TASK,
+    json_option,
+    study_options,
+)
+from lastmile.cli.study import study_settings
 
 
 @click.command()
@@ -78,31 +87,34 @@ def rates(out: Path) -> None:
 @click.argument("task", type=TASK)
 @click.option("--frames", type=AT_LEAST_1, required=True, help="Frames that each run sees.")
 @click.option("--seeds", type=AT_LEAST_1, default=3, help="Runs, of seeds 0, 1, 2 and so on.")
-@click.option("--size", type=SIZE, default="xs", help="Size of the policy.")
-@click.option("--set", "changes", metavar="KEY=VALUE", multiple=True, help="A training setting.")
+@study_options
 @json_option
 def speedrun(
-    task: str, frames: int, seeds: int, size: str, changes: tuple[str, ...], json_file: Path | None
+    task: str,
+    frames: int,
+    seeds: int,
+    configfiles: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    json_file: Path | None,
 ) -> None:
     """Train to a fixed bar, and report what it took.
 
     The bar, on 100 validation worlds: placement within 5 px of 0.9 of its ceiling, and first undos
-    of half of theirs. Frames, core-seconds and operations are those of training alone. The exit
-    status is 1 if a run misses the bar.
+    of half of theirs. Shape and training of the policies are those of the settings. Frames,
+    core-seconds and operations are those of training alone. The exit status is 1 if a run misses
+    the bar.
     """
-    from lastmile.config import PolicySettings, Training
+    settings = study_settings(configfiles, overrides)
+
     from lastmile.performance import speedrun as speedruns
     from lastmile.storage import files
 
-    training = Training.model_validate(
-        {key: value for key, _, value in (change.partition("=") for change in changes)}
-    )
     results = speedruns.speedrun(
         task,
         frames,
         range(seeds),
-        PolicySettings.model_validate({"size": size}),
-        training,
+        settings.policy,
+        settings.training,
         lambda line: click.echo(line, err=True),
     )
     click.echo(speedruns.row(task, results))

@@ -308,11 +308,14 @@ def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
     return estimate(rate_over_tasks(rows.assign(one=1), column, "one", count))
 
 
+def count_episodes(rows: pd.DataFrame) -> int:
+    """Return the number of episodes of all tasks, which are the units of inference."""
+    return len(rows[["task", "episode"]].drop_duplicates())
+
+
 def few(rows: pd.DataFrame) -> int | None:
     """Return the number of episodes, for `estimate`; None for several seeds (see `interval`)."""
-    if rows["seed"].nunique() > 1:
-        return None
-    return len(rows[["task", "episode"]].drop_duplicates())
+    return None if rows["seed"].nunique() > 1 else count_episodes(rows)
 
 
 def estimate(samples: np.ndarray, units: int | None = None, level: float = 0.95) -> Estimate:

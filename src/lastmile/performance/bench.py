@@ -225,9 +225,10 @@ def _screens(task: str) -> list[Screen]:
 
 def _store(folder: Path, task: str) -> tokens.TokenStore:
     """Make a token file of 60 episodes."""
-    trajectory.write(folder / "train.parquet", Source(task, "train", 0), 60)
-    tokens.write(folder / "train.tokens", trajectory.read(folder / "train.parquet"))
-    return tokens.TokenStore(folder / "train.tokens")
+    from lastmile.performance.speedrun import record  # with torch
+
+    _, frames = record(folder, task, "train", 60)
+    return tokens.TokenStore(frames)
 
 
 def _read_rate(store: tokens.TokenStore) -> float:

@@ -13,7 +13,7 @@ from lastmile.config import PolicySettings, Training
 from lastmile.errors import MissingExtraError
 from lastmile.evaluation.closed_loop import play_rollouts
 from lastmile.policy.policy import Policy, initial, parameter_count
-from lastmile.policy.sizes import flops_per_frame
+from lastmile.policy.sizes import TRAINING_PASSES, flops_per_frame
 from lastmile.screen import HEIGHT, SMALL_HEIGHT, SMALL_WIDTH, WIDTH
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
@@ -137,7 +137,7 @@ def bench_policy(store: TokenStore, size: str, task: str) -> dict[str, float | s
         "arithmetic": "bfloat16" if half else "float32",
         "gemm_gflops": gemm / 1e9,
         "train_frames_per_s": rate.frames_per_s,
-        "train_flops_share_of_gemm": 3 * flops * rate.frames_per_s / gemm,
+        "train_flops_share_of_gemm": TRAINING_PASSES * flops * rate.frames_per_s / gemm,
         "train_wait_share": rate.wait_share,
         "rollout_steps_per_s": rollout_rate(initial(settings, 0), task),
     }

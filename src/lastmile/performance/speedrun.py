@@ -20,7 +20,7 @@ import torch
 from lastmile.config import PolicySettings, Training
 from lastmile.evaluation import skills
 from lastmile.policy.policy import Policy
-from lastmile.policy.sizes import flops_per_frame
+from lastmile.policy.sizes import TRAINING_PASSES, flops_per_frame
 from lastmile.simulation import tokens, trajectory
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Source, Trajectories
@@ -33,8 +33,6 @@ EPISODES = 2500
 """Distinct episodes to learn from."""
 VALIDATION = 100
 """Episodes, in worlds of the validation split, on which the bar is measured."""
-PASSES = 3
-"""Forward passes that a frame of training costs: one forward, and about two backward."""
 
 
 class Result(NamedTuple):
@@ -135,7 +133,7 @@ def speedrun(
             )
             seconds = time.process_time() - start
             placement, undo = measure(Policy.load(out), recording, TokenStore(validation_tokens))
-            operations = PASSES * flops_per_frame(policy) * frames
+            operations = TRAINING_PASSES * flops_per_frame(policy) * frames
             results.append(Result(seed, frames, seconds, operations, placement, undo))
             say(row(task, results[-1:]))
     return results

@@ -14,6 +14,9 @@ CELL = 7
 """Side of a cell of the convolutional encoder's grid, in px of the small screen (18 2/3 logical
 px)."""
 
+TRAINING_PASSES = 3
+"""Forward passes that a frame of training costs: one forward, and about two backward."""
+
 PATCH = 14
 """Side of a patch of the vision transformers, in px of the small screen, as published."""
 

@@ -27,7 +27,13 @@ from torch import Tensor
 from lastmile.policy.policy import NO_CLICK, Policy
 from lastmile.probing.pairs import Pairs
 from lastmile.probing.pairs import sample as sample_pairs
-from lastmile.probing.probes import folds, mistake_evidence, positive
+from lastmile.probing.probes import (
+    by_episode,
+    folds,
+    held_out_evidence,
+    mistake_evidence,
+    positive,
+)
 from lastmile.screen.widgets import Rect
 from lastmile.simulation.counterfactuals import Branch
 from lastmile.simulation.trajectory import Trajectories
@@ -171,10 +177,7 @@ def _tested(
         evidence = mistake_evidence(stacked, np.ones(len(stacked), bool), fit)[: len(values)]
     else:
         fold = folds(target.episode, np.random.default_rng([seed, 31]))
-        evidence = np.empty((len(values), 2))
-        for held_out in np.unique(fold):
-            test = fold == held_out
-            evidence[test] = mistake_evidence(values, np.ones(len(values), bool), ~test)[test]
+        evidence = held_out_evidence(values, np.ones(len(values), bool), fold)
 
     right = positive(evidence[:, 0]) + positive(-evidence[:, 1])
     higher = positive(evidence[:, 0] - evidence[:, 1])
@@ -182,17 +185,10 @@ def _tested(
     if layer == "untrained":
         measures = {"accuracy:random": (right, 2.0)}
     for measure_name, (score, total) in measures.items():
-        rows = pd.DataFrame({"episode": target.episode, "score": score, "total": total})
-        sums = rows.groupby("episode").sum()
-        for episode, (hits, count) in zip(sums.index.tolist(), sums.to_numpy(float).tolist()):
-            yield {
-                "measure": measure_name,
-                "source": name,
-                "target": target.task,
-                "episode": episode,
-                "score": hits,
-                "total": count,
-            }
+        sums = by_episode(target.episode, score, total)[["episode", "score", "total"]]
+        for row in sums.to_dict("records"):
+            row = {str(column): value for column, value in row.items()}
+            yield {"measure": measure_name, "source": name, "target": target.task, **row}
 
 
 def direction(pairs: np.ndarray) -> np.ndarray:

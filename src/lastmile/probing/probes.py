@@ -94,10 +94,7 @@ def _of_mistakes(pairs: Pairs, seed: int) -> Iterator[pd.DataFrame]:
     everything = np.ones(len(fold), bool)
     for feature, values in pairs.features.items():
         for labels, first in (("real", everything), ("control", ~swapped)):
-            evidence = np.empty((len(fold), 2))
-            for held_out in np.unique(fold):
-                fit, test = fold != held_out, fold == held_out
-                evidence[test] = mistake_evidence(values, first, fit)[test]
+            evidence = held_out_evidence(values, first, fold)
             signs = np.where(first, 1, -1)
             right = positive(evidence[:, 0] * signs) + positive(-evidence[:, 1] * signs)
             higher = positive((evidence[:, 0] - evidence[:, 1]) * signs)
@@ -108,7 +105,7 @@ def _of_mistakes(pairs: Pairs, seed: int) -> Iterator[pd.DataFrame]:
                 (AUC, everything, higher, 1.0),
             ):
                 if among.any() and (labels == "real" or target == "mistake"):
-                    table = _by_episode(pairs.episode[among], score[among], total)
+                    table = by_episode(pairs.episode[among], score[among], total)
                     yield table.assign(target=target, feature=feature, labels=labels)
 
 
@@ -143,6 +140,21 @@ def mistake_evidence(values: np.ndarray, wrong_first: np.ndarray, fit: np.ndarra
     flat = _reduce(flat, rows)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
     return probe.fit(flat[rows], labels[rows]).decision_function(flat).reshape(-1, 2)
+
+
+def held_out_evidence(values: np.ndarray, wrong_first: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return `mistake_evidence`, (pairs, 2), of each fold by a probe fitted on the others.
+
+    Args:
+        values: (pairs, 2, d) features.
+        wrong_first: (pairs,) bool, whether the first half of a pair is labeled as wrong.
+        fold: (pairs,) number of the fold.
+    """
+    evidence = np.empty((len(fold), 2))
+    for held_out in np.unique(fold):
+        test = fold == held_out
+        evidence[test] = mistake_evidence(values, wrong_first, ~test)[test]
+    return evidence
 
 
 def positive(evidence: np.ndarray) -> np.ndarray:
@@ -193,7 +205,7 @@ def _classify(
     values = _reduce(values, train)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
     right = probe.fit(values[train], classes[train]).predict(values[test]) == classes[test]
-    return _by_episode(inputs.episode[test], right.astype(float), 1.0)
+    return by_episode(inputs.episode[test], right.astype(float), 1.0)
 
 
 def _regress(
@@ -205,9 +217,10 @@ def _regress(
     y = inputs.position
     error = (probe.fit(values[train], y[train]).predict(values[test]) - y[test]) ** 2
     spread = (y[test] - y[train].mean()) ** 2
-    return _by_episode(inputs.episode[test], error, spread)
+    return by_episode(inputs.episode[test], error, spread)
 
 
-def _by_episode(episode: np.ndarray, score: np.ndarray, total: np.ndarray | float) -> pd.DataFrame:
+def by_episode(episode: np.ndarray, score: np.ndarray, total: np.ndarray | float) -> pd.DataFrame:
+    """Sum scores, (rows,), and totals by episode; `steps` counts the rows."""
     rows = pd.DataFrame({"episode": episode, "score": score, "total": total, "steps": 1})
     return rows.groupby("episode", as_index=False).sum()

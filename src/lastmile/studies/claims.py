@@ -12,8 +12,8 @@ A claim's rule is fixed in the code before any result is seen: it tests a hypoth
 | not testable | a precondition does not hold, see `Claim.reason` |
 
 Preconditions are a quantity that could be measured, `LEAST_UNITS`, `LEAST_SEEDS` for hypotheses
-about training, and what a study itself demands. What the claims of a study look like to a reader is
-in `lastmile.studies.findings`.
+about training, and what a study itself demands. How claims are put into words is in
+`lastmile.studies.words`.
 """
 
 from __future__ import annotations

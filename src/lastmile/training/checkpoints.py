@@ -234,13 +234,11 @@ def lost_snapshot(folder: Path, counts: list[int]) -> str:
 
 
 def load_snapshots(path: str | Path, every: int = 1) -> Iterator[tuple[int, Policy]]:
-    """Read the policies along a training run, in order.
+    """Read the policies along a training run, in order, with one of them in memory at a time.
 
     Args:
         path: A snapshots.safetensors file.
         every: Read only every n-th snapshot, counted back from the last one.
-
-    Only one snapshot is in memory at a time.
 
     Yields:
         Frames seen, and the policy then.

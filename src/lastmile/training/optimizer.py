@@ -28,8 +28,8 @@ NEWTON_SCHULZ_STEPS = 5
 """Iterations; the singular values then lie between about 0.7 and 1.2."""
 
 NOT_HIDDEN = (
-    "encoder.backbone.",
     "encoder.embed.",
+    "encoder.model.",
     "encoder.position",
     "encoder.stem.",
     "tokens.position",

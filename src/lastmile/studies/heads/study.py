@@ -11,6 +11,7 @@ import numpy as np
 
 from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
+from lastmile.policy.sizes import TRAINING_PASSES
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -40,8 +41,6 @@ LONGER = 6
 
 A frame of the published one takes 4 to 5.4 times the operations of ours, depending on the size.
 """
-PASSES = 3
-"""Forward passes that a frame of training costs: one forward, and about two backward."""
 
 _PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 _BETTER = Effect(
@@ -109,7 +108,8 @@ def operations_per_frame(inputs: dict[str, pd.DataFrame], settings: Settings) ->
         who: float(speed.loc[speed["run"] == of_first[who].name, "flops_per_frame"].mean())
         for who in ("published", "ours")
     }
-    return {who: PASSES * forward[who] for who in forward} | {"longer": PASSES * forward["ours"]}
+    training = {who: TRAINING_PASSES * operations for who, operations in forward.items()}
+    return {**training, "longer": training["ours"]}
 
 
 def shared_episodes(inputs: dict[str, pd.DataFrame]) -> int:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import estimate, few, rate, rate_over_tasks, success
+from lastmile.evaluation.statistics import (
+    count_episodes,
+    estimate,
+    few,
+    rate,
+    rate_over_tasks,
+    success,
+)
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -152,11 +159,6 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
                 rows.append((task, who, "wrong annotations", "", NO_DELAY, *share, len(part)))
     rows += _recovery_rows(inputs["recovery"], count)
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _episodes(rows: pd.DataFrame) -> int:
-    """Return the number of episodes, which are the units of inference."""
-    return len(rows[["task", "episode"]].drop_duplicates())
 
 
 def _annotations(skills: pd.DataFrame) -> pd.DataFrame:
@@ -307,13 +309,13 @@ def _tested(
             yield hypothesis.untestable(reason, task)
         elif task == ALL:
             of_able = rows[rows["task"].isin(able)]
-            units = _episodes(of_able)
+            units = count_episodes(of_able)
             mean = np.mean([differences[name] for name in able], axis=0)
             unit = f"episode ({units} of {len(able)} of {len(tasks)} tasks as strata)"
             yield hypothesis.test(estimate(mean, few(of_able)), task, unit, units)
         elif task in differences:
             of_task = rows[rows["task"] == task]
-            units = _episodes(of_task)
+            units = count_episodes(of_task)
             gap = estimate(differences[task], few(of_task))
             reason = unable.get(task, "")
             yield hypothesis.test(gap, task, f"episode ({units})", units, reason=reason)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import estimate, few, rate_over_tasks
+from lastmile.evaluation.statistics import count_episodes, estimate, few, rate_over_tasks
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -125,7 +125,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     probe = ["target", "feature", "labels"]
 
     def add(task: str, target: str, feature: str, labels: str, part: pd.DataFrame) -> None:
-        episodes = len(part[["task", "episode"]].drop_duplicates())
+        episodes = count_episodes(part)
         value = estimate(_over_tasks(part, target, count), few(part))
         steps = int(part["steps"].sum())
         rows.append((task, target, feature, kind_of(feature), labels, *value, episodes, steps))
@@ -155,7 +155,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
             part = of_target if task == ALL else of_target[of_target["task"] == task]
             layers = [name for name in part["feature"].unique() if kind_of(name) == "policy"]
             last = layers[-1] if layers else "none"
-            number = len(part[["task", "episode"]].drop_duplicates())
+            number = count_episodes(part)
             strata = ", tasks as strata" if task == ALL else ""
             unit = f"episode ({number} for testing{strata})"
             for hypothesis, baseline in ((readable, CHANCE), (LEARNED[target], f"random:{last}")):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lastmile.policy.sizes import TRAINING_PASSES
 from lastmile.studies import style
 from lastmile.studies.labels import ALL
 
@@ -61,10 +62,9 @@ def _loss(
         style.band(over_frames, loss["frames"], loss, color, marker="o", ms=2.5)
         ends.append((float(loss["value"].iloc[-1]), size, color))
 
-        # A training step takes about three times the operations of a forward pass.
         flops = of_size.loc[of_size["measure"] == "flops per frame", "value"]
         if len(flops):
-            operations = 3 * flops.mean() * loss["frames"]
+            operations = TRAINING_PASSES * flops.mean() * loss["frames"]
             style.band(over_compute, operations, loss, color, marker="o", ms=2.5)
 
     if not ends:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import SIZES, Settings, task_list
-from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate, few, rate_over_tasks
+from lastmile.evaluation.statistics import (
+    count_episodes,
+    curve,
+    curve_over_tasks,
+    estimate,
+    few,
+    rate_over_tasks,
+)
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis
 from lastmile.studies.labels import ALL
@@ -137,7 +144,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         losses = inputs["losses"][inputs["losses"]["run"] == run.name]
         skills = inputs["skills"][inputs["skills"]["run"] == run.name]
         policy = skills[skills["predictor"] == "policy"]
-        held_out = len(losses[["task", "episode"]].drop_duplicates())
+        held_out = count_episodes(losses)
 
         parts = [("loss", losses, "nats", "steps")]
         parts += [(skill, policy[policy["skill"] == skill], "hits", "total") for skill in SHOWN]

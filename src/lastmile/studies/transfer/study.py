@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings
-from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate, few, success
+from lastmile.evaluation.statistics import (
+    count_episodes,
+    curve,
+    curve_over_tasks,
+    estimate,
+    few,
+    success,
+)
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -180,7 +187,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if kind != "alone":
                 budget = min(settings.transfer.episodes, budget)
             losses = _of(inputs["losses"], settings, kind, task)
-            held_out = len(losses[["task", "episode"]].drop_duplicates())
+            held_out = count_episodes(losses)
             for measure, (frames, samples) in _curves(inputs, settings, kind, task).items():
                 for i, at in enumerate(frames):
                     value = estimate(samples[:, i], few(losses))
