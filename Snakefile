@@ -6,7 +6,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.1.4")  # older ones overlook changed settings
 
 
 configfile: "config.yaml"

@@ -48,9 +48,13 @@ Rows = Iterator[dict[str, Any]]
 def measurements(settings: Settings) -> dict[str, pd.DataFrame]:
     """Return all measurements, by name."""
     tables: dict[str, list[pd.DataFrame]] = {}
-    needs = {need for needs in all_needs(settings).values() for need in needs}
-    for need in sorted(needs, key=lambda need: (need.table, need.run.name, need.task)):
-        for seed in settings.training.seeds:
+    asked = {
+        (need.table, need.run.name, need.task): need
+        for needs in all_needs(settings).values()
+        for need in needs
+    }
+    for need in (asked[key] for key in sorted(asked)):
+        for seed in need.run.of_seeds(settings.training.seeds):
             purpose = f"{need.table} {need.run.name} {need.task} {seed}"
             rng = np.random.default_rng(zlib.crc32(purpose.encode()))
             rows = pd.DataFrame(MEASURES[need.table](need, settings, rng))

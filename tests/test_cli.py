@@ -386,16 +386,20 @@ def results(tmp_path: Path, recorded: Trajectories, policy: Any) -> Path:
         ),
         ("figure", {"study": "nothing"}, "nothing"),
         ("figure", {"study": "emergence"}, "emergence.csv is missing"),
-        ("study", {"study": "nothing", "needs": [], "seeds": [], "settings": {}}, "'nothing'"),
         (
             "study",
-            {"study": "emergence", "needs": [], "seeds": [], "settings": {"sed": 1}},
+            {"study": "nothing", "needs": [], "seeds": [], "once": [], "settings": {}},
+            "'nothing'",
+        ),
+        (
+            "study",
+            {"study": "emergence", "needs": [], "seeds": [], "once": [], "settings": {"sed": 1}},
             "did you mean 'seed'?",
         ),
         ("findings", {"name": "desk", "studies": ["none"]}, "none.json is missing"),
         (
             "run_table",
-            {"runs": ["none"], "seeds": [0], "settings": {}},
+            {"runs": ["none"], "seeds": [0], "once": [], "settings": {}},
             "models/none/seed0/manifest.json is missing",
         ),
     ],

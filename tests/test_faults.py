@@ -6,6 +6,7 @@ The ordinary tests go as far as a policy; `make test-faults` goes from nothing t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -371,13 +372,13 @@ def all_names(folder: Path) -> list[str]:
     return sorted(name for name in names if name.split("/")[0] not in verifying.NO_RESULTS)
 
 
-def damage_at_random(folder: Path, rng: random.Random) -> list[tuple[str, str]]:
-    """Damage one to three files of the results and of runs/; return what was done to what."""
+def damage_at_random(folder: Path, rng: random.Random, most: int = 3) -> list[tuple[str, str]]:
+    """Damage up to `most` files of the results and of runs/; return what was done to what."""
     root = folder / "results" / "fault"
     work = [path for path in (folder / "runs").glob("*/*") if path.suffix != ".lock"]
     found = sorted(root / name for name in all_names(folder)) + sorted(work)
     told = []
-    for path in rng.sample([path for path in found if path.stat().st_size], rng.randint(1, 3)):
+    for path in rng.sample([path for path in found if path.stat().st_size], rng.randint(1, most)):
         name = rng.choice([*DAMAGES])
         DAMAGES[name](path)
         told.append((name, path.relative_to(folder).as_posix()))
@@ -415,7 +416,7 @@ KILLED = ("job", "workflow", "all at once")
 def kill_at_random(folder: Path, rng: random.Random) -> list[tuple[str, str]]:
     """Lose a result, and SIGKILL what makes it again; return what was killed over which file."""
     lost = rng.choice([name for name in results(folder)])
-    (folder / "results" / "fault" / lost).unlink()
+    (folder / "results" / "fault" / lost).unlink(missing_ok=True)
     killed = rng.choice(KILLED)
     process = start_run(folder)
     found = when(lambda: jobs(folder), process)
@@ -440,8 +441,22 @@ def lose_power_at_random(folder: Path, rng: random.Random) -> list[tuple[str, st
     return [("power lost: cut short or emptied", f"results/fault/{name}") for name in names]
 
 
-KINDS = (damage_at_random, damage_at_random, kill_at_random, lose_power_at_random)
-"""Kinds of faults to draw from; damage, of which there are many kinds, twice as often."""
+AT_ONCE = 8
+"""Files that are damaged at once, at most."""
+
+
+def faults_at_random(folder: Path, rng: random.Random) -> tuple[int, list[tuple[str, str]]]:
+    """Inject several faults; return how many, and what was done to which files.
+
+    One time in ten power is lost, which is one fault to many files. Else files are damaged, and
+    every other time the run that heals them is killed.
+    """
+    if rng.random() < 0.1:
+        return 1, lose_power_at_random(folder, rng)
+    told = damage_at_random(folder, rng, AT_ONCE)
+    if rng.random() < 0.5:
+        told += kill_at_random(folder, rng)
+    return len(told), told
 
 
 @in_proc
@@ -453,17 +468,19 @@ def test_faults_heal_to_the_end(whole: Path) -> None:
     """
     run_to_the_end(whole)
     before, names = results(whole), all_names(whole)
-    first = int(os.environ.get("LASTMILE_FAULTS_SEED", "0"))
-    for seed in range(first, first + int(os.environ.get("LASTMILE_FAULTS", "10"))):
-        rng = random.Random(seed)
-        told = rng.choice(KINDS)(whole, rng)
+    left = int(os.environ.get("LASTMILE_FAULTS", "10"))
+    for seed in itertools.count(int(os.environ.get("LASTMILE_FAULTS_SEED", "0"))):
+        if left <= 0:
+            break
+        count, told = faults_at_random(whole, random.Random(seed))
+        left -= count
         with recorded(told):
             run_to_the_end(whole)
             assert all_names(whole) == names, (seed, told)
             alike(whole, before)
         words = "; ".join(f"{path} {name}" for name, path in told[:3])
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-        print(f"{seed}: {words}{more}: as if undisturbed", flush=True)
+        print(f"{seed}, {left} left: {words}{more}: as if undisturbed", flush=True)
 
 
 def start_run(folder: Path) -> subprocess.Popen[bytes]:

@@ -45,7 +45,7 @@ def python(folder: Path, version: str) -> Path:
     return path
 
 
-def setup(folder: Path, interpreter: Path) -> subprocess.Popen[str]:
+def make_setup(folder: Path, interpreter: Path) -> subprocess.Popen[str]:
     """Start `make setup` in a session of its own."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.Popen(
@@ -63,7 +63,7 @@ def setup(folder: Path, interpreter: Path) -> subprocess.Popen[str]:
 
 def finish(folder: Path, interpreter: Path) -> str:
     """Run `make setup` to its end; the environment must be whole then. Return what it says."""
-    process = setup(folder, interpreter)
+    process = make_setup(folder, interpreter)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     for name in ("bin/python", "pip", "packages", "installed"):
@@ -86,7 +86,7 @@ def test_an_interrupted_setup_can_be_repeated(
     interpreter = python(checkout, "3.12")
     (checkout / f"hang-{moment}").touch()
     with fault(f"make setup stopped by {number.name}", f"environment, {moment}".replace("-", " ")):
-        process = setup(checkout, interpreter)
+        process = make_setup(checkout, interpreter)
         deadline = time.monotonic() + 60
         while not (checkout / "reached").exists():
             assert process.poll() is None and time.monotonic() < deadline

@@ -6,6 +6,7 @@ Verdicts and the ledger.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+import made_up
 from conftest import SETTINGS, Evaluations
 from lastmile.config import load, parse
 from lastmile.evaluation.statistics import (
@@ -470,7 +472,8 @@ def test_the_findings_open_with_how_well_the_policies_do_the_tasks(
     table = performance(tables).set_index("task")
     assert list(table.index) == [*SETTINGS.tasks, ALL]
     played = tables["mistakes"].set_index(["task", "who", "measure"])["value"]
-    assert table.loc["colored_dots", "success"] == played["colored_dots", "policy", "success"]
+    success = played["colored_dots", "policy", "success"].item()
+    assert table.loc["colored_dots", "success"] == success
     assert table.loc[ALL, "score"] == pytest.approx(played[ALL, "policy", "score"].item())
     assert np.isnan(table.loc["object_exploration", "placement"])
     assert table.loc["colored_dots", "placement"] < table.loc["colored_dots", "self-agreement"]
@@ -709,16 +712,29 @@ def verdicts(study: ModuleType, inputs: dict[str, pd.DataFrame], task: str = ALL
     return {one.claim: one.verdict for one in study.claims(inputs, SETTINGS) if one.task == task}
 
 
+def nine_tasks(skills: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return skills of nine tasks, each another draw of those of colored dots."""
+    rng = np.random.default_rng(0)
+    many = []
+    for number in range(9):
+        copy = skills[skills["task"] == "colored_dots"].assign(task=f"t{number}")
+        many.append(copy.assign(hits=rng.binomial(30, copy["hits"] / 30)))
+    return {"skills": pd.concat(many)}
+
+
 def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
-    found = verdicts(emergence, evaluations["emergence"])
-    assert set(found.values()) == {"shown"} and len(found) == 4
     skills = evaluations["emergence"]["skills"]
+    nine = emergence.claims(nine_tasks(skills), SETTINGS)
+    assert [one.verdict for one in nine] == ["shown"] * 4
+    assert {(one.task, one.unit) for one in nine} == {(ALL, "task (9, with one training run each)")}
+    few = emergence.claims(evaluations["emergence"], SETTINGS)
+    assert {one.verdict for one in few} == {"not testable"} and "2 units" in few[1].reason
     sight = "decision by sight"
     turned = skills.replace(
         {"skill": {"valid": sight, "button": "undo", sight: "valid", "undo": "button"}}
     )
     assert (
-        verdicts(emergence, {"skills": turned})["order: mechanics before decisions"]
+        verdicts(emergence, nine_tasks(turned))["order: mechanics before decisions"]
         == "contradicted"
     )
     table = emergence.table(evaluations["emergence"], SETTINGS).set_index(
@@ -737,12 +753,9 @@ def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
 
 
 def test_a_task_without_placements_has_no_say_on_placement(evaluations: Evaluations) -> None:
-    found = [
-        one
-        for one in emergence.claims(evaluations["emergence"], SETTINGS)
-        if one.task == "object_exploration"
-    ]
-    assert [one.claim for one in found] == ["order: mechanics before decisions"]
+    halves = emergence.all_halves(evaluations["emergence"]["skills"], 100)
+    assert "object_exploration" not in emergence.gaps(halves, "mechanics", "placement")
+    assert "object_exploration" in emergence.gaps(halves, "mechanics", "decisions")
 
 
 def test_what_was_not_reached_is_not_ranked(evaluations: Evaluations) -> None:
@@ -753,27 +766,10 @@ def test_what_was_not_reached_is_not_ranked(evaluations: Evaluations) -> None:
     late = table[table["measure"] == "not reached"]
     assert set(late["skill"]) == {"decision by sight", "decisions"}
     assert not set(table[table["measure"] == "half"]["skill"]) & set(late["skill"])
-    found = {one.claim: one for one in emergence.claims({"skills": slow}, SETTINGS)}
+    found = {one.claim: one for one in emergence.claims(nine_tasks(slow), SETTINGS)}
     order = found["order: placement before decisions"]
-    assert order.verdict == "not testable" and "did not reach half of the ceiling" in order.reason
+    assert order.verdict == "not testable" and "did both reach half of the ceiling" in order.reason
     assert found["order: mechanics before placement"].verdict == "shown"
-
-
-def test_one_training_run_per_task_makes_the_tasks_the_units(evaluations: Evaluations) -> None:
-    skills = evaluations["emergence"]["skills"]
-    one_run = skills[skills["seed"] == 0]
-    found = emergence.claims({"skills": one_run}, SETTINGS)
-    assert {one.verdict for one in found} == {"not testable"}
-    rng = np.random.default_rng(0)
-    many = []
-    for number in range(9):
-        copy = one_run[one_run["task"] == "colored_dots"].assign(task=f"t{number}")
-        many.append(copy.assign(hits=rng.binomial(30, copy["hits"] / 30)))
-    nine = emergence.claims({"skills": pd.concat(many)}, SETTINGS)
-    whole = [one for one in nine if one.task == ALL]
-    assert {one.verdict for one in whole} == {"shown"}
-    assert all(one.unit == "task (9, with one training run each)" for one in whole)
-    assert {one.verdict for one in nine if one.task != ALL} == {"not testable"}
 
 
 def test_fewer_mistakes_and_recovery_are_found(evaluations: Evaluations) -> None:
@@ -1101,6 +1097,41 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
         }
     )
     assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
+    several = all_runs(same)
+    assert not several["colored_dots"].once and several["object_exploration"].once
+
+
+def test_a_policy_for_one_task_is_trained_once() -> None:
+    """Claims about training are on policies for several tasks, fine-tuned or compared with such."""
+    trained = Counter(run for run, _ in plan.Jobs(SETTINGS).specs("train"))
+    assert trained["colored_dots"] == 1 and trained["all.40k"] == 3
+    for study in plan.Jobs(SETTINGS).specs("study").values():
+        read = get_stage("study").inputs(study, Path("results")).measurements
+        for run, seeds in (("colored_dots", {"seed0"}), ("all.40k", {"seed0", "seed1", "seed2"})):
+            found = {path.parent.name for path in read if path.parts[2] == run}
+            assert found in (set(), seeds)
+
+
+def test_a_policy_is_measured_where_a_study_reads_it() -> None:
+    """A shorter training counts at its end alone, and the first updates for emergence alone."""
+    lengths = SETTINGS.scaling.model_copy(update={"frames": (9_000, 40_000)})
+    jobs = plan.Jobs(SETTINGS.model_copy(update={"scaling": lengths}))
+    specs: dict[tuple[str, ...], Any] = jobs.specs("skills")
+    least = {run: spec.least for (run, _, _), spec in specs.items()}
+    assert least["colored_dots"] == 0 and least["all.40k"] == 1000 and least["all.9k"] == 9000
+
+
+def test_sizes_are_compared_at_the_ends_of_trainings_of_several_lengths() -> None:
+    lengths = SETTINGS.scaling.model_copy(update={"frames": (5_000, 20_000, 80_000)})
+    settings = SETTINGS.model_copy(update={"scaling": lengths})
+    inputs = made_up.inputs_of_studies(settings)["scaling"]
+    worse = {one.task: one for one in scaling.claims(inputs, settings) if "worse" in one.claim}
+    assert worse[ALL].verdict != "not testable"
+    table = scaling.table(inputs, settings)
+    ends = table[(table["measure"] == "end of placement@5") & (table["size"] == "s")]
+    assert ends["frames"].tolist() == [5_000, 20_000, 80_000]
+    along = table[(table["measure"] == "placement@5") & (table["size"] == "s")]
+    assert along["frames"].max() == 80_000 and along["frames"].nunique() == made_up.POINTS + 1
 
 
 def test_one_task_alone_leaves_out_what_needs_several() -> None:

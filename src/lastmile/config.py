@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
@@ -135,7 +135,7 @@ class Training(Closed):
     frames: int = Field(
         150_000, ge=1, le=10**12, description="Frames seen in training, repetitions counted."
     )
-    batch: int = Field(4, ge=1, le=2**16, description="Global batch size, in windows.")
+    batch: int = Field(2, ge=1, le=2**16, description="Global batch size, in windows.")
     accumulate: int = Field(
         1,
         ge=1,
@@ -244,11 +244,10 @@ class Scaling(Closed):
     sizes: tuple[Literal["xs", "s", "m", "l"], ...] = Field(
         ("xs", "s", "m"), description="Sizes to compare, on all data."
     )
-    frames: int = Field(
-        40_000,
-        ge=1,
-        le=10**12,
-        description="Frames that each of them sees, over all tasks together.",
+    frames: tuple[Annotated[int, Field(ge=1, le=10**12)], ...] = Field(
+        (40_000,),
+        min_length=1,
+        description="Lengths of their trainings, over all tasks; the longest is for other studies.",
     )
     episodes: tuple[int, ...] = Field(
         (50, 250),
@@ -271,7 +270,7 @@ class Transfer(Closed):
         ge=1,
         le=10**12,
         description=(
-            "Frames of a fine-tuning and of a training from scratch; pretraining sees "
+            "Frames of a fine-tuning and of a training from scratch; pretraining sees the most of "
             "`scaling.frames`."
         ),
     )

@@ -213,11 +213,12 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     """Return the plan as text: jobs, core minutes and disk by stage, and the time in all."""
     works = plan(settings, table)
     runs = request(settings).runs
-    seeds = len(settings.training.seeds)
-    frames = seeds * sum(run.frames for run in runs.values())
+    seeds = settings.training.seeds
+    trained = {name: len(run.of_seeds(seeds)) for name, run in runs.items()}
+    frames = sum(trained[name] * run.frames for name, run in runs.items())
     lines = [
-        f"{settings.name}: {len(task_list(settings))} tasks, {len(runs) * seeds} training runs, "
-        f"{frames:,} frames of training",
+        f"{settings.name}: {len(task_list(settings))} tasks, {sum(trained.values())} training "
+        f"runs, {frames:,} frames of training",
         "",
         f"{'stage':<24}{'jobs':>6}{'core minutes':>14}{'disk':>10}",
     ]
@@ -228,10 +229,9 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     time = _duration(clock_seconds(works, cores))
     estimates = Estimates(request(settings), table or rates())
     # A training update costs about three forward passes.
-    operations = (
-        3
-        * seeds
-        * sum(run.frames * estimates.policy_rate(name, "operations") for name, run in runs.items())
+    operations = 3 * sum(
+        trained[name] * run.frames * estimates.policy_rate(name, "operations")
+        for name, run in runs.items()
     )
     lines += [
         "",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     # These decide what is planned: their effect is in the specs, so they are not part of the code
     # that a stage is fingerprinted by.
     from lastmile.config import Settings
-    from lastmile.studies.runs import Need, Run
+    from lastmile.studies.runs import Need, Points, Run
 
 
 class Spec(Closed):
@@ -125,16 +125,21 @@ class Request:
     needs: Mapping[str, Sequence[Need]]
     runs: Mapping[str, Run]
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of the training runs."""
-        return self.settings.training.seeds
-
     def measured(self, table: str) -> list[tuple[Run, int, str]]:
         """Return run, seed and task of each measurement that goes into tables of this name."""
         needs = [need for of_study in self.needs.values() for need in of_study]
         pairs = dict.fromkeys((need.run, need.task) for need in needs if need.table == table)
-        return [(run, seed, task) for run, task in pairs for seed in self.seeds]
+        return [(run, seed, task) for run, task in pairs for seed in self.seeds(run)]
+
+    def seeds(self, run: Run) -> tuple[int, ...]:
+        """Return the seeds of a training run."""
+        return self.runs[run.name].of_seeds(self.settings.training.seeds)
+
+    def points(self, run: Run, task: str) -> Points:
+        """Return at which points of its training a policy is measured on a task."""
+        needs = [need for of_study in self.needs.values() for need in of_study]
+        wanted = {need.points for need in needs if (need.run, need.task) == (run, task)}
+        return min(wanted, key=("all", "later", "last").index)
 
 
 class Estimates(Protocol):

@@ -8,8 +8,8 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
@@ -32,6 +32,7 @@ class Run:
         frames: Frames seen in training.
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
+        once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
     name: str
@@ -40,6 +41,16 @@ class Run:
     frames: int
     episodes: int
     start: Run | None = None
+    once: bool = field(default=False, compare=False)
+
+    def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the seeds that it is trained with, of those of a study."""
+        return seeds[:1] if self.once else seeds
+
+
+Points: TypeAlias = Literal["all", "later", "last"]
+"""At which points of its training a policy is measured: at all that are kept, at those after the
+first thousand frames, or at the end; before training in any case."""
 
 
 class Need(NamedTuple):
@@ -50,11 +61,13 @@ class Need(NamedTuple):
             probe_generalization or speed.
         run: The training run whose policies are measured.
         task: The task they are measured on, or `JOINT` for all tasks of the run at once.
+        points: At which points of its training, where it is measured along it.
     """
 
     table: str
     run: Run
     task: str
+    points: Points = "later"
 
 
 def training_run(
@@ -101,16 +114,24 @@ def training_run(
 
 
 def single(settings: Settings, task: str) -> Run:
-    """Return the run that trains a policy for one task."""
-    return training_run(settings, (task,), settings.training.frames)
+    """Return the run that trains a policy for one task, with the first seed alone.
+
+    No claim compares two policies of the same task: tasks are the units.
+    """
+    return replace(training_run(settings, (task,), settings.training.frames), once=True)
 
 
-def joint(settings: Settings, size: str | None = None, episodes: int | None = None) -> Run:
-    """Return the run that trains one policy for all tasks."""
+def joint(
+    settings: Settings,
+    size: str | None = None,
+    episodes: int | None = None,
+    frames: int | None = None,
+) -> Run:
+    """Return the run that trains one policy for all tasks; by default the longest one."""
     return training_run(
         settings,
         task_list(settings),
-        settings.scaling.frames,
+        frames or max(settings.scaling.frames),
         episodes,
         policy={"size": size or settings.policy.size},
     )
@@ -133,7 +154,7 @@ def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
     return training_run(
         settings,
         tuple(task for task in task_list(settings) if task not in group),
-        settings.scaling.frames,
+        max(settings.scaling.frames),
     )
 
 
@@ -166,9 +187,11 @@ def with_starts(runs: list[Run]) -> dict[str, Run]:
             chain.append(chain[-1].start)
 
         for ancestor in reversed(chain):
-            if by_name.setdefault(ancestor.name, ancestor) != ancestor:
+            known = by_name.setdefault(ancestor.name, ancestor)
+            if known != ancestor:
                 raise LastmileError(
                     f"two different training runs are called '{ancestor.name}'; "
                     "settings that are not part of the name must differ in one of those that are"
                 )
+            by_name[ancestor.name] = replace(known, once=known.once and ancestor.once)
     return by_name

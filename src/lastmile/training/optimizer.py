@@ -51,6 +51,9 @@ def takes_muon(name: str, parameter: Tensor) -> bool:
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Return about the nearest semi-orthogonal matrices, by Newton-Schulz iterations.
 
+    All iterates are polynomials of the same small Gram matrix times `matrices`. So the polynomials
+    are multiplied, and the product is applied once.
+
     Args:
         matrices: (N, rows, columns) float.
 
@@ -61,9 +64,13 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    product = unit = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        polynomial = torch.baddbmm(a * unit + b * gram, gram, gram, alpha=c)
+        product = polynomial @ product
+        gram = polynomial @ gram @ polynomial  # of the next iterate
+    x = product @ x
     return x if wide else x.mT
 
 

@@ -40,13 +40,17 @@ def write_probes(path: Path, table: pd.DataFrame, spec: OnTask, needed: str) -> 
     write_table(path, table, spec)
 
 
+BEFORE = 1000
+"""Frames below which only skills of the interface are learned."""
+
+
 def policies_along(
-    snapshots: Path, config: Path, start: Path | None, seed: int, every: int
+    snapshots: Path, config: Path, start: Path | None, seed: int, every: int, least: int
 ) -> Iterator[tuple[int, Policy]]:
     """Yield the number of frames seen, and the policy at that point of a training run.
 
     The first policy is the one before the run: the one that the run started from, or a random one.
-    Then comes every n-th snapshot, counted back from the last one.
+    Then comes every n-th snapshot, counted back from the last one, from `least` frames on.
 
     Args:
         snapshots: File of the snapshots of the run.
@@ -54,10 +58,13 @@ def policies_along(
         start: Weights that the run started from; None for random ones.
         seed: Seed of the run.
         every: Every n-th snapshot is used.
+        least: Frames below which a snapshot is not used.
     """
     from lastmile.policy.policy import Policy, initial, read_settings
     from lastmile.training.checkpoints import load_snapshots
 
     before = Policy.load(start.parent) if start else initial(read_settings(config.parent), seed)
     yield 0, before
-    yield from load_snapshots(snapshots, every)
+    for frames, policy in load_snapshots(snapshots, every):
+        if frames >= least:
+            yield frames, policy

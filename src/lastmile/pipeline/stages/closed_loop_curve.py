@@ -9,14 +9,12 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import policies_along, write_table
+from lastmile.pipeline.stages._shared import BEFORE, policies_along, write_table
 
 LABELS = ("run", "seed", "task")
 ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 EVERY = 2
 """Every other snapshot is measured."""
-BEFORE = 1000
-"""Frames below which a policy plays like one before training, and is not measured."""
 
 
 class Spec(OnTask):
@@ -76,12 +74,12 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.simulation.trajectory import read
 
     recording = read(inputs.trajectories).first(spec.episodes)
-    policies = policies_along(inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every)
+    policies = policies_along(
+        inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every, BEFORE
+    )
     tables = []
     with Progress(f"closed-loop curve {spec.task}", None, "clicks") as progress:
         for frames, policy in policies:
-            if 0 < frames < BEFORE:
-                continue
             played = closed_loop.closed_loop(
                 policy, recording, spec.temperature, spec.max_steps, spec.seed, progress
             )

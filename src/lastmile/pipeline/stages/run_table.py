@@ -15,10 +15,11 @@ LABELS = ()
 
 
 class Spec(BaseSpec):
-    """Which runs and seeds, and the settings of the study."""
+    """Names and seeds of the runs, which have the first seed alone, and all settings."""
 
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
+    once: tuple[str, ...]
     settings: dict[str, Any]
 
 
@@ -39,7 +40,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(
             paths.model(results, run, seed) / "manifest.json"
             for run in spec.runs
-            for seed in spec.seeds
+            for seed in (spec.seeds[:1] if run in spec.once else spec.seeds)
         )
     )
 
@@ -90,7 +91,9 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 def wanted(request: Request) -> list[Spec]:
     settings = request.settings.model_dump(mode="json")
-    return [Spec(runs=tuple(request.runs), seeds=request.seeds, settings=settings)]
+    once = tuple(name for name, run in request.runs.items() if run.once)
+    seeds = request.settings.training.seeds
+    return [Spec(runs=tuple(request.runs), seeds=seeds, once=once, settings=settings)]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:

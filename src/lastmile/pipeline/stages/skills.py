@@ -12,9 +12,11 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import policies_along, write_table
+from lastmile.pipeline.stages._shared import BEFORE, policies_along, write_table
 
 LABELS = ("run", "seed", "task")
+EARLY = 4
+"""Snapshots after the first updates, see `lastmile.training.checkpoints.EARLY`."""
 SPARSE = 3
 """Measure only every third snapshot of a policy with patch context: it is slow, since it reads its
 whole window again for every frame."""
@@ -26,11 +28,13 @@ class Spec(OnTask):
     Attributes:
         episodes: The first ones of the test split.
         every: Every n-th snapshot, counted back from the last one.
+        least: Frames below which a snapshot is left out.
         start: The run that the policy started from.
     """
 
     episodes: int = Field(ge=1)
     every: int = Field(ge=1)
+    least: int = Field(ge=0)
     start: str | None = None
 
 
@@ -89,7 +93,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         skills.TRIGRAM: skills.trigram(recording),
     }
     nats = {}
-    policies = policies_along(inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every)
+    policies = policies_along(
+        inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every, spec.least
+    )
     with Progress(f"skills {spec.task}", None, "frames") as progress:
         for frames, policy in policies:
             clicks[f"policy@{frames}"], nats[frames] = skills.predictions(policy, store)
@@ -133,6 +139,7 @@ def wanted(request: Request) -> list[Spec]:
                 task=task,
                 episodes=min(episodes.shared_test if fewer else episodes.test, episodes.test),
                 every=SPARSE if slow else 1,
+                least={"all": 0, "later": BEFORE, "last": one.frames}[request.points(one, task)],
                 start=one.start.name if one.start else None,
             )
         )
@@ -140,7 +147,9 @@ def wanted(request: Request) -> list[Spec]:
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
+    run = estimates.request.runs[spec.run]
     points = 1 + -(-estimates.request.settings.training.snapshots // spec.every)
+    points = 2 if spec.least == run.frames else points + (0 if spec.least else EARLY)
     frames = points * spec.episodes * estimates.steps(spec.task)
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3)
     return Cost(frames / estimates.policy_rate(spec.run, "predict"), memory=memory)

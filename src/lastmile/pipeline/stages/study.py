@@ -32,6 +32,7 @@ class Spec(BaseSpec):
         study: Name of the study.
         needs: Table, run and task of every measurement.
         seeds: Seeds of the training runs.
+        once: Runs that the study reads with the first seed alone.
         settings: The settings that the study declares. It gets no others, so it cannot read a
             setting that it does not declare.
     """
@@ -39,6 +40,7 @@ class Spec(BaseSpec):
     study: str
     needs: tuple[tuple[str, str, str], ...]
     seeds: tuple[int, ...]
+    once: tuple[str, ...]
     settings: dict[str, Any]
 
     def given(self) -> Settings:
@@ -65,7 +67,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(
             paths.evaluation(results, run_name, task, seed, table)
             for table, run_name, task in spec.needs
-            for seed in spec.seeds
+            for seed in (spec.seeds[:1] if run_name in spec.once else spec.seeds)
         )
     )
 
@@ -138,7 +140,8 @@ def wanted(request: Request) -> list[Spec]:
             Spec(
                 study=name,
                 needs=tuple((need.table, need.run.name, need.task) for need in needs),
-                seeds=request.seeds if needs else (),
+                seeds=settings.training.seeds if needs else (),
+                once=tuple(dict.fromkeys(need.run.name for need in needs if need.run.once)),
                 settings=reads.model_dump(mode="json"),
             )
         )

@@ -146,7 +146,7 @@ def wanted(request: Request) -> list[Spec]:
                 episodes=one.episodes if fewer else None,
                 start=one.start.name if one.start else None,
             )
-            for seed in request.seeds
+            for seed in request.seeds(one)
         ]
     return specs
 

@@ -87,7 +87,7 @@ Where it was not reached, the estimate is nan.
 
 def needs(settings: Settings) -> list[Need]:
     """Return the skills of the policy of each task."""
-    return [Need("skills", single(settings, task), task) for task in task_list(settings)]
+    return [Need("skills", single(settings, task), task, "all") for task in task_list(settings)]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -112,7 +112,6 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     rows = _share_rows(skills, count)
     halves = all_halves(skills, count)
     held_out = skills.groupby("task")["episode"].nunique()
-    seeds = skills["seed"].nunique()
 
     def episodes(task: str) -> int:
         return held_out.sum() if task == ALL else held_out[task]
@@ -127,7 +126,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         if len(reached) > 1:
             reached[ALL] = np.mean(list(reached.values()), axis=0)
         for task, logs in reached.items():
-            half = Estimate(*np.expm1(estimate(logs, episodes(task) if seeds == 1 else None)))
+            half = Estimate(*np.expm1(estimate(logs, episodes(task))))
             rows.append(("half", task, "policy", name, half.value, *half, episodes(task), 0))
 
     for task in whole_and_parts(list(halves)):
@@ -255,53 +254,22 @@ def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray 
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Test the order of each pair of stages."""
-    skills = inputs["skills"]
-    halves = all_halves(skills, settings.evaluation.resamples)
-    if not halves:
-        task = whole_and_parts(list(task_list(settings)))[0]
-        return [order.untestable("no skills were measured", task) for order in HYPOTHESES]
+    """Test the order of each pair of stages, with the tasks as units.
 
-    held_out = skills.groupby("task")["episode"].nunique()
-    seeds = skills["seed"].nunique()
+    Each task has one training run: how much the tasks differ includes the noise between training
+    runs, and nothing is said about a single task.
+    """
+    halves = all_halves(inputs["skills"], settings.evaluation.resamples)
+    if not halves:
+        return [order.untestable("no skills were measured", ALL) for order in HYPOTHESES]
+
     tested = []
     for pair, hypothesis in ORDERS.items():
-        by_task = gaps(halves, *pair)
-        for task in whole_and_parts(list(halves)):
-            # On a task with placements the other two pairs already say this one.
-            if pair == ("mechanics", "decisions") and task != ALL and "placement" in halves[task]:
-                continue
-            if task != ALL and not all(stage in halves[task] for stage in pair):
-                continue
-            if task == ALL and by_task:
-                tested.append(_on_all(hypothesis, by_task, held_out, seeds))
-            elif task in by_task:
-                unit = f"episode ({held_out[task]} held-out, {seeds} training run(s))"
-                gap = estimate(by_task[task], held_out[task] if seeds == 1 else None)
-                tested.append(hypothesis.test(gap, task, unit, held_out[task], seeds))
-            else:
-                reason = "on no task did both reach half of the ceiling; longer training would"
-                if task != ALL:
-                    late = [stage for stage in pair if np.isnan(halves[task][stage][0])]
-                    late_ones = " and ".join(late)
-                    reason = f"{late_ones} did not reach half of the ceiling; longer training would"
-                tested.append(hypothesis.untestable(reason, task))
+        values = np.array([gap[0] for gap in gaps(halves, *pair).values()])
+        if len(values):
+            unit = f"task ({len(values)}, with one training run each)"
+            tested.append(hypothesis.test(of_units(values), ALL, unit, len(values)))
+        else:
+            reason = "on no task did both reach half of the ceiling; longer training would"
+            tested.append(hypothesis.untestable(reason, ALL))
     return tested
-
-
-def _on_all(
-    hypothesis: Hypothesis, by_task: dict[str, np.ndarray], held_out: pd.Series, seeds: int
-) -> Claim:
-    """Test a hypothesis on all tasks.
-
-    With one training run for each task, the tasks are the units: how much they differ includes the
-    noise between training runs.
-    """
-    if seeds == 1:
-        values = np.array([gap[0] for gap in by_task.values()])
-        unit = f"task ({len(values)}, with one training run each)"
-        return hypothesis.test(of_units(values), ALL, unit, len(values))
-    number = int(held_out[list(by_task)].sum())
-    unit = f"episode ({number} held-out of {len(by_task)} tasks as strata, {seeds} training runs)"
-    gap = estimate(np.mean(list(by_task.values()), axis=0))
-    return hypothesis.test(gap, ALL, unit, number, seeds)

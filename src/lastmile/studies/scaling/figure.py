@@ -18,6 +18,8 @@ from lastmile.studies.labels import ALL
 SKILLS = ("button", "placement@5", "decision")
 FRAMES_TO = "frames to "
 """Measures that begin with this end with the loss that is reached."""
+END_OF = "end of "
+"""Measures that begin with this are taken at the end of a training."""
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
@@ -121,27 +123,28 @@ def _needed(axis: Axes, full: pd.DataFrame, sizes: list[str]) -> None:
 
 
 def _decisions(axis: Axes, full: pd.DataFrame, sizes: list[str]) -> None:
-    """Draw decision accuracy by placement accuracy, along training."""
+    """Draw decision accuracy by placement accuracy, along training and at the ends of trainings."""
     for size in sizes:
-        of_size = full[full["size"] == size]
-        placement, decision = (
-            of_size[of_size["measure"] == skill].set_index("frames")
-            for skill in ("placement@5", "decision")
-        )
-        if placement.empty or decision.empty:
-            continue
         color = style.SIZE_COLORS[size]
-        axis.plot(placement["value"], decision["value"], "-o", color=color, ms=2.5)
-        axis.errorbar(
-            placement["value"].iloc[-1],
-            decision["value"].iloc[-1],
-            xerr=_error(placement.iloc[-1]),
-            yerr=_error(decision.iloc[-1]),
-            color=color,
-            lw=1,
-        )
+        placement, decision = _both(full, size)
+        axis.plot(placement["value"], decision["value"], "-", color=color, lw=1)
+        placement, decision = _both(full, size, END_OF)
+        for frames in placement.index.intersection(decision.index):
+            x, y = placement.loc[frames], decision.loc[frames]
+            axis.errorbar(
+                x["value"], y["value"], xerr=_error(x), yerr=_error(y), color=color, lw=1, fmt="o"
+            )
     axis.set(title="d  Decisions", xlabel="placement right", ylabel="decisions right")
     axis.margins(0.12)
+
+
+def _both(full: pd.DataFrame, size: str, prefix: str = "") -> list[pd.DataFrame]:
+    """Return the rows of placement and of decisions, by frames."""
+    of_size = full[full["size"] == size]
+    return [
+        of_size[of_size["measure"] == prefix + skill].set_index("frames")
+        for skill in ("placement@5", "decision")
+    ]
 
 
 def _error(row: pd.Series) -> list[list[float]]:
@@ -246,6 +249,7 @@ def caption(table: pd.DataFrame) -> str:
         f"loss over frames and over training operations. Nats per click at the end: {losses}. "
         f"Exponents b of the fits loss = a x^-b: {'; '.join(exponents)}. c: frames after which a "
         "loss was first reached. d: share of decisions right over share of placements within 5 px, "
-        f"along training, with intervals at its end. e: last loss of policies{size_of_data} with "
-        "fewer distinct episodes. f: skills along training; the dash tells the size."
+        "along training, with intervals at the ends of trainings of all lengths. e: last loss of "
+        f"policies{size_of_data} with fewer distinct episodes. f: skills along training; the dash "
+        "tells the size."
     )

@@ -1,4 +1,4 @@
-"""Scaling: one policy for all tasks, of several sizes and with several amounts of distinct data.
+"""Scaling: one policy for all tasks, of several sizes, lengths and amounts of distinct data.
 
 Do larger policies need fewer frames, and do they decide worse?
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -74,9 +74,9 @@ DECIDES_WORSE = Hypothesis(
     statistic="decision accuracy of {small} minus {large}, mean over the placement accuracies that "
     "the ends of their training runs share",
     rule="Shown if the interval lies above 0, contradicted if below; smallest against largest "
-    "size, at the ends of training runs on several amounts of data, where the learning rate has "
-    f"fallen. Not testable unless both sizes share a range of {LEAST_RANGE:g} of placement "
-    f"accuracy, above {LEAST_PLACEMENT:g}.",
+    "size, at the ends of training runs of several lengths, or on several amounts of data, where "
+    "the learning rate has fallen. Not testable unless both sizes share a range of "
+    f"{LEAST_RANGE:g} of placement accuracy, above {LEAST_PLACEMENT:g}.",
     effect=Effect(
         "percent",
         above="percentage points lower for the larger policy",
@@ -96,29 +96,43 @@ def sizes(settings: Settings) -> list[str]:
     return [size for size in SIZES if size in (*settings.scaling.sizes, settings.policy.size)]
 
 
-def runs(settings: Settings) -> dict[tuple[str, int], Run]:
-    """Return the runs by size and number of distinct episodes of each task."""
-    everything = settings.episodes.train
+class Length(NamedTuple):
+    """What tells the runs of the study apart.
+
+    Attributes:
+        size: Size of the policy.
+        distinct: Distinct training episodes of each task.
+        frames: Frames seen in training.
+    """
+
+    size: str
+    distinct: int
+    frames: int
+
+
+def runs(settings: Settings) -> dict[Length, Run]:
+    """Return the runs: of every size and length, and with fewer episodes at `policy.size`."""
+    everything, longest = settings.episodes.train, max(settings.scaling.frames)
+    size = settings.policy.size
     fewer = sorted(count for count in set(settings.scaling.episodes) if count < everything)
-    by_size = {(size, everything): joint(settings, size) for size in sizes(settings)}
-    by_episodes = {(settings.policy.size, n): joint(settings, episodes=n) for n in fewer}
-    return by_size | by_episodes
+    lengths = sorted(set(settings.scaling.frames))
+    return {
+        Length(of, everything, frames): joint(settings, of, frames=frames)
+        for of in sizes(settings)
+        for frames in lengths
+    } | {Length(size, n, longest): joint(settings, episodes=n) for n in fewer}
 
 
 def needs(settings: Settings) -> list[Need]:
     """Return skills and losses of all runs on all tasks, and the training speed of each size."""
     tasks = task_list(settings)
     measured = [
-        Need(table, run, task)
-        for run in runs(settings).values()
+        Need(table, run, task, "later" if key.frames == max(settings.scaling.frames) else "last")
+        for key, run in runs(settings).items()
         for task in tasks
         for table in ("skills", "losses")
     ]
-    return measured + [
-        Need("speed", run, tasks[0])
-        for (_, distinct), run in runs(settings).items()
-        if distinct == settings.episodes.train
-    ]
+    return measured + [Need("speed", joint(settings, size), tasks[0]) for size in sizes(settings)]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -127,7 +141,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Rows by `measure`, `size`, `distinct` (training episodes of each task), `frames` and task (or
     `ALL`):
 
-    - `loss` (nats per click) and skills after `frames`.
+    - `loss` (nats per click) and skills after `frames`, along the longest trainings.
+    - `end of loss` and `end of SKILL` at the ends of trainings on all data, the shorter ones, too.
     - `frames to LOSS`, and `exponent of frames` of the loss, by size.
     - `exponent of parameters`, `exponent of episodes` of the last loss.
     - `parameters`, `flops per frame`, `frames per second` of each size.
@@ -140,7 +155,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     curves: dict[tuple[str, str, int], Curve] = {}
     count = settings.evaluation.resamples
     held_out = 0
-    for (size, distinct), run in runs(settings).items():
+    for (size, distinct, length), run in runs(settings).items():
         losses = inputs["losses"][inputs["losses"]["run"] == run.name]
         skills = inputs["skills"][inputs["skills"]["run"] == run.name]
         policy = skills[skills["predictor"] == "policy"]
@@ -152,7 +167,13 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if part.empty:
                 continue
             key = (measure, size, distinct)
-            frames, samples = curves[key] = curve_over_tasks(part, hits, totals, count)
+            frames, samples = curve_over_tasks(part, hits, totals, count)
+            end = estimate(samples[:, -1], few(part))
+            if distinct == settings.episodes.train:
+                rows.append((f"end of {measure}", size, distinct, frames[-1], ALL, *end))
+            if length < max(settings.scaling.frames):
+                continue
+            curves[key] = frames, samples
             for i, at in enumerate(frames):
                 rows.append((*key, at, ALL, *estimate(samples[:, i], few(part))))
             for task, of_task in part.groupby("task", sort=True):
@@ -169,7 +190,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 def _loss_rows(curves: dict[tuple[str, str, int], Curve], settings: Settings) -> list[tuple]:
     """Return the frames needed for some losses, and the exponents of frames, by size."""
     everything = settings.episodes.train
-    last = settings.scaling.frames
+    last = max(settings.scaling.frames)
     by_size = {
         size: curves["loss", size, everything]
         for size in sizes(settings)
@@ -192,7 +213,7 @@ def _size_rows(
 ) -> list[tuple]:
     """Return what each size costs, and the exponents of parameters and of distinct episodes."""
     everything = settings.episodes.train
-    last = settings.scaling.frames
+    last = max(settings.scaling.frames)
     costs = speed.groupby("run")[["parameters", "flops_per_frame", "frames_per_s"]].mean()
     known = [size for size in sizes(settings) if joint(settings, size).name in costs.index]
 
@@ -358,7 +379,7 @@ def _decides_worse(
     """Compare the decisions of two sizes at the ends of all their training runs."""
     at_ends: dict[str, list[list[np.ndarray]]] = {}
     for which, size in ends.items():
-        names = [run.name for (of, _), run in runs(settings).items() if of == size]
+        names = [run.name for key, run in runs(settings).items() if key.size == size]
         at_ends[which] = []
         for name in names:
             of_run = skills[skills["run"] == name]
