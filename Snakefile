@@ -46,7 +46,10 @@ rule trajectories:
 
 rule models:
     input:
-        expand(rules.train.output.policy, run=REQUEST.runs, seed=SEEDS),
+        [
+            expand(rules.train.output.policy, run=run.name, seed=REQUEST.seeds(run))
+            for run in REQUEST.runs.values()
+        ],
 
 
 rule evaluations:

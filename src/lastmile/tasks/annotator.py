@@ -11,6 +11,7 @@ also one full of somebody else's mistakes, and finish the work.
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -49,6 +50,15 @@ __all__ = [
 
 PHASES = ("explore", "annotate", "verify", "correct", "finish")
 """Phases of an episode; every step belongs to one."""
+
+HASTE = 0.15
+"""Share of the placements that are made in haste."""
+HASTY_JITTER = 2.5
+"""Their jitter, as a multiple of that of all others: so the distances have a tail."""
+FARTHEST = 4.4
+"""Largest jitter in logical px: within the 5 px of the judges, also after rounding to a pixel."""
+PLAIN = 12.0
+"""Distance in logical px from which on a placement beside its target is plain to see."""
 
 
 class Intent(NamedTuple):
@@ -97,7 +107,18 @@ class Annotator(ABC, Generic[W, S]):
         phase: Phase of its last step; empty before the first.
         edits: Annotations in the state of its last step; None before the first.
         checked: Annotations at the end of its last completed check; None before the first.
+        meant: Whether its last step was meant to be right.
+        slipped: Distance of its last step from its target, logical px, if that was a slip.
+        offsets: Its own slips, by `key`, each with this distance.
+        looked_at: The mistakes that it has had in view, by `key`.
+        overlooked: Those of them that it takes for right, and will never notice.
     """
+
+    meant: bool = False
+    slipped: float | None = None
+    offsets: frozenset[tuple[Hashable, float]] = frozenset()
+    looked_at: Noticed = frozenset()
+    overlooked: Noticed = frozenset()
 
     weights: ClassVar[dict[str, float]] = {"slip": 0.4, "confusion": 0.3, "lapse": 0.3}
     decisions: ClassVar[frozenset[str]] = frozenset({"undo", "done"})
@@ -158,6 +179,14 @@ class Annotator(ABC, Generic[W, S]):
         """Return whether the screen shows a mistake, so that it can be noticed."""
         return True
 
+    def visibility(self, state: S, mistake: Mistake) -> float:
+        """Return how plain a mistake in view is to see, from 0 to 1.
+
+        A slip of its own is the plainer the farther it is from where it belongs.
+        """
+        key = self.key(state, mistake)
+        return next((min(1.0, off / PLAIN) for one, off in self.offsets if one == key), 1.0)
+
     def begins_check(self, state: S) -> bool:
         """Return whether to look at this state as closely as in the final check.
 
@@ -183,6 +212,7 @@ class Annotator(ABC, Generic[W, S]):
         if state.done:
             raise ValueError("the annotator was asked for a step in a finished state")
         mistakes = self.task.mistakes(self.world, state)
+        self._learn(state, mistakes)
         self._notice(state, mistakes)
         noticed = tuple(m for m in mistakes if self.key(state, m) in self.noticed)
 
@@ -202,6 +232,10 @@ class Annotator(ABC, Generic[W, S]):
 
         self.phase = intent.phase
         self.edits = state.edits
+        self.meant = not intent.mistake
+        self.slipped = None
+        if intent.mistake == "slip" and intent.target is not None:
+            self.slipped = math.dist((intent.u, intent.v), intent.target)
         starts_check = intent.phase == "verify" and before != "verify"
         resumes_work = intent.phase == "annotate" and before in ("verify", "correct")
         critical = starts_check or resumes_work or intent.widget in self.decisions
@@ -214,9 +248,9 @@ class Annotator(ABC, Generic[W, S]):
         return other
 
     def beside(
-        self, state: S, target: tuple[float, float], near: float = 8.0, far: float = 18.0
+        self, state: S, target: tuple[float, float], near: float = 6.5, far: float = 18.0
     ) -> Intent:
-        """Return a slip: a placement next to a target.
+        """Return a slip: a placement next to a target, more often near to it than far from it.
 
         Args:
             state: The state.
@@ -227,7 +261,7 @@ class Annotator(ABC, Generic[W, S]):
         # A target close to the border can need several draws until the slip is on the canvas.
         for _ in range(20):
             angle = self.rng.uniform(0, 2 * np.pi)
-            distance = self.rng.uniform(near, far)
+            distance = far - (far - near) * self.rng.random() ** 0.5
             u = target[0] + distance * np.cos(angle)
             v = target[1] + distance * np.sin(angle)
             if 2 <= u < CANVAS - 2 and 2 <= v < CANVAS - 2:
@@ -237,13 +271,16 @@ class Annotator(ABC, Generic[W, S]):
     def put(self, target: tuple[float, float]) -> Intent:
         """Return a placement at a target, with the jitter of the style.
 
-        The jitter is cut at 2.5 standard deviations, so that it is never a mistake in itself.
+        The jitter is Gaussian, with a tail of placements made in haste. It is never a mistake in
+        itself, and so is drawn again beyond `FARTHEST`.
         """
-        shift = np.clip(
-            self.rng.normal(0, self.style.jitter, 2),
-            -2.5 * self.style.jitter,
-            2.5 * self.style.jitter,
-        )
+        for _ in range(20):
+            factor = HASTY_JITTER if self.rng.random() < HASTE else 1.0
+            shift = self.rng.normal(0, factor * self.style.jitter, 2)
+            if math.hypot(*shift) <= FARTHEST:
+                break
+        else:
+            shift = np.zeros(2)
         u, v = np.clip(np.asarray(target) + shift, 0, CANVAS - 1)
         return Intent("canvas", u=float(u), v=float(v), target=target)
 
@@ -269,6 +306,20 @@ class Annotator(ABC, Generic[W, S]):
                 if mistaken is not None:
                     return mistaken._replace(mistake=kind)
         return intent
+
+    def _learn(self, state: S, mistakes: tuple[Mistake, ...]) -> None:
+        """Remember how far off its last step was, or doubt what it took for right until now.
+
+        What was meant to be right and is wrong must rest on an earlier mistake.
+        """
+        newest = len(state.edits) - 1
+        for mistake in mistakes:
+            if mistake.edit != newest or state.edits == self.edits:
+                continue
+            if self.slipped is not None:
+                self.offsets |= {(self.key(state, mistake), self.slipped)}
+            elif self.meant:
+                self.overlooked = frozenset()
 
     def _notice(self, state: S, mistakes: tuple[Mistake, ...]) -> None:
         """Update which mistakes have been noticed."""

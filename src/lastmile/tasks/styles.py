@@ -28,15 +28,20 @@ the annotator is aware of."""
 class NoticeByChance:
     """Notice mistakes as people do: with some probability at every step that shows them.
 
+    The probabilities p are for a mistake that is plain to see. With a visibility of v (see
+    `Annotator.visibility`) they are p ** (1 / v). Some mistakes are taken for right, and stay.
+
     Attributes:
         at_once: Probability to notice a mistake right after making it.
         later: Probability at each later step with the mistake in view.
         checking: Probability at each step of the verification with the mistake in view.
+        overlooked: Factor on the share of mistakes in a task that are never noticed.
     """
 
     at_once: float
     later: float
     checking: float
+    overlooked: float = 0.0
 
     def __call__(
         self, annotator: Annotator[Any, Any], state: State, mistakes: tuple[Mistake, ...]
@@ -55,11 +60,20 @@ class NoticeByChance:
             key = annotator.key(state, mistake)
             if key in noticed or not annotator.visible(state, mistake):
                 continue
+            visibility = annotator.visibility(state, mistake)
+            if key not in annotator.looked_at:
+                annotator.looked_at |= {key}
+                taken_for_right = mistake.kind in ("slip", "confusion")  # a lapse spoils the work
+                share = self.overlooked * annotator.task.overlooked
+                if taken_for_right and annotator.rng.random() < share:
+                    annotator.overlooked |= {key}
+            if key in annotator.overlooked:
+                continue
             if added and mistake.edit == newest:
                 chance = self.at_once
             else:
                 chance = self.checking if annotator.phase == "verify" else self.later
-            if annotator.rng.random() < chance:
+            if annotator.rng.random() < chance ** (1 / visibility):
                 noticed |= {key}
         return noticed
 
@@ -88,7 +102,7 @@ class Style:
         verify: How thoroughly they check their work at the end, from 0 to 1.
         mistakes: Factor on the mistake rate of the task.
         noticing: How they become aware of mistakes.
-        jitter: Standard deviation of a placement around its target, logical px.
+        jitter: Standard deviation of most placements around their target, logical px.
     """
 
     name: str
@@ -102,9 +116,9 @@ class Style:
 STYLES: dict[str, Style] = {
     style.name: style
     for style in (
-        Style("careful", 1.0, 1.0, 0.5, NoticeByChance(0.85, 0.6, 0.98), jitter=0.7),
-        Style("typical", 0.6, 0.6, 1.0, NoticeByChance(0.75, 0.5, 0.95), jitter=1.0),
-        Style("hasty", 0.2, 0.2, 1.7, NoticeByChance(0.6, 0.35, 0.9), jitter=1.4),
+        Style("careful", 1.0, 1.0, 0.5, NoticeByChance(0.85, 0.6, 0.98, 0.5), jitter=0.7),
+        Style("typical", 0.6, 0.6, 1.0, NoticeByChance(0.75, 0.5, 0.95, 1.0), jitter=1.0),
+        Style("hasty", 0.2, 0.2, 1.7, NoticeByChance(0.6, 0.35, 0.9, 2.0), jitter=1.4),
         Style("oracle", 0.6, 0.6, 0.0, notice_everything, jitter=0.7),
     )
 }

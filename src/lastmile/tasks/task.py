@@ -311,11 +311,12 @@ class Task(ABC, Generic[W, S, E]):
 
     Attributes:
         name: The name of the task and of its folder.
-        version: Increased with every change of worlds, interface or scores, so that recordings made
-            before the change are rejected.
+        version: Increased with every change of worlds, interface, scores or annotators, so that
+            recordings made before the change are rejected.
         difficulties: Settings of `make_world` by name, at least `short` and `full`.
         interface: The class of the interface.
         annotator: The class of the virtual annotator.
+        overlooked: Share of slips and confusions that the `typical` style takes for right.
         mistake_rate: Probability that a step of work of the `typical` style is a mistake, if every
             kind of mistake is possible in it.
         chance: Score expected from guessing, for tasks that are classifications.
@@ -327,6 +328,7 @@ class Task(ABC, Generic[W, S, E]):
     interface: type[Interface[W, S]]
     annotator: type[Annotator[W, S]]
     mistake_rate: ClassVar[float]
+    overlooked: ClassVar[float] = 0.03
     chance: ClassVar[float] = 0.0
 
     @staticmethod

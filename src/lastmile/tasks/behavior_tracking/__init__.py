@@ -55,12 +55,13 @@ class BehaviorTracking(Task[BehaviorTrackingWorld, State, Marker]):
     """
 
     name = "behavior_tracking"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = BehaviorTrackingInterface
     annotator = BehaviorTrackingAnnotator
     mistake_rate = 0.2
+    overlooked = 0.1
 
     def judge(self, world: BehaviorTrackingWorld, earlier: tuple[Marker, ...], edit: Marker) -> str:
         own = (edit.animal, edit.part)

@@ -59,12 +59,13 @@ class CellLineage(Task[CellLineageWorld, State, Point | Split]):
     """
 
     name = "cell_lineage"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = CellLineageInterface
     annotator = CellLineageAnnotator
     mistake_rate = 0.2
+    overlooked = 0.03
 
     def judge(self, world: CellLineageWorld, earlier: Edits, edit: Point | Split) -> str:
         """Judge a point or split by the cell that its track should follow."""

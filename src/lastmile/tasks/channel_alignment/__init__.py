@@ -55,12 +55,13 @@ class ChannelAlignment(Task[ChannelAlignmentWorld, State, Point]):
     """
 
     name = "channel_alignment"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ChannelAlignmentInterface
     annotator = ChannelAlignmentAnnotator
     mistake_rate = 0.17
+    overlooked = 0.012
 
     def judge(self, world: ChannelAlignmentWorld, earlier: tuple[Point, ...], edit: Point) -> str:
         return world.verdicts((*earlier, edit))[-1]

@@ -43,12 +43,13 @@ class ColoredDots(Task[ColoredDotsWorld, State, Marker]):
     """
 
     name = "colored_dots"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ColoredDotsInterface
     annotator = ColoredDotsAnnotator
     mistake_rate = 0.055
+    overlooked = 0.06
 
     def judge(self, world: ColoredDotsWorld, earlier: tuple[Marker, ...], edit: Marker) -> str:
         """Judge a marker by the dot that it is on; see the page of the task."""

@@ -67,12 +67,13 @@ class LimbTracking(Task[LimbTrackingWorld, State, Point]):
     """
 
     name = "limb_tracking"
-    version = 3
+    version = 4
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = LimbTrackingInterface
     annotator = LimbTrackingAnnotator
     mistake_rate = 0.21
+    overlooked = 0.07
 
     def judge(self, world: LimbTrackingWorld, earlier: tuple[Point, ...], edit: Point) -> str:
         return _judge(world, edit)

@@ -51,12 +51,13 @@ class NeuronTracing(Task[NeuronTracingWorld, State, Node]):
     """
 
     name = "neuron_tracing"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = NeuronTracingInterface
     annotator = NeuronTracingAnnotator
     mistake_rate = 0.2
+    overlooked = 0.16
 
     def judge(self, world: NeuronTracingWorld, earlier: tuple[Node, ...], edit: Node) -> str:
         """Judge a node by the cell it is in. It is a lapse if the slice before has no node yet."""

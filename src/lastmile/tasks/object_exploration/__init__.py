@@ -52,12 +52,13 @@ class ObjectExploration(Task[ObjectExplorationWorld, State, Choice]):
     """
 
     name = "object_exploration"
-    version = 4
+    version = 5
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = ObjectExplorationInterface
     annotator = ObjectExplorationAnnotator
     mistake_rate = 0.22
+    overlooked = 0.08
     chance = 1 / len(CLASSES)
 
     def judge(

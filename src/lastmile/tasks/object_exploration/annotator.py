@@ -99,6 +99,8 @@ class ObjectExplorationAnnotator(Annotator[ObjectExplorationWorld, State]):
 
     def _outdated(self, state: State) -> bool:
         """Return whether what has been seen calls for another choice."""
+        if state.edits and (len(state.edits) - 1, state.edits[-1]) in self.overlooked:
+            return False  # it takes its choice for right
         evident = self.world.evident(state.seen)
         return bool(evident) and (not state.edits or state.edits[-1].kinds != evident)
 

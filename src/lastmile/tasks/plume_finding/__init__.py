@@ -62,12 +62,13 @@ class PlumeFinding(Task[PlumeFindingWorld, State, Vertex | Close]):
     """
 
     name = "plume_finding"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = PlumeFindingInterface
     annotator = PlumeFindingAnnotator
     mistake_rate = 0.2
+    overlooked = 0.16
 
     def judge(self, world: PlumeFindingWorld, earlier: Edits, edit: Vertex | Close) -> str:
         """Judge a vertex by the way along the outline, the closing by the whole polygon."""

@@ -54,12 +54,13 @@ class RoadMapping(Task[RoadMappingWorld, State, Node | Link]):
     """
 
     name = "road_mapping"
-    version = 2
+    version = 3
     difficulties = DIFFICULTIES
     make_world = staticmethod(make_world)
     interface = RoadMappingInterface
     annotator = RoadMappingAnnotator
     mistake_rate = 0.22
+    overlooked = 0.15
 
     def judge(self, world: RoadMappingWorld, earlier: Edits, edit: Node | Link) -> str:
         """Judge a node by its place and its link, a link by the road that it covers."""
