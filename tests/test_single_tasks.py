@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import Source, record
 from lastmile.tasks import get_task
+from lastmile.tasks.annotator import NoticeByChance, make_annotator
 from lastmile.tasks.cell_lineage.interface import RING, CellLineageInterface, State
 from lastmile.tasks.channel_alignment.registration import GRID, fit_map
 from lastmile.tasks.limb_tracking.interface import Point
@@ -66,3 +68,23 @@ def test_marks_of_cell_lineage_leave_the_nuclei_visible() -> None:
             assert min(abs(end - RING) for end in ends) < 0.01
         assert all(mark.size <= 3 for mark in marks if mark.kind in ("dot", "cross"))
     assert task.score(world, state).success and seen >= 7
+
+
+def test_a_slip_is_noticed_the_sooner_the_farther_it_is_off() -> None:
+    task = get_task("colored_dots")
+    world = task.world((3, 0), "short")
+    session = Session(task, world)
+    session.click(session.screen().canvas.x + 3, session.screen().canvas.y + 3)
+    assert [one.kind for one in session.mistakes] == ["slip"]
+    noticed = []
+    for off in (6.5, 9.0, 12.0, 18.0):
+        annotator = make_annotator(
+            task, world, task.interface(world), "typical", np.random.default_rng(0)
+        )
+        annotator.offsets = frozenset({(annotator.key(session.state, session.mistakes[0]), off)})
+        strategy = NoticeByChance(0.75, 0.5, 0.95)
+        seen = [strategy(annotator, session.state, session.mistakes) for _ in range(1000)]
+        noticed.append(np.mean([bool(one) for one in seen]))
+    assert noticed[0] < noticed[1] < noticed[2] and noticed[2:] == pytest.approx(
+        [0.5, 0.5], abs=0.05
+    )

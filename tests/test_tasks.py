@@ -425,26 +425,6 @@ def test_placements_have_a_tail_within_the_judges_radius(name: str) -> None:
     assert 0.1 < (off > 2).mean() < 0.3 and 0.03 < (off > 3).mean() < 0.15
 
 
-def test_a_slip_is_noticed_the_sooner_the_farther_it_is_off() -> None:
-    task = get_task("colored_dots")
-    world = task.world((3, 0), "short")
-    session = Session(task, world)
-    session.click(session.screen().canvas.x + 3, session.screen().canvas.y + 3)
-    assert [one.kind for one in session.mistakes] == ["slip"]
-    noticed = []
-    for off in (6.5, 9.0, 12.0, 18.0):
-        annotator = make_annotator(
-            task, world, task.interface(world), "typical", np.random.default_rng(0)
-        )
-        annotator.offsets = frozenset({(annotator.key(session.state, session.mistakes[0]), off)})
-        strategy = NoticeByChance(0.75, 0.5, 0.95)
-        seen = [strategy(annotator, session.state, session.mistakes) for _ in range(1000)]
-        noticed.append(np.mean([bool(one) for one in seen]))
-    assert noticed[0] < noticed[1] < noticed[2] and noticed[2:] == pytest.approx(
-        [0.5, 0.5], abs=0.05
-    )
-
-
 @pytest.mark.parametrize("style", ("random", "blind"))
 def test_the_task_cannot_be_done_without_looking(name: str, style: str) -> None:
     chance = get_task(name).chance
