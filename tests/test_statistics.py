@@ -77,7 +77,7 @@ from lastmile.studies.render import render
 from lastmile.studies.scaling import study as scaling
 from lastmile.studies.transfer import study as transfer
 from lastmile.studies.words import effects, in_words
-from lastmile.tasks import task_names
+from lastmile.tasks import get_task, task_names
 
 
 @pytest.mark.parametrize(
@@ -1092,11 +1092,11 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
     same = SETTINGS.model_copy(
         update={
             "transfer": SETTINGS.transfer.model_copy(
-                update={"frames": SETTINGS.training.frames, "episodes": 10**6}
+                update={"frames": SETTINGS.training.frames, "episodes": (10**6,)}
             )
         }
     )
-    assert runs.scratch(same, "colored_dots") == runs.single(same, "colored_dots")
+    assert runs.scratch(same, "colored_dots", 10**6) == runs.single(same, "colored_dots")
     several = all_runs(same)
     assert not several["colored_dots"].once and several["object_exploration"].once
 
@@ -1110,6 +1110,38 @@ def test_a_policy_for_one_task_is_trained_once() -> None:
         for run, seeds in (("colored_dots", {"seed0"}), ("all.40k", {"seed0", "seed1", "seed2"})):
             found = {path.parent.name for path in read if path.parts[2] == run}
             assert found in (set(), seeds)
+
+
+def test_fine_tuning_is_compared_at_the_ends_on_fewer_episodes(evaluations: Evaluations) -> None:
+    fewer = SETTINGS.transfer.model_copy(update={"episodes": (100, 10)})
+    settings = SETTINGS.model_copy(update={"transfer": fewer})
+    inputs = made_up.inputs_of_studies(settings)["transfer"]
+    table = transfer.table(inputs, settings)
+    ends = table[(table["measure"] == "end of success") & (table["task"] == ALL)]
+    found = {(row.kind, row.budget) for row in ends.itertuples()}
+    assert found == {(kind, n) for kind in ("pretrained", "scratch") for n in (10, 100)}
+    along = table[table["measure"] == "success"]
+    assert set(along["budget"]) == {100}
+    # Claims are on the most episodes, and are those of a study of these alone.
+    most = transfer.claims(evaluations["transfer"], SETTINGS)
+    told = [(one.claim, one.task, one.verdict) for one in transfer.claims(inputs, settings)]
+    assert told == [(one.claim, one.task, one.verdict) for one in most]
+
+
+def test_a_task_kept_for_transfer_is_fine_tuned_from_the_joint_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(type(get_task("road_mapping")), "held_out", True)
+    groups = SETTINGS.transfer.model_copy(update={"held_out": (("road_mapping", "plume_finding"),)})
+    settings = SETTINGS.model_copy(update={"transfer": groups})
+    assert runs.held_out_groups(settings) == [("road_mapping",)]  # plume finding is not studied
+    tuned = runs.finetuned(settings, "road_mapping", ("road_mapping",), 100)
+    assert tuned.start == runs.joint(settings)
+    jobs = plan.Jobs(settings)
+    assert ("road_mapping", "train") in jobs.specs("record")
+    assert ("road_mapping", "test") in jobs.specs("tokenize")
+    study: Any = jobs.specs("study")["annotators",]
+    assert "road_mapping" not in study.settings["tasks"]
 
 
 def test_a_policy_is_measured_where_a_study_reads_it() -> None:

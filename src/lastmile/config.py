@@ -262,20 +262,19 @@ class Transfer(Closed):
         (),
         description=(
             "Groups of tasks, each left out of one pretraining. Tasks that are not studied are "
-            "ignored."
+            "ignored, unless they are kept for transfer."
         ),
     )
     frames: int = Field(
         8_000,
         ge=1,
         le=10**12,
-        description=(
-            "Frames of a fine-tuning and of a training from scratch; pretraining sees the most of "
-            "`scaling.frames`."
-        ),
+        description="Frames of a fine-tuning, and of a training from scratch.",
     )
-    episodes: int = Field(
-        100, ge=1, le=10**7, description="Distinct episodes of the new task, for both."
+    episodes: tuple[Annotated[int, Field(ge=1, le=10**7)], ...] = Field(
+        (100,),
+        min_length=1,
+        description="Numbers of distinct episodes of the new task; claims are on the most.",
     )
 
 

@@ -125,6 +125,12 @@ class Request:
     needs: Mapping[str, Sequence[Need]]
     runs: Mapping[str, Run]
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The tasks that are recorded: those of the study, and others that its runs learn."""
+        learned = {task for run in self.runs.values() for task in run.tasks}
+        return (*self.tasks, *sorted(learned - set(self.tasks)))
+
     def measured(self, table: str) -> list[tuple[Run, int, str]]:
         """Return run, seed and task of each measurement that goes into tables of this name."""
         needs = [need for of_study in self.needs.values() for need in of_study]

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
+from lastmile.tasks import get_task
 
 JOINT = "together"
 """Takes the place of a task name where a policy is measured on all its tasks at once.
@@ -140,17 +141,22 @@ def joint(
 def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
     """Return the groups of tasks that are held out of a pretraining.
 
-    Tasks that are not studied are dropped, and so are groups that leave nothing to pretrain on.
+    Tasks that are neither studied nor kept for transfer (`Task.held_out`) are dropped, and so are
+    groups that leave nothing to pretrain on.
     """
     studied = set(task_list(settings))
     groups = [
-        tuple(task for task in group if task in studied) for group in settings.transfer.held_out
+        tuple(task for task in group if task in studied or get_task(task).held_out)
+        for group in settings.transfer.held_out
     ]
-    return [group for group in groups if group and set(group) != studied]
+    return [group for group in groups if group and not studied <= set(group)]
 
 
 def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
-    """Return the run that trains one policy for all tasks except a held-out group."""
+    """Return the run that trains one policy for all tasks except a held-out group.
+
+    For tasks that are not studied it is the joint run.
+    """
     return training_run(
         settings,
         tuple(task for task in task_list(settings) if task not in group),
@@ -158,20 +164,20 @@ def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
     )
 
 
-def finetuned(settings: Settings, task: str, group: tuple[str, ...]) -> Run:
+def finetuned(settings: Settings, task: str, group: tuple[str, ...], episodes: int) -> Run:
     """Return the run that fine-tunes to a task of `group`, starting from `pretrained(group)`."""
     return training_run(
         settings,
         (task,),
         settings.transfer.frames,
-        settings.transfer.episodes,
+        episodes,
         pretrained(settings, group),
     )
 
 
-def scratch(settings: Settings, task: str) -> Run:
+def scratch(settings: Settings, task: str, episodes: int) -> Run:
     """Return the run that trains from scratch with the frames and episodes of a fine-tuning."""
-    return training_run(settings, (task,), settings.transfer.frames, settings.transfer.episodes)
+    return training_run(settings, (task,), settings.transfer.frames, episodes)
 
 
 def with_starts(runs: list[Run]) -> dict[str, Run]:

@@ -319,6 +319,7 @@ class Task(ABC, Generic[W, S, E]):
         overlooked: Share of slips and confusions that the `typical` style takes for right.
         mistake_rate: Probability that a step of work of the `typical` style is a mistake, if every
             kind of mistake is possible in it.
+        held_out: Whether no study trains on it by default: it is kept for transfer.
         chance: Score expected from guessing, for tasks that are classifications.
     """
 
@@ -329,6 +330,7 @@ class Task(ABC, Generic[W, S, E]):
     annotator: type[Annotator[W, S]]
     mistake_rate: ClassVar[float]
     overlooked: ClassVar[float] = 0.03
+    held_out: ClassVar[bool] = False
     chance: ClassVar[float] = 0.0
 
     @staticmethod

@@ -23,6 +23,7 @@ class Spec(OnTask):
     Attributes:
         episodes: The first ones of the test split.
         every: Every n-th snapshot, counted back from the last one.
+        least: Frames below which a snapshot is left out.
         start: The run that the policy started from.
     """
 
@@ -30,6 +31,7 @@ class Spec(OnTask):
     max_steps: int = Field(ge=1)
     episodes: int = Field(ge=1)
     every: int = Field(ge=1)
+    least: int = Field(ge=0)
     start: str | None = None
 
 
@@ -75,7 +77,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
     recording = read(inputs.trajectories).first(spec.episodes)
     policies = policies_along(
-        inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every, BEFORE
+        inputs.snapshots, inputs.config, inputs.start, spec.seed, spec.every, spec.least
     )
     tables = []
     with Progress(f"closed-loop curve {spec.task}", None, "clicks") as progress:
@@ -103,6 +105,7 @@ def wanted(request: Request) -> list[Spec]:
             max_steps=evaluation.max_steps,
             episodes=min(episodes.shared_test, episodes.test),
             every=EVERY,
+            least=one.frames if request.points(one, task) == "last" else BEFORE,
             start=one.start.name if one.start else None,
         )
         for one, seed, task in request.measured("closed_loop_curve")
@@ -111,6 +114,7 @@ def wanted(request: Request) -> list[Spec]:
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     points = 1 + -(-estimates.request.settings.training.snapshots // spec.every)
+    points = 2 if spec.least == estimates.request.runs[spec.run].frames else points
     steps = points * spec.episodes * estimates.steps(spec.task)
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + ROLLOUT * steps / points
     return Cost(steps / estimates.policy_rate(spec.run, "played"), memory=memory)

@@ -82,7 +82,7 @@ def wanted(request: Request) -> list[Spec]:
             themes=worlds.themes,
             episodes=episodes[split],
         )
-        for task in request.tasks
+        for task in request.recorded
         for split in ("train", "validation", "test")
     ]
 

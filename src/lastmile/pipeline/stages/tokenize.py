@@ -60,7 +60,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 def wanted(request: Request) -> list[Spec]:
     splits = ("train", "validation", "test")
-    return [Spec(task=task, split=split) for task in request.tasks for split in splits]
+    return [Spec(task=task, split=split) for task in request.recorded for split in splits]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:

@@ -17,7 +17,6 @@ COLORS = {"pretrained": "#0072b2", "scratch": "#d55e00"}
 MARKERS = {"pretrained": "o", "scratch": "s"}
 COLUMNS = {
     "loss": "loss (nats per click)",
-    "button": "button right",
     "placement@5": "placement right",
     "decision": "decision right",
     "score": "score",
@@ -26,6 +25,8 @@ COLUMNS = {
 """Measures, one column each, with their headings."""
 PLAYED = ("score", "success")
 """Measures of closed loop; the others are teacher-forced."""
+AT_END = "end of success"
+"""The measure of the last column, over the number of distinct episodes."""
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
@@ -33,10 +34,9 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     names = list(dict.fromkeys(table["task"]))
     figure, axes = plt.subplots(
         len(names),
-        len(COLUMNS),
+        len(COLUMNS) + 1,
         figsize=(style.PAGE, 1.2 * len(names) + 0.95),
         squeeze=False,
-        sharex=True,
     )
     shown = table[table["kind"].isin(KINDS) & table["measure"].isin(COLUMNS)]
     first = shown.loc[shown["frames"] > 0, "frames"].min()
@@ -54,19 +54,43 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
             if measure != "loss":
                 axis.set_ylim(-0.03, 1.03)
                 axis.set_yticks((0, 0.5, 1), ("0", "0.5", "1") if i == 1 else ("", "", ""))
+            if name != names[-1]:
+                axis.tick_params(labelbottom=False)
+        _over_episodes(row[-1], table[table["task"] == name], name == names[-1])
         row[0].set_ylabel(style.title(name), fontweight="bold")
 
     for axis, (measure, heading) in zip(axes[0], COLUMNS.items()):
         where = "closed loop" if measure in PLAYED else "teacher-forced"
         axis.set_title(f"{heading}\n({where})", fontsize=7, fontweight="normal")
-    for axis in axes[-1]:
+    axes[0, -1].set_title("success\n(at the end)", fontsize=7, fontweight="normal")
+    for axis in axes[-1, :-1]:
         axis.set_xlabel("frames of\nthe new task", fontsize=7)
+    axes[-1, -1].set_xlabel("distinct\nepisodes", fontsize=7)
     handles = [
         style.line_handle(COLORS[kind], words, marker=MARKERS[kind], ms=3)
         for kind, words in KINDS.items()
     ]
     style.legend_below(figure, handles)
     return figure
+
+
+def _over_episodes(axis: Axes, part: pd.DataFrame, lowest: bool) -> None:
+    """Draw the success at the end over the number of distinct episodes of the new task."""
+    part = part[part["measure"] == AT_END]
+    for kind in KINDS:
+        rows = part[part["kind"] == kind].sort_values("budget")
+        if len(rows):
+            axis.plot(rows["budget"], rows["value"], color=COLORS[kind], lw=1.2)
+            style.points(axis, rows["budget"], rows, COLORS[kind], 2.6)
+    budgets = sorted(set(part["budget"]))
+    if budgets:
+        axis.set_xscale("log")
+        axis.set_xticks(budgets, [style.short(n) for n in budgets] if lowest else [])
+        axis.minorticks_off()
+        axis.margins(x=0.25)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_yticks((0, 0.5, 1), ("", "", ""))
+    axis.tick_params(labelsize=6)
 
 
 def _axis(axis: Axes, first: float, last: float) -> None:
@@ -99,9 +123,9 @@ def caption(table: pd.DataFrame) -> str:
     return (
         "**Transfer.** Tasks that the pretraining never saw, learned after it and from scratch, "
         f"with the same {fresh['frames'].max():,.0f} frames of the same "
-        f"{fresh['budget'].iloc[0]:.0f} episodes. Loss and skills are teacher-forced on "
+        f"{fresh['budget'].max():.0f} episodes. Loss and skills are teacher-forced on "
         f"{held_out:.0f} held-out episodes of each task, score and success are in closed loop on "
-        "some of them. "
+        "some of them. Right: success at the end of trainings on fewer episodes, too. "
         "Bands: 95 % intervals (unit of inference: the episode, for all tasks with tasks as "
         f"strata). After pretraining against from scratch, at the end: {'. '.join(by_task)}."
     )

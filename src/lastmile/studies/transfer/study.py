@@ -1,6 +1,6 @@
 """Transfer: tasks that a pretraining never saw, fine-tuned or learned from scratch.
 
-Both see the same number of frames of the same episodes.
+Both see the same number of frames of the same episodes, of which there are more and fewer.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ COLUMNS = {
 }
 SKILLS = ("button", "placement@5", "decision")
 KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
-KINDS: dict[str, Callable[[Settings, str, tuple[str, ...]], Run]] = {
+KINDS: dict[str, Callable[[Settings, str, tuple[str, ...], int], Run]] = {
     "pretrained": finetuned,
-    "scratch": lambda settings, task, group: scratch(settings, task),
-    "alone": lambda settings, task, group: single(settings, task),
+    "scratch": lambda settings, task, group, episodes: scratch(settings, task, episodes),
+    "alone": lambda settings, task, group, episodes: single(settings, task),
 }
 """Runs on a held-out task. `alone`: from scratch on all data, to see when it catches up."""
+COMPARED = ("pretrained", "scratch")
+AT_ENDS = ("loss", "score", "success")
 FAILS = 0.1
 """Success of a fine-tuned policy that must be excluded from below before a failure counts."""
 
@@ -107,50 +109,75 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 """By measure: frames (P,) and samples (1 + resamples, P), the estimate first."""
 
 
-def runs(settings: Settings, kind: str) -> dict[str, Run]:
-    """Return the runs of one of `KINDS`, by held-out task."""
+def budgets(settings: Settings) -> list[int]:
+    """Return the numbers of distinct episodes of the new task, the most last."""
+    return sorted({min(n, settings.episodes.train) for n in settings.transfer.episodes})
+
+
+def runs(settings: Settings, kind: str, budget: int | None = None) -> dict[str, Run]:
+    """Return the runs of one of `KINDS`, by held-out task; on most episodes by default."""
     describe = KINDS[kind]
     return {
-        task: describe(settings, task, group)
+        task: describe(settings, task, group, budget or budgets(settings)[-1])
         for group in held_out_groups(settings)
         for task in group
     }
 
 
 def needs(settings: Settings) -> list[Need]:
-    """Return skills and losses of all runs, and closed loop along training of the two compared."""
+    """Return skills and losses of all runs, and closed loop along training of the two compared.
+
+    With fewer episodes, nothing but losses and closed loop at the end.
+    """
+    *fewer, most = budgets(settings)
     measured = [
         Need(table, run, task)
         for kind in KINDS
         for task, run in runs(settings, kind).items()
         for table in ("skills", "losses")
     ]
-    return measured + [
+    compared = [
         Need("closed_loop_curve", run, task)
-        for kind in ("pretrained", "scratch")
-        for task, run in runs(settings, kind).items()
+        for kind in COMPARED
+        for task, run in runs(settings, kind, most).items()
     ]
+    at_ends = [
+        Need(table, run, task, "last")
+        for kind in COMPARED
+        for budget in fewer
+        for task, run in runs(settings, kind, budget).items()
+        for table in ("losses", "closed_loop_curve")
+    ]
+    return measured + compared + at_ends
 
 
-def _of(rows: pd.DataFrame, settings: Settings, kind: str, task: str = ALL) -> pd.DataFrame:
+def _of(
+    rows: pd.DataFrame, settings: Settings, kind: str, task: str = ALL, budget: int | None = None
+) -> pd.DataFrame:
     """Return the rows of the runs of a kind, each on its own task."""
     names = {
         held_out: run.name
-        for held_out, run in runs(settings, kind).items()
+        for held_out, run in runs(settings, kind, budget).items()
         if task in (held_out, ALL)
     }
     return rows[rows["task"].map(names) == rows["run"]]
 
 
-def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task: str) -> Curves:
+def _curves(
+    inputs: dict[str, pd.DataFrame],
+    settings: Settings,
+    kind: str,
+    task: str,
+    budget: int | None = None,
+) -> Curves:
     """Return curves along training for a task or the mean over tasks, as far as measured."""
     count = settings.evaluation.resamples
-    skills = _of(inputs["skills"], settings, kind, task)
+    skills = _of(inputs["skills"], settings, kind, task, budget)
     skills = skills[skills["predictor"] == "policy"]
-    parts = {"loss": (_of(inputs["losses"], settings, kind, task), "nats", "steps")}
+    parts = {"loss": (_of(inputs["losses"], settings, kind, task, budget), "nats", "steps")}
     parts |= {skill: (skills[skills["skill"] == skill], "hits", "total") for skill in SKILLS}
     if kind != "alone":
-        played = _of(inputs["closed_loop_curve"], settings, kind, task).assign(one=1)
+        played = _of(inputs["closed_loop_curve"], settings, kind, task, budget).assign(one=1)
         played = played.astype({"success": float, "finished": float})
         parts |= {name: (played, name, "one") for name in ("score", "success", "finished")}
 
@@ -165,8 +192,9 @@ def _curves(inputs: dict[str, pd.DataFrame], settings: Settings, kind: str, task
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Return the table of the study.
 
-    Rows by task (or `ALL`), `kind` (see `KINDS`) and `measure`. Along training: loss (nats per
-    click), skills, and in closed loop score, success and finished. At its end, kind `alone`:
+    Rows by task (or `ALL`), `kind` (see `KINDS`) and `measure`. Along training on most episodes:
+    loss (nats per click), skills, and in closed loop score, success and finished. `end of loss`,
+    `end of score` and `end of success` for all numbers of episodes. At the end, kind `alone`:
 
     - `frames to catch up`: frames from scratch on all episodes after which the loss is as low as at
       the end of the fine-tuning.
@@ -183,15 +211,24 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if kind == "alone" and task == ALL:
                 continue
 
-            budget = settings.episodes.train
-            if kind != "alone":
-                budget = min(settings.transfer.episodes, budget)
+            budget = settings.episodes.train if kind == "alone" else budgets(settings)[-1]
             losses = _of(inputs["losses"], settings, kind, task)
             held_out = count_episodes(losses)
             for measure, (frames, samples) in _curves(inputs, settings, kind, task).items():
                 for i, at in enumerate(frames):
                     value = estimate(samples[:, i], few(losses))
                     rows.append((task, kind, measure, at, *value, held_out, budget))
+        for kind in COMPARED:
+            for fewer in budgets(settings):
+                of_kind = _curves(inputs, settings, kind, task, fewer)
+                losses = _of(inputs["losses"], settings, kind, task, fewer)
+                for measure in AT_ENDS:
+                    if measure in of_kind:
+                        frames, samples = of_kind[measure]
+                        value = estimate(samples[:, -1], few(losses))
+                        episodes = count_episodes(losses)
+                        key = (task, kind, f"end of {measure}", frames[-1])
+                        rows.append((*key, *value, episodes, fewer))
         if task != ALL:
             # `held_out` and `budget` are those of `alone`, the last kind.
             for row in catching_up(inputs, settings, task):
