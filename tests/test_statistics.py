@@ -23,6 +23,7 @@ from pydantic import BaseModel
 import made_up
 from conftest import SETTINGS, Evaluations
 from lastmile.config import load, parse
+from lastmile.evaluation import statistics
 from lastmile.evaluation.statistics import (
     Estimate,
     curve,
@@ -1258,3 +1259,20 @@ def test_thirty_seeds_have_short_command_lines_and_a_plan(root: Path) -> None:
     }
     assert max(lengths.values()) < 10_000, lengths
     assert "30" in plan.to_text(settings, 8) and len(jobs.specs("train")) > 1000
+
+
+def test_the_interval_of_a_share_holds_nothing_but_shares() -> None:
+    samples = np.array([0.9, *np.random.default_rng(0).normal(0.9, 0.1, 500)])
+    assert statistics.estimate(samples, 4).high > 1
+    low, high = statistics.share(samples, 4)[1:]
+    assert 0 < low < 0.9 < high == 1
+    settings = SETTINGS.model_copy(
+        update={"episodes": SETTINGS.episodes.model_copy(update={"test": 4, "shared_test": 3})}
+    )
+    inputs = made_up.inputs_of_studies(settings)
+    for name in ("emergence", "scaling", "transfer", "mistakes"):
+        table = get_study(name).table(inputs[name], settings)
+        measures = table["measure"]
+        shares = measures.isin(["share", "success", "score", "finished", "gone", "end of success"])
+        shares |= measures.str.startswith(("placement", "share:", "button"))
+        assert shares.any() and table[shares]["low"].min() >= 0 and table[shares]["high"].max() <= 1

@@ -327,3 +327,9 @@ def estimate(samples: np.ndarray, units: int | None = None, level: float = 0.95)
         level: Coverage of the interval.
     """
     return interval(samples[0], samples[1:], level, units)
+
+
+def share(samples: np.ndarray, units: int | None = None) -> Estimate:
+    """Return the `estimate` of a share: its interval ends at 0 and at 1."""
+    value, low, high = estimate(samples, units)
+    return Estimate(value, max(low, 0.0), min(high, 1.0))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, curve, estimate, few, of_units, ratio
+from lastmile.evaluation.statistics import Estimate, curve, estimate, few, of_units, ratio, share
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
@@ -157,13 +157,13 @@ def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
             frames, samples = curve(part, "hits", "total", count)
             for i, at in enumerate(frames):
                 number = part["episode"].nunique()
-                share = estimate(samples[:, i], few(part))
-                rows.append((*key, at, *share, number, steps))
+                right = share(samples[:, i], few(part))
+                rows.append((*key, at, *right, number, steps))
         else:
             # Ceiling, floor and trigram do not depend on the training: one seed tells them.
             first = part[part["seed"] == part["seed"].min()]
-            share = ratio(first["hits"].to_numpy(), first["total"].to_numpy(), count)
-            rows.append((*key, 0, *share, len(first), int(first["total"].sum())))
+            right = ratio(first["hits"].to_numpy(), first["total"].to_numpy(), count)
+            rows.append((*key, 0, *right, len(first), int(first["total"].sum())))
     return rows
 
 

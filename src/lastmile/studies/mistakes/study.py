@@ -20,6 +20,7 @@ from lastmile.evaluation.statistics import (
     few,
     rate,
     rate_over_tasks,
+    share,
     success,
 )
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
@@ -132,11 +133,13 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if part[name].dtype == bool:
                 outcome = success(part, name, count)
             else:
-                outcome = estimate(rate(part, name, "one", count), few(part))
+                samples = rate(part, name, "one", count)
+                outcome = (estimate if name == "steps" else share)(samples, few(part))
             rows.append((task, who, name, "", NO_DELAY, *outcome, len(part)))
         for name, columns in ratios.items():
-            share = estimate(rate(part, *columns, count), few(part))
-            rows.append((task, who, name, "", NO_DELAY, *share, len(part)))
+            samples = rate(part, *columns, count)
+            value = (estimate if name in RATES else share)(samples, few(part))
+            rows.append((task, who, name, "", NO_DELAY, *value, len(part)))
 
     if len(task_list(settings)) > 1:
         pooled = {"success": ("success", "one"), "score": ("score", "one")}
@@ -144,7 +147,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         for who in ("policy", "annotator"):
             part = played[played["who"] == who]
             for name, columns in pooled.items() if len(part) else ():
-                mean = estimate(rate_over_tasks(part, *columns, count, joint=False), few(part))
+                samples = rate_over_tasks(part, *columns, count, joint=False)
+                mean = (estimate if name in RATES else share)(samples, few(part))
                 rows.append((ALL, who, name, "", NO_DELAY, *mean, len(part)))
 
     annotations = _annotations(inputs["skills"])
@@ -153,10 +157,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if task != ALL:
                 part = part[part["task"] == task]
             if part["total"].sum():
-                share = estimate(
-                    rate_over_tasks(part, "wrong", "total", count, joint=False), few(part)
-                )
-                rows.append((task, who, "wrong annotations", "", NO_DELAY, *share, len(part)))
+                samples = rate_over_tasks(part, "wrong", "total", count, joint=False)
+                wrong = share(samples, few(part))
+                rows.append((task, who, "wrong annotations", "", NO_DELAY, *wrong, len(part)))
     rows += _recovery_rows(inputs["recovery"], count)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -178,8 +181,8 @@ def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
         if part.empty:
             return
         # Several states per episode: the episode is the unit, so the bootstrap draws episodes.
-        share = estimate(rate_over_tasks(part, measure, "one", count, joint=False), few(part))
-        rows.append((task, "policy", measure, kind, delay, *share, len(part)))
+        gone = share(rate_over_tasks(part, measure, "one", count, joint=False), few(part))
+        rows.append((task, "policy", measure, kind, delay, *gone, len(part)))
 
     for task in whole_and_parts(sorted(recovery["task"].unique())):
         of_task = recovery if task == ALL else recovery[recovery["task"] == task]

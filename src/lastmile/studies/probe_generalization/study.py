@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, estimate, few, rate
+from lastmile.evaluation.statistics import Estimate, estimate, few, rate, share
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, OTHERS
@@ -129,7 +129,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     accuracies = measured[measured["measure"].isin(["accuracy", "auc", "accuracy:random"])]
     for key, part in accuracies.groupby(["measure", "source", "target"], sort=True):
         number = part["episode"].nunique()
-        accuracy = estimate(rate(part, "score", "total", count), _few(part))
+        accuracy = share(rate(part, "score", "total", count), _few(part))
         rows.append((*key, np.nan, *accuracy, number))
 
     # Cosines come with the quantiles of their null: over seeds all three are averaged.

@@ -19,6 +19,7 @@ from lastmile.evaluation.statistics import (
     estimate,
     few,
     rate_over_tasks,
+    share,
 )
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis
@@ -168,18 +169,19 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
                 continue
             key = (measure, size, distinct)
             frames, samples = curve_over_tasks(part, hits, totals, count)
-            end = estimate(samples[:, -1], few(part))
+            estimated = estimate if measure == "loss" else share
+            end = estimated(samples[:, -1], few(part))
             if distinct == settings.episodes.train:
                 rows.append((f"end of {measure}", size, distinct, frames[-1], ALL, *end))
             if length < max(settings.scaling.frames):
                 continue
             curves[key] = frames, samples
             for i, at in enumerate(frames):
-                rows.append((*key, at, ALL, *estimate(samples[:, i], few(part))))
+                rows.append((*key, at, ALL, *estimated(samples[:, i], few(part))))
             for task, of_task in part.groupby("task", sort=True):
                 samples = curve(of_task, hits, totals, count)[1]
                 for i, at in enumerate(frames):
-                    rows.append((*key, at, task, *estimate(samples[:, i], few(of_task))))
+                    rows.append((*key, at, task, *estimated(samples[:, i], few(of_task))))
 
     rows += _loss_rows(curves, settings)
     rows += _size_rows(inputs["speed"], curves, settings)

@@ -17,6 +17,7 @@ from lastmile.evaluation.statistics import (
     curve_over_tasks,
     estimate,
     few,
+    share,
     success,
 )
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
@@ -216,7 +217,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             held_out = count_episodes(losses)
             for measure, (frames, samples) in _curves(inputs, settings, kind, task).items():
                 for i, at in enumerate(frames):
-                    value = estimate(samples[:, i], few(losses))
+                    value = (estimate if measure == "loss" else share)(samples[:, i], few(losses))
                     rows.append((task, kind, measure, at, *value, held_out, budget))
         for kind in COMPARED:
             for fewer in budgets(settings):
@@ -225,7 +226,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
                 for measure in AT_ENDS:
                     if measure in of_kind:
                         frames, samples = of_kind[measure]
-                        value = estimate(samples[:, -1], few(losses))
+                        estimated = estimate if measure == "loss" else share
+                        value = estimated(samples[:, -1], few(losses))
                         episodes = count_episodes(losses)
                         key = (task, kind, f"end of {measure}", frames[-1])
                         rows.append((*key, *value, episodes, fewer))
