@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from lastmile.policy.outline import outline
 from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
 from lastmile.training import checkpoints, devices, loop, windows
 from lastmile.training.checkpoints import load_snapshots, snapshot_updates
-from lastmile.training.loop import TrainingError, train
+from lastmile.training.loop import Curves, TrainingError, train
 from lastmile.training.optimizer import BETAS, orthogonalize, takes_muon
 from lastmile.training.windows import (
     Batches,
@@ -962,3 +963,19 @@ def test_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert printed.out == "" and all(
         line.startswith("update ") for line in printed.err.splitlines()
     )
+
+
+def test_curves_are_written_for_tensorboard(tmp_path: Path) -> None:
+    row = {"step": 3, "frames": 40, "loss": 2.5, "validation_loss": None}
+    row |= {"learning_rate": 1e-3, "frames_per_s": 100.0}
+    spec = {"run": {"run": "colored_dots", "seed": 1}}
+    if importlib.util.find_spec("tensorboard") is None:
+        Curves(tmp_path, spec, 40).add(row)
+        assert not list(tmp_path.iterdir())  # without the package nothing is written
+        return
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    Curves(tmp_path, spec, 40).add(row)
+    events = EventAccumulator(str(tmp_path / "colored_dots.1")).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["frames_per_s", "learning_rate", "loss"]
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [(40, 2.5)]

@@ -6,6 +6,7 @@ where it would have ended. This is the only module that imports Lightning, which
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import signal
@@ -223,6 +224,34 @@ class PolicyModule(pl.LightningModule):
         return self.batches.describe(self.done, part, rows)
 
 
+class Curves:
+    """The curves of a training run for TensorBoard, if it is installed.
+
+    Beside the run's other files, so that `tensorboard --logdir runs` shows all runs.
+
+    Args:
+        folder: Folder of the run.
+        spec: What the run is.
+        frames: Frames seen; what was written beyond them, before an interruption, is dropped.
+    """
+
+    def __init__(self, folder: Path, spec: dict[str, Any], frames: int) -> None:
+        self.writer = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            name = ".".join(str(part) for part in (spec.get("run") or {"": "run"}).values())
+            self.writer = SummaryWriter(folder / name, purge_step=frames)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a line of progress; losses and rates over the frames seen."""
+        for name in ("loss", "validation_loss", "learning_rate", "frames_per_s"):
+            if self.writer is not None and row[name] is not None:
+                self.writer.add_scalar(name, row[name], row["frames"])
+        if self.writer is not None:
+            self.writer.flush()
+
+
 class Bookkeeper(pl.Callback):
     """Write progress, snapshots and checkpoints of a training run, and stop it after a signal.
 
@@ -260,6 +289,7 @@ class Bookkeeper(pl.Callback):
         self.signal = 0
         self.started = time.monotonic()
         self.saved = self.started
+        self.curves: Curves | None = None
 
     @property
     def seconds(self) -> float:
@@ -321,6 +351,9 @@ class Bookkeeper(pl.Callback):
             "seconds_left": round(seconds_left, 1),
         }
         module.losses = [0.0, 0]
+        if self.curves is None:
+            self.curves = Curves(self.folder, json.loads(self.spec), frames)
+        self.curves.add(row)
         with open(self.folder / PROGRESS, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")
 
