@@ -1,0 +1,296 @@
+"""The world of shape matching: two photographs of the same specimens, rearranged in between."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lastmile.screen import CANVAS
+from lastmile.tasks.shape_matching.picture import AFTER, BEFORE, HALF, background, grain
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """Settings of `make_world`.
+
+    Attributes:
+        specimens: Smallest and largest number of specimens before the shipment.
+        lost: Smallest and largest number of them that are gone after it.
+        new: Smallest and largest number of specimens that are there only after it.
+        twins: Smallest number of specimens that have a look-alike.
+        fields: Number of fields of view before and after the shipment.
+    """
+
+    specimens: tuple[int, int]
+    lost: tuple[int, int]
+    new: tuple[int, int]
+    twins: int
+    fields: tuple[int, int]
+
+
+DIFFICULTIES = {
+    "short": Difficulty(specimens=(4, 6), lost=(0, 1), new=(1, 2), twins=1, fields=(1, 2)),
+    "full": Difficulty(specimens=(8, 12), lost=(0, 2), new=(1, 3), twins=3, fields=(2, 3)),
+}
+
+HEADER = 16
+"""Height of the strip above the photographs, logical px."""
+LOST = -1
+"""Partner of a specimen that is gone after the shipment, and result of a search that found none."""
+
+SIZES = (13.5, 17.5, 22.0)
+"""Mean radius of small, medium and large specimens, logical px."""
+FORMS = ("long", "round", "three lobes", "four lobes", "five lobes")
+"""Forms of specimens; those next to each other are the most alike."""
+PORES = (1, 2, 3)
+"""Possible numbers of pores."""
+
+_WAVES = {0: (2, 0.27), 2: (3, 0.19), 3: (4, 0.17), 4: (5, 0.15)}  # form: number of waves, height
+_LARGEST_WAVE = 6
+_PORE_ANGLES = {1: (0.0,), 2: (0.0, 2.3), 3: (0.0, 1.7, 3.3)}  # rad; they tell how it is turned
+_PORE_DISTANCE = 0.5  # from the center, relative to the mean radius
+_REACH = 2.0  # a click this far outside an outline is still on the specimen, logical px
+_COLUMNS, _ROWS = 2, 3  # of the places in a field of view
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """The n specimens of one photograph, in reading order, field after field.
+
+    Angles are in radians, clockwise, and those of `waves` and `pores` are relative to the specimen.
+
+    Attributes:
+        fields: Number of fields of view.
+        field: (n,) the field of view that each is in.
+        centers: (n, 2) canvas coordinates.
+        angles: (n,) how each is turned.
+        kinds: (n, 3) indices into SIZES and FORMS, and the number of pores.
+        sizes: (n,) mean radius, logical px.
+        waves: (n, 6, 2) cosine and sine terms of the outline, relative to the mean radius.
+        pores: (n, 3, 2) positions of the pores, logical px from the center; unused ones are 0.
+    """
+
+    fields: int
+    field: np.ndarray
+    centers: np.ndarray
+    angles: np.ndarray
+    kinds: np.ndarray
+    sizes: np.ndarray
+    waves: np.ndarray
+    pores: np.ndarray
+
+    def radius(self, specimen: int, angles: np.ndarray) -> np.ndarray:
+        """Return the distance of a specimen's outline from its center, logical px.
+
+        Args:
+            specimen: The specimen.
+            angles: Directions relative to the specimen, rad.
+        """
+        waves = np.arange(1, _LARGEST_WAVE + 1)
+        phases = waves * np.asarray(angles)[..., None]  # (..., 6)
+        cosines, sines = self.waves[specimen].T
+        return self.sizes[specimen] * (1 + np.cos(phases) @ cosines + np.sin(phases) @ sines)
+
+    def outline(self, specimen: int, turn: float, margin: float) -> tuple[tuple[float, float], ...]:
+        """Return a polygon around a specimen, which begins at its upper right.
+
+        Args:
+            specimen: The specimen.
+            turn: By how much it is turned further, rad.
+            margin: Distance of the polygon from the outline, logical px.
+        """
+        directions = -np.pi / 4 + np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        radius = self.radius(specimen, directions - self.angles[specimen] - turn) + margin
+        u, v = self.centers[specimen]
+        xs = u + radius * np.cos(directions)
+        ys = v + radius * np.sin(directions)
+        return tuple(zip(xs.tolist(), ys.tolist()))
+
+    def at(self, field: int, u: float, v: float) -> int:
+        """Return the specimen at (u, v) in a field of view, or `LOST` if there is none."""
+        for specimen in np.flatnonzero(self.field == field).tolist():
+            x, y = (u, v) - self.centers[specimen]
+            direction = np.arctan2(y, x) - self.angles[specimen]
+            if np.hypot(x, y) <= self.radius(specimen, direction) + _REACH:
+                return int(specimen)
+        return LOST
+
+    def center(self, specimen: int) -> tuple[float, float]:
+        """Return the center of a specimen, canvas coordinates."""
+        u, v = self.centers[specimen].tolist()
+        return u, v
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeMatchingWorld:
+    """Specimens before and after a shipment.
+
+    Attributes:
+        before: The specimens on the left.
+        after: The specimens on the right.
+        partner: (n before,) for each on the left the same one on the right, or `LOST`.
+        image_rng: Source of the randomness of the images.
+    """
+
+    before: Slide
+    after: Slide
+    partner: np.ndarray
+    image_rng: np.random.Generator
+
+    def alike(self, source: int, nearest: int = 1) -> tuple[int, ...]:
+        """Return the specimens after the shipment that look like one from before, but are another.
+
+        Args:
+            source: The specimen from before.
+            nearest: Largest difference of the look-alikes, see `difference`.
+        """
+        kind = self.before.kinds[source]
+        return tuple(
+            target
+            for target in range(len(self.after.field))
+            if target != self.partner[source]
+            and difference(kind, self.after.kinds[target]) <= nearest
+        )
+
+    @cached_property
+    def image_backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The empty photographs, (256, 128, 3) float32 each."""
+        rng = copy.deepcopy(self.image_rng)
+        return background(rng, BEFORE), background(rng, AFTER)
+
+    @cached_property
+    def image_grain(self) -> tuple[np.ndarray, np.ndarray]:
+        """The roughness of the specimens before and after, (n, 72, 72) float32 each."""
+        rng = copy.deepcopy(self.image_rng)
+        return grain(rng, len(self.before.field)), grain(rng, len(self.after.field))
+
+
+def difference(kind: np.ndarray, other: np.ndarray) -> int:
+    """Return how different two kinds are: 1 for look-alikes, which differ in one respect."""
+    steps = np.minimum(np.abs(np.asarray(kind) - np.asarray(other)), 2)
+    return int(steps.sum())
+
+
+def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ShapeMatchingWorld:
+    """Make the specimens and lay them out twice.
+
+    Args:
+        rng: Random generator.
+        difficulty: One of the values of DIFFICULTIES.
+    """
+    count = int(rng.integers(difficulty.specimens[0], difficulty.specimens[1] + 1))
+    lost = int(rng.integers(difficulty.lost[0], difficulty.lost[1] + 1))
+    new = int(rng.integers(difficulty.new[0], difficulty.new[1] + 1))
+
+    kinds = rng.permutation(_draw_kinds(rng, count + new, difficulty.twins))
+    sizes, waves, pores = _draw_specimens(rng, kinds)
+    drawn = np.arange(count + new)
+
+    before, order_before = _lay_out(
+        rng, drawn[:count], difficulty.fields[0], 0, kinds, sizes, waves, pores
+    )
+
+    # On the way some are lost, others join them, and all are tilted a little.
+    waves = waves + rng.normal(0, 0.01, waves.shape)
+    tilts = rng.uniform(0, 2 * np.pi, count + new)
+    waves[:, 1] += 0.035 * np.stack([np.cos(tilts), np.sin(tilts)], 1)
+    sizes = sizes * rng.uniform(0.97, 1.03, count + new)
+    after, order_after = _lay_out(
+        rng, drawn[lost:], difficulty.fields[1], HALF, kinds, sizes, waves, pores
+    )
+
+    position = {int(one): index for index, one in enumerate(order_after)}
+    partner = np.array([position.get(int(one), LOST) for one in order_before])
+    return ShapeMatchingWorld(before, after, partner, rng)
+
+
+def _draw_kinds(rng: np.random.Generator, count: int, twins: int) -> np.ndarray:
+    """Draw different kinds, (count, 3); the last `twins` of them look like one of the others."""
+    grid = np.stack(np.meshgrid(range(len(SIZES)), range(len(FORMS)), PORES), -1).reshape(-1, 3)
+    apart = np.array([[difference(one, other) for other in grid] for one in grid])
+
+    chosen: list[int] = []
+    for number in range(count):
+        # Smallest difference of each kind from those chosen before.
+        nearest = apart[:, chosen].min(1) if chosen else np.full(len(grid), 2)
+        fits = nearest == 1 if number >= count - twins else nearest >= 2
+        candidates = np.flatnonzero(fits if fits.any() else nearest >= 1)
+        chosen.append(int(rng.choice(candidates)))
+    return grid[chosen]
+
+
+def _draw_specimens(
+    rng: np.random.Generator, kinds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw mean radius (n,), waves (n, 6, 2) and pores (n, 3, 2) of specimens of these kinds."""
+    count = len(kinds)
+    sizes = np.array(SIZES)[kinds[:, 0]] * rng.uniform(0.97, 1.03, count)
+    waves = rng.normal(0, 0.015, (count, _LARGEST_WAVE, 2))
+    waves[:, 0] = 0  # this would only shift the outline
+    pores = np.zeros((count, max(PORES), 2))
+    for specimen, (_, form, holes) in enumerate(kinds.tolist()):
+        if form in _WAVES:
+            wave, height = _WAVES[form]
+            waves[specimen, wave - 1, 0] += height
+        angles = rng.uniform(0, 2 * np.pi) + np.array(_PORE_ANGLES[holes])
+        angles += rng.normal(0, 0.1, holes)
+        distance = _PORE_DISTANCE * sizes[specimen]
+        pores[specimen, :holes] = distance * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return sizes, waves, pores
+
+
+def _lay_out(
+    rng: np.random.Generator,
+    specimens: np.ndarray,
+    fields: int,
+    left: int,
+    kinds: np.ndarray,
+    sizes: np.ndarray,
+    waves: np.ndarray,
+    pores: np.ndarray,
+) -> tuple[Slide, np.ndarray]:
+    """Spread specimens over fields of view, at random places and turned at random.
+
+    Args:
+        rng: Random generator.
+        specimens: (n,) indices of the specimens into the last four arguments.
+        fields: Number of fields of view.
+        left: Left border of the photograph on the canvas.
+        kinds, sizes, waves, pores: Those of all specimens, see `Slide`.
+
+    Returns:
+        The slide, and (n,) the specimens in its order.
+    """
+    order = rng.permutation(specimens)
+    field = np.sort(np.arange(len(order)) % fields)
+    width = HALF / _COLUMNS
+    height = (CANVAS - HEADER) / _ROWS
+
+    centers = []
+    for number in range(fields):
+        places = np.sort(rng.choice(_COLUMNS * _ROWS, int((field == number).sum()), replace=False))
+        rows, columns = np.divmod(places, _COLUMNS)
+        centers.append(
+            np.stack(
+                [
+                    left + (columns + 0.5) * width + rng.uniform(-2, 2, len(places)),
+                    HEADER + (rows + 0.5) * height + rng.uniform(-7, 7, len(places)),
+                ],
+                1,
+            )
+        )
+    angles = rng.uniform(0, 2 * np.pi, len(order))
+    slide = Slide(
+        fields,
+        field,
+        np.concatenate(centers),
+        angles,
+        kinds[order],
+        sizes[order],
+        waves[order],
+        pores[order],
+    )
+    return slide, order
