@@ -302,7 +302,7 @@ class Settings(Closed):
         description="Name of the study; results go to `results/NAME`.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all data.")
-    tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all that exist.")
+    tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all not held out.")
     worlds: Worlds = Worlds()
     episodes: Episodes = Episodes()
     policy: PolicySettings = PolicySettings()

@@ -64,7 +64,7 @@ class ShapeMatching(Task[ShapeMatchingWorld, State, Match]):
     interface = ShapeMatchingInterface
     annotator = ShapeMatchingAnnotator
     mistake_rate = 0.17
-    overlooked = 0.05
+    overlooked = 0.035
 
     def judge(self, world: ShapeMatchingWorld, earlier: tuple[Match, ...], edit: Match) -> str:
         """Judge a decision by what is under it; see the page of the task."""

@@ -164,8 +164,7 @@ class ShapeMatchingAnnotator(Annotator[ShapeMatchingWorld, State]):
         """Return a click beside a specimen on the right, on nothing."""
         slide = self.world.after
         center = slide.center(target)
-        around = np.linspace(0, 2 * np.pi, 40)
-        reach = float(slide.radius(target, around).max())
+        reach = float(slide.radii[target].max())
         for _ in range(20):
             slip = self.beside(state, center, reach + 1, reach + 12)
             if slip.u > HALF + 2 and slide.at(state.after, round(slip.u), round(slip.v)) == LOST:
@@ -175,13 +174,13 @@ class ShapeMatchingAnnotator(Annotator[ShapeMatchingWorld, State]):
     def _mistake_for_another(self, state: State, source: int, partner: int) -> Intent | None:
         """Return a click on the specimen in view that is the most alike, if any is."""
         slide = self.world.after
-        kind = self.world.before.kinds[source]
-        others = [
-            one for one in self.world.alike(source, nearest=2) if slide.field[one] == state.after
-        ]
-        if not others:
+        others = np.array(
+            [one for one in self.world.alike(source, 2) if slide.field[one] == state.after], int
+        )
+        if not len(others):
             return None
-        other = min(others, key=lambda one: (difference(kind, slide.kinds[one]), one))
+        unlike = difference(self.world.before.kinds[source], slide.kinds[others])
+        other = int(others[unlike.argmin()])
         target = None
         if partner != LOST and slide.field[partner] == state.after:
             target = slide.center(partner)

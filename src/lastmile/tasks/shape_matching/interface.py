@@ -12,7 +12,7 @@ import numpy as np
 from lastmile.screen import CANVAS, Button, Group, Mark, text
 from lastmile.screen.widgets import Color, Kind
 from lastmile.tasks import task
-from lastmile.tasks.shape_matching.picture import AFTER, BEFORE, HALF, PATCH, offsets, shell
+from lastmile.tasks.shape_matching.picture import AFTER, BEFORE, HALF, OFFSETS, PATCH, shell
 from lastmile.tasks.shape_matching.world import HEADER, LOST, ShapeMatchingWorld
 
 TURNS = 8
@@ -268,7 +268,7 @@ def _specimen(
     """Return color and coverage of a specimen, see `shell`."""
     slide = world.before if left else world.after
     turned = float(slide.angles[specimen]) + angle(turn)
-    xs, ys = offsets()
+    xs, ys = OFFSETS
     radius = slide.radius(specimen, np.arctan2(ys, xs) - turned)
     pores = slide.pores[specimen, : slide.kinds[specimen, 2]]
     rough = world.image_grain[0 if left else 1][specimen]

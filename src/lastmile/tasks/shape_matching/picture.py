@@ -15,6 +15,9 @@ right."""
 PATCH = 72
 """Side of the patch that a specimen is drawn in, logical px."""
 
+OFFSETS = np.stack(np.meshgrid(*2 * [np.arange(PATCH, dtype=np.float32) - (PATCH - 1) / 2]))
+"""How far each pixel of a patch is right of and below its center, (2, 72, 72) logical px."""
+
 _PORE = 3.5  # radius of a pore, logical px
 _EDGE = 1.3  # width over which edges fade, logical px
 _AMBIENT = 0.45  # share of the light that does not come from the side
@@ -53,13 +56,6 @@ def grain(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.asarray(1 + 0.22 * rough, np.float32)
 
 
-def offsets() -> tuple[np.ndarray, np.ndarray]:
-    """Return how far each pixel of a patch is right of and below its center, (72, 72) each."""
-    steps = np.arange(PATCH) - (PATCH - 1) / 2
-    xs, ys = np.meshgrid(steps, steps)
-    return xs, ys
-
-
 def shell(
     radius: np.ndarray, angle: float, pores: np.ndarray, rough: np.ndarray, light: Light
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +71,7 @@ def shell(
     Returns:
         Its color (72, 72, 3) from 0 to 255, and its coverage (72, 72, 1) from 0 to 1, float32.
     """
-    xs, ys = offsets()
+    xs, ys = OFFSETS
     distance = np.hypot(xs, ys)
     coverage = np.clip((radius - distance) / _EDGE + 0.5, 0, 1)
 

@@ -32,7 +32,7 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "short": Difficulty(specimens=(4, 6), lost=(0, 1), new=(1, 2), twins=1, fields=(1, 2)),
+    "short": Difficulty(specimens=(5, 7), lost=(0, 1), new=(1, 2), twins=1, fields=(2, 2)),
     "full": Difficulty(specimens=(8, 12), lost=(0, 2), new=(1, 3), twins=3, fields=(2, 3)),
 }
 
@@ -47,6 +47,9 @@ FORMS = ("long", "round", "three lobes", "four lobes", "five lobes")
 """Forms of specimens; those next to each other are the most alike."""
 PORES = (1, 2, 3)
 """Possible numbers of pores."""
+
+DIRECTIONS = 720
+"""Directions in which outlines are known."""
 
 _WAVES = {0: (2, 0.27), 2: (3, 0.19), 3: (4, 0.17), 4: (5, 0.15)}  # form: number of waves, height
 _LARGEST_WAVE = 6
@@ -82,17 +85,27 @@ class Slide:
     waves: np.ndarray
     pores: np.ndarray
 
-    def radius(self, specimen: int, angles: np.ndarray) -> np.ndarray:
+    @cached_property
+    def radii(self) -> np.ndarray:
+        """Distance of each outline from its center in DIRECTIONS directions, (n, 720) logical px.
+
+        The directions are relative to the specimen.
+        """
+        directions = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
+        phases = np.arange(1, _LARGEST_WAVE + 1) * directions[:, None]  # (720, 6)
+        cosines, sines = np.moveaxis(self.waves, 2, 0)  # (n, 6) each
+        heights = cosines @ np.cos(phases).T + sines @ np.sin(phases).T
+        return np.asarray(self.sizes[:, None] * (1 + heights))
+
+    def radius(self, specimen: int, angles: np.ndarray | float) -> np.ndarray:
         """Return the distance of a specimen's outline from its center, logical px.
 
         Args:
             specimen: The specimen.
             angles: Directions relative to the specimen, rad.
         """
-        waves = np.arange(1, _LARGEST_WAVE + 1)
-        phases = waves * np.asarray(angles)[..., None]  # (..., 6)
-        cosines, sines = self.waves[specimen].T
-        return self.sizes[specimen] * (1 + np.cos(phases) @ cosines + np.sin(phases) @ sines)
+        nearest = np.rint(np.asarray(angles) * (DIRECTIONS / (2 * np.pi))).astype(int)
+        return np.asarray(self.radii[specimen, nearest % DIRECTIONS])
 
     def outline(self, specimen: int, turn: float, margin: float) -> tuple[tuple[float, float], ...]:
         """Return a polygon around a specimen, which begins at its upper right.
@@ -102,7 +115,7 @@ class Slide:
             turn: By how much it is turned further, rad.
             margin: Distance of the polygon from the outline, logical px.
         """
-        directions = -np.pi / 4 + np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        directions = -np.pi / 4 + np.arange(40) * (2 * np.pi / 40)
         radius = self.radius(specimen, directions - self.angles[specimen] - turn) + margin
         u, v = self.centers[specimen]
         xs = u + radius * np.cos(directions)
@@ -147,13 +160,9 @@ class ShapeMatchingWorld:
             source: The specimen from before.
             nearest: Largest difference of the look-alikes, see `difference`.
         """
-        kind = self.before.kinds[source]
-        return tuple(
-            target
-            for target in range(len(self.after.field))
-            if target != self.partner[source]
-            and difference(kind, self.after.kinds[target]) <= nearest
-        )
+        differences = difference(self.before.kinds[source], self.after.kinds)
+        alike = np.flatnonzero(differences <= nearest).tolist()
+        return tuple(target for target in alike if target != self.partner[source])
 
     @cached_property
     def image_backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -168,10 +177,15 @@ class ShapeMatchingWorld:
         return grain(rng, len(self.before.field)), grain(rng, len(self.after.field))
 
 
-def difference(kind: np.ndarray, other: np.ndarray) -> int:
-    """Return how different two kinds are: 1 for look-alikes, which differ in one respect."""
-    steps = np.minimum(np.abs(np.asarray(kind) - np.asarray(other)), 2)
-    return int(steps.sum())
+def difference(kind: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return how different a kind is from others: 1 for look-alikes, one step in one respect.
+
+    Args:
+        kind: (3,) a kind, see `Slide.kinds`.
+        others: (..., 3) other kinds.
+    """
+    steps = np.minimum(np.abs(kind - others), 2)
+    return np.asarray(steps.sum(-1))
 
 
 def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ShapeMatchingWorld:
@@ -210,7 +224,7 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ShapeMatchin
 def _draw_kinds(rng: np.random.Generator, count: int, twins: int) -> np.ndarray:
     """Draw different kinds, (count, 3); the last `twins` of them look like one of the others."""
     grid = np.stack(np.meshgrid(range(len(SIZES)), range(len(FORMS)), PORES), -1).reshape(-1, 3)
-    apart = np.array([[difference(one, other) for other in grid] for one in grid])
+    apart = difference(grid[:, None], grid)  # (kinds, kinds)
 
     chosen: list[int] = []
     for number in range(count):
