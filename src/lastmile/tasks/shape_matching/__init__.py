@@ -26,9 +26,9 @@ class ShapeMatching(Task[ShapeMatchingWorld, State, Match]):
     **What is seen.** One field of view of the slide before the shipment on the left, and one after
     it on the right. Specimens differ in size, form (long, round, or with three to five lobes) and
     the number of their pores; look-alikes differ in only one of these, by one step. The selected
-    specimen has a yellow outline. A match has the same number and color on both sides, and a
-    specimen without a match is crossed out. The status bar gives both fields of view, the number of
-    decisions and what to do next.
+    specimen has a yellow outline. A match has the same number and color on both sides, a ring if it
+    is on no specimen, and a specimen without a match is crossed out. The status bar gives both
+    fields of view, the number of decisions and what to do next.
 
     **What can be done.** `− field` and `+ field` change the field of view of either side. A click
     on the left selects a specimen. `Turn left` and `Turn right` turn it by 45 degrees, to compare
@@ -47,13 +47,13 @@ class ShapeMatching(Task[ShapeMatchingWorld, State, Match]):
     fields; or the right match of a specimen is replaced, because the next one was not selected.
 
     **What is simplified.** Specimens lie flat, are never turned over, never touch, and are either
-    whole or lost. The interface knows where specimens are, as after a segmentation, and uses it to
-    select and outline those on the left only.
+    whole or lost. The interface knows the outlines of specimens, as after a segmentation, and draws
+    those of selected and matched ones. Nothing on the screen tells which ones belong together.
 
     **Sources.** The published study has a task of the name *shape matching*, of which no more is
     known (Chandok and Park, 2026). Turning a shape until it can be compared: Shepard and Metzler,
-    Science 1971. F1 of matches as in the re-identification of cells between imaging sessions
-    (Sheintuch et al., Cell Reports 2017).
+    Science 1971. Finding the same cells again in another imaging session: Sheintuch et al., Cell
+    Reports 2017.
     """
 
     name = "shape_matching"

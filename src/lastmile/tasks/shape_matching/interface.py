@@ -164,12 +164,13 @@ class ShapeMatchingInterface(task.Interface[ShapeMatchingWorld, State]):
                     marks.append(Mark("line", (outline[0], outline[20]), color, 2))
             if edit.field == state.after:
                 target = found.at(edit.field, edit.u, edit.v)
-                label = str(source + 1)
-                if target != LOST:
+                point = ((edit.u, edit.v),)
+                if target == LOST:
+                    marks.append(Mark("ring", point, color, 6, str(source + 1)))
+                else:
                     outline = found.outline(target, 0.0, 2.5)
-                    marks.append(Mark("polygon", outline, color, 2, label))
-                    label = ""
-                marks.append(Mark("cross", ((edit.u, edit.v),), color, 4, label))
+                    marks.append(Mark("polygon", outline, color, 2, str(source + 1)))
+                    marks.append(Mark("cross", point, color, 4))  # leaves the pores visible
         if state.selected != NOTHING:
             outline = slide.outline(state.selected, angle(state.turn), 5.5)
             marks.append(Mark("polygon", outline, SELECTED, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,20 +21,22 @@ class Difficulty:
         specimens: Smallest and largest number of specimens before the shipment.
         lost: Smallest and largest number of them that are gone after it.
         new: Smallest and largest number of specimens that are there only after it.
-        twins: Smallest number of specimens that have a look-alike.
-        fields: Number of fields of view before and after the shipment.
+        twins: Number of specimens that are drawn to look like another one.
+        fields_before: Number of fields of view before the shipment.
+        fields_after: Number of fields of view after it.
     """
 
     specimens: tuple[int, int]
     lost: tuple[int, int]
     new: tuple[int, int]
     twins: int
-    fields: tuple[int, int]
+    fields_before: int
+    fields_after: int
 
 
 DIFFICULTIES = {
-    "short": Difficulty(specimens=(5, 7), lost=(0, 1), new=(1, 2), twins=1, fields=(2, 2)),
-    "full": Difficulty(specimens=(8, 12), lost=(0, 2), new=(1, 3), twins=3, fields=(2, 3)),
+    "short": Difficulty((5, 7), lost=(0, 1), new=(1, 2), twins=1, fields_before=2, fields_after=2),
+    "full": Difficulty((8, 12), lost=(0, 2), new=(1, 3), twins=3, fields_before=2, fields_after=3),
 }
 
 HEADER = 16
@@ -57,6 +60,15 @@ _PORE_ANGLES = {1: (0.0,), 2: (0.0, 2.3), 3: (0.0, 1.7, 3.3)}  # rad; they tell 
 _PORE_DISTANCE = 0.5  # from the center, relative to the mean radius
 _REACH = 2.0  # a click this far outside an outline is still on the specimen, logical px
 _COLUMNS, _ROWS = 2, 3  # of the places in a field of view
+
+
+class Specimens(NamedTuple):
+    """The n specimens of a world; see `Slide` for the arrays."""
+
+    kinds: np.ndarray
+    sizes: np.ndarray
+    waves: np.ndarray
+    pores: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,22 +211,19 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ShapeMatchin
     lost = int(rng.integers(difficulty.lost[0], difficulty.lost[1] + 1))
     new = int(rng.integers(difficulty.new[0], difficulty.new[1] + 1))
 
-    kinds = rng.permutation(_draw_kinds(rng, count + new, difficulty.twins))
-    sizes, waves, pores = _draw_specimens(rng, kinds)
-    drawn = np.arange(count + new)
-
-    before, order_before = _lay_out(
-        rng, drawn[:count], difficulty.fields[0], 0, kinds, sizes, waves, pores
+    specimens = _draw_specimens(
+        rng, rng.permutation(_draw_kinds(rng, count + new, difficulty.twins))
     )
+    drawn = np.arange(count + new)
+    before, order_before = _lay_out(rng, specimens, drawn[:count], difficulty.fields_before, 0)
 
     # On the way some are lost, others join them, and all are tilted a little.
-    waves = waves + rng.normal(0, 0.01, waves.shape)
+    waves = specimens.waves + rng.normal(0, 0.01, specimens.waves.shape)
     tilts = rng.uniform(0, 2 * np.pi, count + new)
     waves[:, 1] += 0.035 * np.stack([np.cos(tilts), np.sin(tilts)], 1)
-    sizes = sizes * rng.uniform(0.97, 1.03, count + new)
-    after, order_after = _lay_out(
-        rng, drawn[lost:], difficulty.fields[1], HALF, kinds, sizes, waves, pores
-    )
+    sizes = specimens.sizes * rng.uniform(0.97, 1.03, count + new)
+    tilted = specimens._replace(sizes=sizes, waves=waves)
+    after, order_after = _lay_out(rng, tilted, drawn[lost:], difficulty.fields_after, HALF)
 
     position = {int(one): index for index, one in enumerate(order_after)}
     partner = np.array([position.get(int(one), LOST) for one in order_before])
@@ -236,10 +245,8 @@ def _draw_kinds(rng: np.random.Generator, count: int, twins: int) -> np.ndarray:
     return grid[chosen]
 
 
-def _draw_specimens(
-    rng: np.random.Generator, kinds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw mean radius (n,), waves (n, 6, 2) and pores (n, 3, 2) of specimens of these kinds."""
+def _draw_specimens(rng: np.random.Generator, kinds: np.ndarray) -> Specimens:
+    """Draw specimens of these kinds."""
     count = len(kinds)
     sizes = np.array(SIZES)[kinds[:, 0]] * rng.uniform(0.97, 1.03, count)
     waves = rng.normal(0, 0.015, (count, _LARGEST_WAVE, 2))
@@ -253,32 +260,25 @@ def _draw_specimens(
         angles += rng.normal(0, 0.1, holes)
         distance = _PORE_DISTANCE * sizes[specimen]
         pores[specimen, :holes] = distance * np.stack([np.cos(angles), np.sin(angles)], 1)
-    return sizes, waves, pores
+    return Specimens(kinds, sizes, waves, pores)
 
 
 def _lay_out(
-    rng: np.random.Generator,
-    specimens: np.ndarray,
-    fields: int,
-    left: int,
-    kinds: np.ndarray,
-    sizes: np.ndarray,
-    waves: np.ndarray,
-    pores: np.ndarray,
+    rng: np.random.Generator, specimens: Specimens, chosen: np.ndarray, fields: int, left: int
 ) -> tuple[Slide, np.ndarray]:
     """Spread specimens over fields of view, at random places and turned at random.
 
     Args:
         rng: Random generator.
-        specimens: (n,) indices of the specimens into the last four arguments.
+        specimens: All specimens.
+        chosen: (n,) indices of those that are on the slide.
         fields: Number of fields of view.
         left: Left border of the photograph on the canvas.
-        kinds, sizes, waves, pores: Those of all specimens, see `Slide`.
 
     Returns:
-        The slide, and (n,) the specimens in its order.
+        The slide, and (n,) the indices of its specimens in their order.
     """
-    order = rng.permutation(specimens)
+    order = rng.permutation(chosen)
     field = np.sort(np.arange(len(order)) % fields)
     width = HALF / _COLUMNS
     height = (CANVAS - HEADER) / _ROWS
@@ -297,14 +297,5 @@ def _lay_out(
             )
         )
     angles = rng.uniform(0, 2 * np.pi, len(order))
-    slide = Slide(
-        fields,
-        field,
-        np.concatenate(centers),
-        angles,
-        kinds[order],
-        sizes[order],
-        waves[order],
-        pores[order],
-    )
-    return slide, order
+    placed = (array[order] for array in specimens)
+    return Slide(fields, field, np.concatenate(centers), angles, *placed), order
