@@ -83,7 +83,10 @@ def index_page() -> str:
     for name in task_names():
         task = get_task(name)
         summary = (inspect.getdoc(type(task)) or "").splitlines()[0]
-        rows.append(f"| [{task.interface.title}]({name}.md) | {summary} | `{env_id(name)}` |")
+        held_out = " (held out)" if task.held_out else ""
+        rows.append(
+            f"| [{task.interface.title}]({name}.md){held_out} | {summary} | `{env_id(name)}` |"
+        )
 
     return "\n".join(
         [
@@ -93,6 +96,7 @@ def index_page() -> str:
             "",
             "Each task has a world with ground truth, a graphical interface, a virtual annotator,",
             "and a score. To add one, see [Add a task](../howto/add_a_task.md).",
+            "No study trains on a task that is held out unless it is named; it is kept for transfer.",
             "",
             "| task | what is done | Gymnasium id |",
             "| --- | --- | --- |",

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from lastmile.config import ConfigError, Settings, canonical, load, parse, schema
+from lastmile.config import ConfigError, Settings, canonical, load, parse, schema, task_list
+from lastmile.tasks import task_names
 
 
 def test_the_default_and_every_preset_load(root: Path) -> None:
@@ -151,6 +152,12 @@ def test_absurd_values_are_refused(values: dict[str, Any], words: str) -> None:
 def test_the_published_schema_is_that_of_the_code(root: Path) -> None:
     published = (root / "workflow" / "schemas" / "settings.schema.json").read_text()
     assert json.loads(published) == json.loads(schema())
+
+
+def test_no_study_trains_on_a_task_that_is_held_out_unless_it_is_named() -> None:
+    studied = task_list(parse({}))
+    assert set(task_names()) - set(studied) == {"shape_matching"} and len(studied) == 9
+    assert task_list(parse({"tasks": ["shape_matching"]})) == ("shape_matching",)
 
 
 def test_canonical_does_not_depend_on_order() -> None:

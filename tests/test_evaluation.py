@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lastmile.config import PolicySettings
+from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.evaluation import closed_loop, recovery, skills
 from lastmile.evaluation.annotators import check
 from lastmile.performance import bench, rates, speed
@@ -32,7 +32,7 @@ from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Source, Trajectories, read, write
-from lastmile.tasks import get_task, task_names
+from lastmile.tasks import get_task
 from lastmile.tasks.annotator import click, make_annotator
 from lastmile.tasks.task import RIGHT
 
@@ -632,7 +632,7 @@ def test_a_benchmark_is_a_table_with_units() -> None:
 
 def test_a_task_that_was_not_measured_has_the_median_rates() -> None:
     table = json.loads(rates.RATES.read_text())
-    assert set(table["tasks"]) == set(task_names())
+    assert set(table["tasks"]) == set(task_list(Settings()))
     known = table["tasks"].values()
     new = rates.task_rates(table, "tenth_task")
     assert rates.task_rates(table, "colored_dots") is table["tasks"]["colored_dots"]

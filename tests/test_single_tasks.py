@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
+from lastmile.screen import shrink
 from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import Source, record
 from lastmile.tasks import get_task
-from lastmile.tasks.annotator import NoticeByChance, make_annotator
+from lastmile.tasks.annotator import FARTHEST, NoticeByChance, click, make_annotator
 from lastmile.tasks.cell_lineage.interface import RING, CellLineageInterface, State
 from lastmile.tasks.channel_alignment.registration import GRID, fit_map
 from lastmile.tasks.limb_tracking.interface import Point
 from lastmile.tasks.limb_tracking.world import CLEAR, EDGE, HIDDEN, LimbTrackingWorld
+from lastmile.tasks.shape_matching.interface import NOTHING, Match, ShapeMatchingInterface
+from lastmile.tasks.shape_matching.interface import State as MatchingState
+from lastmile.tasks.shape_matching.picture import HALF
+from lastmile.tasks.shape_matching.world import LOST, ShapeMatchingWorld, difference
 from lastmile.tasks.task import RIGHT
 
 
@@ -88,3 +94,115 @@ def test_a_slip_is_noticed_the_sooner_the_farther_it_is_off() -> None:
     assert noticed[0] < noticed[1] < noticed[2] and noticed[2:] == pytest.approx(
         [0.5, 0.5], abs=0.05
     )
+
+
+# Shape matching
+
+
+def views(world: ShapeMatchingWorld, left: bool) -> list[np.ndarray]:
+    """The surroundings of each specimen as a policy sees them, (24, 24) of gray."""
+    interface = ShapeMatchingInterface(world)
+    slide = world.before if left else world.after
+    shown = []
+    for field, (u, v) in zip(slide.field.tolist(), slide.centers.round().astype(int).tolist()):
+        state = MatchingState(before=field) if left else MatchingState(after=field)
+        half = (
+            interface.image(state)[:, : HALF - 2] if left else interface.image(state)[:, HALF + 2 :]
+        )
+        padded = np.pad(half, ((32, 32), (32, 32), (0, 0)))
+        x = u if left else u - HALF - 2
+        shown.append(shrink(padded[v : v + 64, x : x + 64]).mean(2).astype(np.float32))
+    return shown
+
+
+def test_specimens_can_be_told_apart_on_the_screen_of_a_policy() -> None:
+    """Most are nearest to their match, compared pixel by pixel in steps of 15 degrees."""
+    right = total = 0
+    for seed in range(4):
+        world: ShapeMatchingWorld = get_task("shape_matching").world(seed, "full")
+        before, after = views(world, True), views(world, False)
+        for source, partner in enumerate(world.partner.tolist()):
+            turns = [cv2.getRotationMatrix2D((11.5, 11.5), turn, 1) for turn in range(0, 360, 15)]
+            turned = np.stack(
+                [cv2.warpAffine(before[source], turn, (24, 24), borderValue=24) for turn in turns]
+            )
+            apart = [np.abs(turned - other).mean((1, 2)).min() for other in after]
+            right += partner != LOST and int(np.argmin(apart)) == partner
+            total += partner != LOST
+    assert total > 25 and right > 0.7 * total, (right, total)
+
+
+@pytest.mark.parametrize("difficulty", ("short", "full"))
+def test_specimens_have_one_match_and_look_alikes(difficulty: str) -> None:
+    lost, new, doubtful = set(), set(), []
+    for seed in range(40):
+        world: ShapeMatchingWorld = get_task("shape_matching").world(seed, difficulty)
+        matched = [one for one in world.partner.tolist() if one != LOST]
+        assert len(set(matched)) == len(matched)
+        for source, partner in enumerate(world.partner.tolist()):
+            if partner != LOST:
+                same = difference(world.before.kinds[source], world.after.kinds)
+                assert np.flatnonzero(same == 0).tolist() == [partner]
+        lost.add(len(world.partner) - len(matched))
+        new.add(len(world.after.field) - len(matched))
+        doubtful.append(sum(bool(world.alike(source)) for source in range(len(world.partner))))
+
+        for slide in (world.before, world.after):
+            for specimen, (u, v) in enumerate(slide.centers.tolist()):
+                assert slide.at(int(slide.field[specimen]), u, v) == specimen
+                assert slide.radii[specimen].min() > FARTHEST
+            assert set(slide.field.tolist()) == set(range(slide.fields))
+    assert lost == ({0, 1} if difficulty == "short" else {0, 1, 2})
+    assert new == ({1, 2} if difficulty == "short" else {1, 2, 3})
+    assert np.mean(doubtful) >= (1 if difficulty == "short" else 3)
+
+
+def test_matches_are_replaced_by_later_decisions_and_undone_where_they_are() -> None:
+    task = get_task("shape_matching")
+    world: ShapeMatchingWorld = task.world(1, "full")
+    interface = ShapeMatchingInterface(world)
+    source = next(one for one in range(len(world.partner)) if world.partner[one] != LOST)
+    partner = int(world.partner[source])
+    right = Match(source, int(world.after.field[partner]), *world.after.center(partner))
+    other = (partner + 1) % len(world.after.field)
+    wrong = Match(source, int(world.after.field[other]), *world.after.center(other))
+
+    assert task.judge(world, (), right) == RIGHT
+    assert task.judge(world, (), Match(source)) == "lapse"
+    assert task.judge(world, (), wrong) == "confusion"
+    assert task.judge(world, (right,), wrong) == "lapse"
+    assert task.judge(world, (), Match(source, right.field, 130.0, 2.0)) == "slip"
+    assert [one.edit for one in task.mistakes(world, MatchingState((right, wrong)))] == [1]
+    assert task.mistakes(world, MatchingState((wrong, right))) == ()
+
+    away = MatchingState((wrong, right), before=1 - int(world.before.field[source]), after=0)
+    back = interface.press(away, "undo")
+    assert back.edits == (wrong,) and back.selected == source
+    assert (back.before, back.after) == (int(world.before.field[source]), right.field)
+
+
+def test_nothing_can_be_matched_before_a_specimen_is_selected() -> None:
+    world: ShapeMatchingWorld = get_task("shape_matching").world(1, "short")
+    interface = ShapeMatchingInterface(world)
+    start = interface.start()
+    left = interface.screen(start).canvas
+    assert interface.hit(start, left.x + HALF + 9, left.y + 40).kind == "invalid"
+    assert interface.touch(start, HALF + 9, 40) == start
+    selected = interface.touch(start, *world.before.center(0))
+    assert selected.selected == 0 and interface.press(selected, "+before").selected == NOTHING
+    turned = interface.press(selected, "turn-left")
+    assert not np.array_equal(interface.image(turned), interface.image(selected))
+    assert interface.touch(turned, HALF + 9, 40).edits == (Match(0, 0, HALF + 9, 40),)
+
+
+def test_all_matches_can_be_wrong_and_are_decided_again() -> None:
+    task = get_task("shape_matching")
+    for seed in range(10):
+        world: ShapeMatchingWorld = task.world(seed, "full")
+        edits = (*(Match(one) for one in range(len(world.partner))), Match(0, 0, 130.0, 2.0))
+        session = Session(task, world, state=MatchingState(edits))
+        rng = np.random.default_rng(seed)
+        annotator = make_annotator(task, world, session.interface, "oracle", rng)
+        while not session.done and len(session.steps) < 200:
+            session.click(*click(annotator.next(session.state), session.screen(), rng))
+        assert session.score.success

@@ -301,7 +301,7 @@ class Settings(Closed):
         description="Name of the study; results go to `results/NAME`.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all data.")
-    tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all that exist.")
+    tasks: tuple[str, ...] = Field((), description="Tasks to study; empty for all not held out.")
     worlds: Worlds = Worlds()
     episodes: Episodes = Episodes()
     policy: PolicySettings = PolicySettings()
@@ -421,10 +421,10 @@ def _check_names(settings: Settings, source: str) -> None:
 
 
 def task_list(settings: Settings) -> tuple[str, ...]:
-    """Return the tasks of a study: those named, or all that exist."""
-    from lastmile.tasks import task_names
+    """Return the tasks of a study: those named, or all that are not held out."""
+    from lastmile.tasks import get_task, task_names
 
-    return settings.tasks or task_names()
+    return settings.tasks or tuple(name for name in task_names() if not get_task(name).held_out)
 
 
 def schema() -> str:

@@ -302,7 +302,7 @@ class Task(ABC, Generic[W, S, E]):
     """A task. It has no state: one instance, `TASK` in the task's folder, serves everything.
 
     Its type parameters are the task's world, state and annotation. It must provide
-    `make_world`, `judge`, `score` and all attributes below except `chance`. It must also provide
+    `make_world`, `judge`, `score` and all attributes below without a default. It must also provide
     `mistakes` if a later annotation can replace an earlier one or if something can be left out.
 
     The class docstring is the task's page in the documentation. It has the sections *What it is*,
@@ -321,6 +321,7 @@ class Task(ABC, Generic[W, S, E]):
             kind of mistake is possible in it.
         held_out: Whether no study trains on it by default: it is kept for transfer.
         chance: Score expected from guessing, for tasks that are classifications.
+        held_out: Whether no study trains on it by default: it is kept for transfer.
     """
 
     name: ClassVar[str]
@@ -332,6 +333,7 @@ class Task(ABC, Generic[W, S, E]):
     overlooked: ClassVar[float] = 0.03
     held_out: ClassVar[bool] = False
     chance: ClassVar[float] = 0.0
+    held_out: ClassVar[bool] = False
 
     @staticmethod
     @abstractmethod
