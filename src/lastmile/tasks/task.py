@@ -316,10 +316,9 @@ class Task(ABC, Generic[W, S, E]):
         difficulties: Settings of `make_world` by name, at least `short` and `full`.
         interface: The class of the interface.
         annotator: The class of the virtual annotator.
-        overlooked: Share of slips and confusions that the `typical` style takes for right.
         mistake_rate: Probability that a step of work of the `typical` style is a mistake, if every
             kind of mistake is possible in it.
-        held_out: Whether no study trains on it by default: it is kept for transfer.
+        overlooked: Share of slips and confusions that the `typical` style takes for right.
         chance: Score expected from guessing, for tasks that are classifications.
         held_out: Whether no study trains on it by default: it is kept for transfer.
     """
@@ -331,7 +330,6 @@ class Task(ABC, Generic[W, S, E]):
     annotator: type[Annotator[W, S]]
     mistake_rate: ClassVar[float]
     overlooked: ClassVar[float] = 0.03
-    held_out: ClassVar[bool] = False
     chance: ClassVar[float] = 0.0
     held_out: ClassVar[bool] = False
 
