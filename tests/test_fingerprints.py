@@ -25,7 +25,7 @@ OWN = {
     "skills": ("starts[:-1], starts[1:]", "starts[:-2], starts[1:]"),
     "closed_loop": ('who="policy"', 'who="policies"'),
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
-    "recovery": ("spec.recovery_steps,", "spec.recovery_steps + 1,"),
+    "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),

@@ -1145,6 +1145,19 @@ def test_a_task_kept_for_transfer_is_fine_tuned_from_the_joint_policy(
     assert "road_mapping" not in study.settings["tasks"]
 
 
+def test_a_longer_joint_policy_is_trained_once_and_measured_in_all_ways() -> None:
+    scaled = SETTINGS.scaling.model_copy(update={"joint": 2_000_000})
+    settings = SETTINGS.model_copy(update={"scaling": scaled})
+    assert runs.joint(settings).name == "all.2000k" and runs.joint(SETTINGS).name == "all.40k"
+    jobs = plan.Jobs(settings)
+    assert [seed for run, seed in jobs.specs("train") if run == "all.2000k"] == ["0"]
+    assert {run for run, *_ in jobs.specs("linear_probes")} == {"all.2000k"}
+    # Sizes are compared at the lengths that all have, and pretraining is as long.
+    assert not any(run == "all.2000k" for run, *_ in jobs.specs("skills"))
+    assert any(run == "all.40k" for run, *_ in jobs.specs("skills"))
+    assert runs.pretrained(settings, ("cell_lineage",)).frames == 40_000
+
+
 def test_a_policy_is_measured_where_a_study_reads_it() -> None:
     """A shorter training counts at its end alone, and the first updates for emergence alone."""
     lengths = SETTINGS.scaling.model_copy(update={"frames": (9_000, 40_000)})

@@ -221,9 +221,6 @@ class Evaluation(Closed):
         le=10**6,
         description="Mistakes to inject, each with a right annotation as control.",
     )
-    recovery_steps: int = Field(
-        15, ge=1, le=10**4, description="Steps that the policy has to repair an injected mistake."
-    )
     resamples: int = Field(2000, ge=100, le=10**6, description="Bootstrap resamples for intervals.")
 
 
@@ -247,7 +244,11 @@ class Scaling(Closed):
     frames: tuple[Annotated[int, Field(ge=1, le=10**12)], ...] = Field(
         (40_000,),
         min_length=1,
-        description="Lengths of their trainings, over all tasks; the longest is for other studies.",
+        description="Lengths of their trainings, over all tasks; pretraining has the longest.",
+    )
+    joint: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
+        None,
+        description="Length of the policy that other studies measure, trained once; none: longest.",
     )
     episodes: tuple[int, ...] = Field(
         (50, 250),

@@ -122,20 +122,19 @@ def single(settings: Settings, task: str) -> Run:
     return replace(training_run(settings, (task,), settings.training.frames), once=True)
 
 
-def joint(
-    settings: Settings,
-    size: str | None = None,
-    episodes: int | None = None,
-    frames: int | None = None,
+def for_all(
+    settings: Settings, frames: int, size: str | None = None, episodes: int | None = None
 ) -> Run:
-    """Return the run that trains one policy for all tasks; by default the longest one."""
-    return training_run(
-        settings,
-        task_list(settings),
-        frames or max(settings.scaling.frames),
-        episodes,
-        policy={"size": size or settings.policy.size},
-    )
+    """Return a run that trains one policy for all tasks."""
+    policy = {"size": size or settings.policy.size}
+    return training_run(settings, task_list(settings), frames, episodes, policy=policy)
+
+
+def joint(settings: Settings) -> Run:
+    """Return the run of the policy for all tasks that is measured in all ways."""
+    if settings.scaling.joint is None:
+        return for_all(settings, max(settings.scaling.frames))
+    return replace(for_all(settings, settings.scaling.joint), once=True)
 
 
 def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
@@ -155,7 +154,7 @@ def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
 def pretrained(settings: Settings, group: tuple[str, ...]) -> Run:
     """Return the run that trains one policy for all tasks except a held-out group.
 
-    For tasks that are not studied it is the joint run.
+    For tasks that are not studied it is the longest run on all tasks.
     """
     return training_run(
         settings,

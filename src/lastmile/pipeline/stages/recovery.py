@@ -10,20 +10,17 @@ from pydantic import Field
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
+from lastmile.studies.labels import RECOVERY_STEPS
 
 LABELS = ("run", "seed", "task")
 SCREEN = 126 * 168 * 3  # bytes of a screen
 
 
 class Spec(OnTask):
-    """How many mistakes to inject, and how many steps a policy has to repair one.
-
-    See `evaluation` in the settings.
-    """
+    """How many mistakes to inject; see `evaluation` in the settings."""
 
     temperature: float = Field(gt=0)
     recovery_states: int = Field(ge=1)
-    recovery_steps: int = Field(ge=1)
 
 
 class Inputs(NamedTuple):
@@ -68,7 +65,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             policy,
             recording,
             spec.recovery_states,
-            spec.recovery_steps,
+            RECOVERY_STEPS,
             spec.temperature,
             spec.seed,
             progress,
@@ -89,7 +86,6 @@ def wanted(request: Request) -> list[Spec]:
             task=task,
             temperature=evaluation.temperature,
             recovery_states=evaluation.recovery_states,
-            recovery_steps=evaluation.recovery_steps,
         )
         for one, seed, task in request.measured("recovery")
     ]
@@ -98,7 +94,7 @@ def wanted(request: Request) -> list[Spec]:
 def cost(spec: Spec, estimates: Estimates) -> Cost:
     # Every state has a control. Before the first step the policy reads the screens that it
     # remembers: half a window on average.
-    steps = spec.recovery_steps + estimates.request.settings.policy.window / 2
+    steps = RECOVERY_STEPS + estimates.request.settings.policy.window / 2
     states = 2 * spec.recovery_states
     remembered = 2 * states * estimates.request.settings.policy.window * SCREEN
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3) + remembered

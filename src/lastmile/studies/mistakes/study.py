@@ -25,13 +25,13 @@ from lastmile.evaluation.statistics import (
 )
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL
+from lastmile.studies.labels import ALL, RECOVERY_STEPS
 from lastmile.studies.runs import Need, single
 
 if TYPE_CHECKING:
     import pandas as pd
 
-READS = ("evaluation.resamples", "evaluation.recovery_steps")
+READS = ("evaluation.resamples",)
 COLUMNS = {
     "task": TEXT,
     "who": TEXT,
@@ -261,7 +261,7 @@ def _difference(
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether the policy errs less than its data, and corrects injected mistakes."""
     count = settings.evaluation.resamples
-    steps = str(settings.evaluation.recovery_steps)
+    steps = str(RECOVERY_STEPS)
     corrects = replace(CORRECTS, statistic=CORRECTS.statistic.format(steps=steps))
     skills, recovery = inputs["skills"], inputs["recovery"].assign(one=1)
     tasks = list(task_list(settings))

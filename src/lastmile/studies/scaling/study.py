@@ -24,7 +24,7 @@ from lastmile.evaluation.statistics import (
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis
 from lastmile.studies.labels import ALL
-from lastmile.studies.runs import Need, Run, joint
+from lastmile.studies.runs import Need, Run, for_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,10 +118,16 @@ def runs(settings: Settings) -> dict[Length, Run]:
     fewer = sorted(count for count in set(settings.scaling.episodes) if count < everything)
     lengths = sorted(set(settings.scaling.frames))
     return {
-        Length(of, everything, frames): joint(settings, of, frames=frames)
+        Length(of, everything, frames): for_all(settings, frames, of)
         for of in sizes(settings)
         for frames in lengths
-    } | {Length(size, n, longest): joint(settings, episodes=n) for n in fewer}
+    } | {Length(size, n, longest): for_all(settings, longest, episodes=n) for n in fewer}
+
+
+def of_sizes(settings: Settings) -> dict[str, Run]:
+    """Return the longest run on all data of each size."""
+    longest = max(settings.scaling.frames)
+    return {size: for_all(settings, longest, size) for size in sizes(settings)}
 
 
 def needs(settings: Settings) -> list[Need]:
@@ -133,7 +139,7 @@ def needs(settings: Settings) -> list[Need]:
         for task in tasks
         for table in ("skills", "losses")
     ]
-    return measured + [Need("speed", joint(settings, size), tasks[0]) for size in sizes(settings)]
+    return measured + [Need("speed", run, tasks[0]) for run in of_sizes(settings).values()]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -217,11 +223,12 @@ def _size_rows(
     everything = settings.episodes.train
     last = max(settings.scaling.frames)
     costs = speed.groupby("run")[["parameters", "flops_per_frame", "frames_per_s"]].mean()
-    known = [size for size in sizes(settings) if joint(settings, size).name in costs.index]
+    of_size = of_sizes(settings)
+    known = [size for size in of_size if of_size[size].name in costs.index]
 
     rows: list[tuple] = []
     for size in known:
-        values = costs.loc[joint(settings, size).name]
+        values = costs.loc[of_size[size].name]
         for measure, value in zip(("parameters", "flops per frame", "frames per second"), values):
             rows.append((measure, size, everything, last, ALL, value, value, value))
 
@@ -229,7 +236,7 @@ def _size_rows(
     ends = {key[1:]: samples[:, -1] for key, (_, samples) in curves.items() if key[0] == "loss"}
     compared = [size for size in known if (size, everything) in ends]
     if len(compared) > 1:
-        parameters = [costs.loc[joint(settings, size).name, "parameters"] for size in compared]
+        parameters = [costs.loc[of_size[size].name, "parameters"] for size in compared]
         losses = np.stack([ends[size, everything] for size in compared], axis=1)
         slope = estimate(exponent(parameters, losses))
         rows.append(("exponent of parameters", "", everything, last, ALL, *slope))
@@ -345,7 +352,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
 
     count = settings.evaluation.resamples
     ends = {"small": compared[0], "large": compared[-1]}
-    names = [joint(settings, size).name for size in ends.values()]
+    names = [of_sizes(settings)[size].name for size in ends.values()]
     losses = inputs["losses"]
     skills = inputs["skills"][inputs["skills"]["predictor"] == "policy"]
     held_out = losses[["task", "episode"]].drop_duplicates()
