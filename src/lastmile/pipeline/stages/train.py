@@ -24,6 +24,10 @@ SHARED = 0.65
 """Training rate of a core while all cores train, as a share of its rate while the others are idle:
 cores share the memory bandwidth. Measured on the study `desk` on two cores."""
 
+MUON = 1.2
+"""Time of a training with Muon, as a multiple of one with AdamW alone, whose rates are measured.
+At size `xs` with two windows an update."""
+
 
 class Spec(BaseSpec):
     """What to train.
@@ -161,4 +165,5 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     recorded = spec.episodes or estimates.request.settings.episodes.train
     frames = recorded * sum(estimates.steps(task) for task in spec.tasks)
     memory = MEMORY + LABELS_BYTES * frames + estimates.network_memory(spec.run, at_once, COPIES)
-    return Cost(START + training.frames / rate, weights * (kept + work), training.devices * memory)
+    seconds = training.frames / rate * (MUON if training.muon_rate else 1.0)
+    return Cost(START + seconds, weights * (kept + work), training.devices * memory)
