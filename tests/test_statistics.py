@@ -907,7 +907,7 @@ def test_what_both_fail_at_shows_nothing(evaluations: Evaluations) -> None:
 
 
 def test_claims_about_training_need_several_runs(evaluations: Evaluations) -> None:
-    for name, study in (("scaling", scaling), ("transfer", transfer)):
+    for name, study in (("scaling", scaling), ("transfer", transfer), ("heads", heads)):
         one_run = {table: rows[rows["seed"] == 0] for table, rows in evaluations[name].items()}
         assert {one.verdict for one in study.claims(one_run, SETTINGS)} == {"not testable"}
 

@@ -211,14 +211,18 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
         )
         number = shared_episodes(inputs) * (len(tasks(settings)) if task == ALL else 1)
         strata = ", tasks as strata" if task == ALL else ""
-        unit = f"episode ({number} held-out{strata}, one training each)"
+        seeds = inputs["losses"]["seed"].nunique()
+        unit = f"episode ({number} held-out{strata}, {seeds} training(s) each)"
+        units = number if seeds == 1 else None
 
-        better = estimate(ours[1][:, -1] - published[1][:, -1])
-        tested.append(EQUAL_FRAMES.test(better, task, unit, frames=frames))
+        better = estimate(ours[1][:, -1] - published[1][:, -1], units)
+        tested.append(EQUAL_FRAMES.test(better, task, unit, number, seeds, frames=frames))
         if equal > longer[0][-1]:
             reason = f"ours was trained on {longer[0][-1]:,.0f} of {equal:,.0f} frames"
             tested.append(EQUAL_OPERATIONS.untestable(reason, task, operations=operations))
             continue
-        better = estimate(at_frames(longer, equal) - published[1][:, -1])
-        tested.append(EQUAL_OPERATIONS.test(better, task, unit, operations=operations))
+        better = estimate(at_frames(longer, equal) - published[1][:, -1], units)
+        tested.append(
+            EQUAL_OPERATIONS.test(better, task, unit, number, seeds, operations=operations)
+        )
     return tested
