@@ -329,6 +329,7 @@ def change(folder: Path, *names: str) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_loss_of_power(undisturbed: Path) -> None:
     before = results(undisturbed)
     lost = lose_power(undisturbed)
@@ -402,12 +403,11 @@ def test_damage_heals(undisturbed: Path) -> None:
     finish(undisturbed, POLICY, "trajectories")
     before, names = results(undisturbed), all_names(undisturbed)
     wanted = [f"results/fault/{name}" for name in before]
-    for seed in range(2):
-        told = damage_at_random(undisturbed, random.Random(seed))
-        with recorded(told):
-            finish(undisturbed, *wanted)
-            assert all_names(undisturbed) == names, told
-            alike(undisturbed, before)
+    told = damage_at_random(undisturbed, random.Random(0))
+    with recorded(told):
+        finish(undisturbed, *wanted)
+        assert all_names(undisturbed) == names, told
+        alike(undisturbed, before)
 
 
 KILLED = ("job", "workflow", "all at once")

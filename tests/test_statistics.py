@@ -1270,7 +1270,7 @@ def test_thirty_seeds_have_short_command_lines_and_a_plan(root: Path) -> None:
         stage: max(len(spec.canonical()) for spec in jobs.specs(stage).values())
         for stage in stage_names()
     }
-    assert max(lengths.values()) < 10_000, lengths
+    assert max(lengths.values()) < 12_000, lengths
     assert "30" in plan.to_text(settings, 8) and len(jobs.specs("train")) > 1000
 
 

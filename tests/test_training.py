@@ -212,7 +212,9 @@ def test_snapshots_are_spread_over_the_training() -> None:
     assert snapshot_updates(seen, 1) == [*early, 1000] and snapshot_updates(seen[:2], 8) == [2]
 
 
-@pytest.mark.parametrize("head, frames", [("pointer", 800), ("bins", 1800)])
+@pytest.mark.parametrize(
+    "head, frames", [("pointer", 800), pytest.param("bins", 1800, marks=pytest.mark.slow)]
+)
 def test_it_learns(tmp_path: Path, head: str, frames: int) -> None:
     """The policy learns when to press the button, and the pointer beats every policy that does not
     look for the square."""

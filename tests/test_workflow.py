@@ -345,7 +345,7 @@ def test_another_temperature_trains_nothing(finished: Path) -> None:
     assert jobs == {
         "closed_loop": 2,
         "recovery": 2,
-        "closed_loop_curve": 4,
+        "closed_loop_curve": 2,
         "study": 2,
         "figure": 2,
         "findings": 1,
@@ -359,9 +359,9 @@ def test_another_length_of_fine_tuning_trains_that_alone(
 ) -> None:
     jobs = planned(finished, "all", transfer={"frames": 700})
     assert (
-        trained(jobs) == 4
-        and jobs["skills"] == 4
-        and jobs["closed_loop_curve"] == 4
+        trained(jobs) == 2
+        and jobs["skills"] == 2
+        and jobs["closed_loop_curve"] == 2
         and jobs["study"] == jobs["figure"] == 1
     )
     assert not {"record", "tokenize", "scaling", "emergence"} & set(jobs)

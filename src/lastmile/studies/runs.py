@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
-from lastmile.tasks import get_task
 
 JOINT = "together"
 """Takes the place of a task name where a policy is measured on all its tasks at once.
@@ -143,6 +142,8 @@ def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
     Tasks that are neither studied nor kept for transfer (`Task.held_out`) are dropped, and so are
     groups that leave nothing to pretrain on.
     """
+    from lastmile.tasks import get_task
+
     studied = set(task_list(settings))
     groups = [
         tuple(task for task in group if task in studied or get_task(task).held_out)
