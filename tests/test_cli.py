@@ -329,6 +329,14 @@ def test_an_unknown_target_is_refused_with_the_closest(
         assert all(name in message for name in ("all", "models", "findings", "report", "scaling"))
 
 
+def test_a_study_that_is_left_out_is_no_target(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    for command in ("why", "run"):
+        message = refused(capsys, checkout, command, "heads")
+        assert "the study 'heads' has nothing to do" in message and "heads.tasks" in message
+
+
 def test_run_hands_over_to_the_workflow(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 

@@ -34,7 +34,7 @@ def run(
     all, the default.
     """
     settings = study_settings(configfiles, overrides)
-    check_targets(targets)
+    check_targets(targets, settings)
 
     from lastmile.pipeline.run import run as run_workflow
 
@@ -90,8 +90,8 @@ def why(
     The answer names the settings and source files that have changed since it was made. TARGET is a
     file in results/, or a target of `lastmile run`, such as emergence or all.
     """
-    study_settings(configfiles, overrides)  # a wrong setting is refused in our own words
-    check_targets(targets)
+    settings = study_settings(configfiles, overrides)
+    check_targets(targets, settings)
 
     from lastmile.pipeline.why import why as explain
 
@@ -295,16 +295,25 @@ def check_checkout() -> None:
         )
 
 
-def check_targets(targets: Sequence[str]) -> None:
+def check_targets(targets: Sequence[str], settings: Settings) -> None:
     """Check the targets that are not paths.
 
     Raises:
         UnknownNameError: There is no such target.
+        LastmileError: A study has nothing to do with these settings.
     """
     from lastmile.pipeline.why import TARGETS
-    from lastmile.studies import study_names
+    from lastmile.studies import all_needs, study_names
 
     known = (*TARGETS, *study_names())
-    for target in targets:
-        if "/" not in target and target not in known and not Path(target).exists():
+    asked = [target for target in targets if "/" not in target and not Path(target).exists()]
+    for target in asked:
+        if target not in known:
             raise UnknownNameError("target", target, known)
+    idle = set(asked) & set(study_names()) - set(all_needs(settings) if asked else ())
+    if idle:
+        name = min(idle)
+        hint = ", such as --config 'heads.tasks=[colored_dots]'" if name == "heads" else ""
+        raise LastmileError(
+            f"the study '{name}' has nothing to do with these settings; give it tasks{hint}"
+        )
