@@ -373,6 +373,7 @@ def test_another_seed_of_training_records_nothing(finished: Path, settings: Sett
     again = all_runs(settings.model_copy(update={"training": training}))
     assert (
         trained(jobs) == sum(not run.once for run in again.values())
+        and trained(planned(finished, "models", training={"seeds": [0, 1]})) == trained(jobs)
         and jobs["linear_probes"] == 2
         and not {"record", "tokenize", "study_with_screens"} & set(jobs)
     )
