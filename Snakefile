@@ -39,7 +39,7 @@ rule trajectories:
     input:
         expand(
             rules.record.output.steps,
-            task=REQUEST.tasks,
+            task=REQUEST.recorded,
             split=["train", "validation", "test"],
         ),
 

@@ -53,7 +53,7 @@ onsuccess:
 
 wildcard_constraints:
     run="|".join(map(re.escape, REQUEST.runs)),
-    task="|".join((*REQUEST.tasks, JOINT)),
+    task="|".join((*REQUEST.recorded, JOINT)),
     split="train|validation|test",
     seed=r"\d+",
     study="|".join(STUDIES),

@@ -128,6 +128,18 @@ def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Setting
     assert {work.stage: work.jobs for work in plan(settings)} == {**merged, "train": trained(jobs)}
 
 
+def test_the_default_study_can_be_planned_with_the_task_that_is_held_out(folder: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "all", "-n", "--quiet", "rules"]
+    env = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (done.stdout + done.stderr).partition("Job stats:")[2]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE))
+    works = {work.stage: work.jobs for work in plan(load(folder / "config.yaml"))}
+    assert int(jobs["record"]) == works["record"] == 3 * len(task_names())
+    assert int(jobs["skills"]) == works["skills"]
+
+
 def test_rules_name_the_files_of_their_stages(folder: Path, settings: Settings) -> None:
     """The rules hold paths, the stages name files: both say the same of every job."""
     done = snakemake(folder, "all", "-n", name="fresh")
