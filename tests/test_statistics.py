@@ -1165,6 +1165,7 @@ def test_a_policy_is_measured_where_a_study_reads_it() -> None:
     specs: dict[tuple[str, ...], Any] = jobs.specs("skills")
     least = {run: spec.least for (run, _, _), spec in specs.items()}
     assert least["colored_dots"] == 0 and least["all.40k"] == 1000 and least["all.9k"] == 9000
+    assert least["colored_dots.8k.100episodes"] == 800  # a short training has its end measured, too
 
 
 def test_sizes_are_compared_at_the_ends_of_trainings_of_several_lengths() -> None:

@@ -335,6 +335,19 @@ def test_the_table_of_runs_tells_settings_and_speed(finished: Path, settings: Se
         )
 
 
+def test_curves_go_to_the_end_of_training(finished: Path, settings: Settings) -> None:
+    for study, measure, frames in (
+        ("emergence", "share", settings.training.frames),
+        ("scaling", "loss", max(settings.scaling.frames)),
+        ("transfer", "loss", settings.transfer.frames),
+        ("transfer", "success", settings.transfer.frames),
+        ("transfer", "end of success", settings.transfer.frames),
+    ):
+        table = pd.read_csv(finished / "results" / "smoke" / "figures" / f"{study}.csv")
+        ends = table[table["measure"] == measure]["frames"]
+        assert ends.max() >= frames, (study, measure)
+
+
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
     done = snakemake(finished, "all")
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from lastmile.pipeline.stage import OnTask
     from lastmile.policy.policy import Policy
+    from lastmile.studies.runs import Points, Run
 
 
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:
@@ -42,6 +43,13 @@ def write_probes(path: Path, table: pd.DataFrame, spec: OnTask, needed: str) -> 
 
 BEFORE = 1000
 """Frames below which only skills of the interface are learned."""
+
+
+def least_frames(run: Run, points: Points) -> int:
+    """Return the frames from which on the policies along a training run are measured."""
+    if points == "last":
+        return run.frames
+    return 0 if points == "all" else min(BEFORE, run.frames // 10)
 
 
 def policies_along(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import BEFORE, policies_along, write_table
+from lastmile.pipeline.stages._shared import least_frames, policies_along, write_table
 
 LABELS = ("run", "seed", "task")
 ROLLOUT = 1e5  # bytes in memory for each step that the policies play
@@ -105,7 +105,7 @@ def wanted(request: Request) -> list[Spec]:
             max_steps=evaluation.max_steps,
             episodes=min(episodes.shared_test, episodes.test),
             every=EVERY,
-            least=one.frames if request.points(one, task) == "last" else BEFORE,
+            least=least_frames(one, request.points(one, task)),
             start=one.start.name if one.start else None,
         )
         for one, seed, task in request.measured("closed_loop_curve")

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import BEFORE, policies_along, write_table
+from lastmile.pipeline.stages._shared import least_frames, policies_along, write_table
 
 LABELS = ("run", "seed", "task")
 EARLY = 4
@@ -139,7 +139,7 @@ def wanted(request: Request) -> list[Spec]:
                 task=task,
                 episodes=min(episodes.shared_test if fewer else episodes.test, episodes.test),
                 every=SPARSE if slow else 1,
-                least={"all": 0, "later": BEFORE, "last": one.frames}[request.points(one, task)],
+                least=least_frames(one, request.points(one, task)),
                 start=one.start.name if one.start else None,
             )
         )
