@@ -310,7 +310,8 @@ def check_targets(targets: Sequence[str], settings: Settings) -> None:
     for target in asked:
         if target not in known:
             raise UnknownNameError("target", target, known)
-    idle = set(asked) & set(study_names()) - set(all_needs(settings) if asked else ())
+    studies = set(asked) & set(study_names())
+    idle = studies - set(all_needs(settings)) if studies else studies
     if idle:
         name = min(idle)
         hint = ", such as --config 'heads.tasks=[colored_dots]'" if name == "heads" else ""

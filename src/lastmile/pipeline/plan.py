@@ -17,6 +17,7 @@ from lastmile.errors import LastmileError
 from lastmile.performance.rates import RATES, RateTable, shape, task_rates
 from lastmile.pipeline.stage import Cost, Request, Spec, files_of
 from lastmile.pipeline.stages import get_stage, stage_names
+from lastmile.policy.sizes import TRAINING_PASSES
 from lastmile.provenance.fingerprints import code_label
 from lastmile.storage.records import RecordError, read_json
 from lastmile.studies import all_needs
@@ -228,8 +229,7 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
         lines.append(f"{stage:<24}{jobs:>6}{seconds / 60:>14.1f}{size_text(disk):>10}")
     time = _duration(clock_seconds(works, cores))
     estimates = Estimates(request(settings), table or rates())
-    # A training update costs about three forward passes.
-    operations = 3 * sum(
+    operations = TRAINING_PASSES * sum(
         trained[name] * run.frames * estimates.policy_rate(name, "operations")
         for name, run in runs.items()
     )

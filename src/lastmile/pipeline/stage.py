@@ -141,11 +141,19 @@ class Request:
         """Return the seeds of a training run."""
         return self.runs[run.name].of_seeds(self.settings.training.seeds)
 
-    def points(self, run: Run, task: str) -> Points:
-        """Return at which points of its training a policy is measured on a task."""
-        needs = [need for of_study in self.needs.values() for need in of_study]
-        wanted = {need.points for need in needs if (need.run, need.task) == (run, task)}
-        return min(wanted, key=("all", "later", "last").index)
+    def points(self) -> dict[tuple[str, str], Points]:
+        """Return at which points of its training each policy is measured, by run and task."""
+        points: dict[tuple[str, str], Points] = {}
+        for need in (need for of_study in self.needs.values() for need in of_study):
+            key = (need.run.name, need.task)
+            most = (points.get(key, need.points), need.points)
+            points[key] = min(most, key=("all", "later", "last").index)
+        return points
+
+
+def seeds_of(run: str, seeds: tuple[int, ...], once: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the seeds of a run: the first alone if it is one of those trained `once`."""
+    return seeds[:1] if run in once else seeds
 
 
 class Estimates(Protocol):

@@ -1,4 +1,4 @@
-"""Words that take the place of a task in tables and claims."""
+"""Words that take the place of a task in tables and claims, and what studies and stages share."""
 
 ALL = "all tasks"
 """All tasks together: the mean over tasks."""

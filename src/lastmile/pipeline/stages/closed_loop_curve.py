@@ -96,6 +96,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
 def wanted(request: Request) -> list[Spec]:
     evaluation = request.settings.evaluation
     episodes = request.settings.episodes
+    points = request.points()
     return [
         Spec(
             run=one.name,
@@ -105,7 +106,7 @@ def wanted(request: Request) -> list[Spec]:
             max_steps=evaluation.max_steps,
             episodes=min(episodes.shared_test, episodes.test),
             every=EVERY,
-            least=least_frames(one, request.points(one, task)),
+            least=least_frames(one, points[one.name, task]),
             start=one.start.name if one.start else None,
         )
         for one, seed, task in request.measured("closed_loop_curve")

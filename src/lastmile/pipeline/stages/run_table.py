@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.run_columns import COLUMNS
-from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Cost, Estimates, Request, seeds_of
 from lastmile.pipeline.stage import Spec as BaseSpec
 from lastmile.storage import csv_tables
 
@@ -15,7 +15,7 @@ LABELS = ()
 
 
 class Spec(BaseSpec):
-    """Names and seeds of the runs, which have the first seed alone, and all settings."""
+    """The runs, their seeds, the runs with the first seed alone, and the settings of the study."""
 
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -40,7 +40,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(
             paths.model(results, run, seed) / "manifest.json"
             for run in spec.runs
-            for seed in (spec.seeds[:1] if run in spec.once else spec.seeds)
+            for seed in seeds_of(run, spec.seeds, spec.once)
         )
     )
 

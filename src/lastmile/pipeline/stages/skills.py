@@ -127,6 +127,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 def wanted(request: Request) -> list[Spec]:
     measured = dict.fromkeys([*request.measured("skills"), *request.measured("losses")])
+    points = request.points()
     specs = []
     for one, seed, task in measured:
         slow = one.policy.context == "patch"
@@ -139,7 +140,7 @@ def wanted(request: Request) -> list[Spec]:
                 task=task,
                 episodes=min(episodes.shared_test if fewer else episodes.test, episodes.test),
                 every=SPARSE if slow else 1,
-                least=least_frames(one, request.points(one, task)),
+                least=least_frames(one, points[one.name, task]),
                 start=one.start.name if one.start else None,
             )
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastmile.config import Settings, given
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Request
+from lastmile.pipeline.stage import Cost, Estimates, Request, seeds_of
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(
             paths.evaluation(results, run_name, task, seed, table)
             for table, run_name, task in spec.needs
-            for seed in (spec.seeds[:1] if run_name in spec.once else spec.seeds)
+            for seed in seeds_of(run_name, spec.seeds, spec.once)
         )
     )
 

@@ -1,6 +1,6 @@
 """Transfer: tasks that a pretraining never saw, fine-tuned or learned from scratch.
 
-Both see the same number of frames of the same episodes, of which there are more and fewer.
+Both see the same number of frames of the same episodes; the number of episodes varies.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ KINDS: dict[str, Callable[[Settings, str, tuple[str, ...], int], Run]] = {
 }
 """Runs on a held-out task. `alone`: from scratch on all data, to see when it catches up."""
 COMPARED = ("pretrained", "scratch")
+"""Kinds that see the same episodes."""
 AT_ENDS = ("loss", "score", "success")
+"""Measures that are told for every number of episodes, at the end of training."""
 FAILS = 0.1
 """Success of a fine-tuned policy that must be excluded from below before a failure counts."""
 
