@@ -3,6 +3,7 @@
 # make setup         the environment alone, in .venv
 # make docs          the documentation, in build/docs
 # make figures       redraw every figure of results/reference/desk from its table; needs no torch
+# make gpu-kit       the packages that a GPU machine without a package index lacks, in build/gpu-kit
 #
 # Slow targets:
 # make test-lowest   the fast tests with the lowest supported version of every package (downloads gigabytes)
@@ -32,7 +33,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 CPU_INDEX = $$(! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1 && echo "--extra-index-url $(TORCH_CPU)")
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint setup docs figures test-lowest test-install test-faults test-slurm fuzz clean help
+.PHONY: run test lint setup docs figures gpu-kit test-lowest test-install test-faults test-slurm fuzz clean help
 
 run: setup
 	@$(BIN)/python -m lastmile run --cores $(CORES)
@@ -58,6 +59,9 @@ figures:
 	"$$python" -c "import click, matplotlib, pandas, pydantic, seaborn, yaml" 2>/dev/null \
 		|| { echo "error: $$python lacks click, pandas, matplotlib, seaborn, pydantic or PyYAML; run: make setup" >&2; exit 1; }; \
 	PYTHONPATH=src "$$python" -m lastmile figures $(REFERENCE)/figures
+
+gpu-kit: setup
+	@$(BIN)/python scripts/gpu_kit.py --out build/gpu-kit
 
 # Every check of the interpreter comes before anything is made. A .venv is made again if it cannot
 # run pip (its creation was interrupted), has another Python than the one named, or was moved.

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lastmile.screen import draw_small
-from lastmile.simulation import chunks, tokens
-from lastmile.simulation.tokens import CHUNK, TokenError, TokenStore, gather, pack, unpack
+from lastmile.simulation import chunks, drawing, tokens
+from lastmile.simulation.chunks import CHUNK, gather, pack, unpack
+from lastmile.simulation.tokens import TokenError, TokenStore
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.storage import seal
 from lastmile.storage.tensors import array_part, file_part, write_streamed
@@ -96,7 +97,7 @@ def test_memory_does_not_grow_with_the_file(
         made.append(len(frames))
         return bytes(size)
 
-    monkeypatch.setattr(tokens, "pack", packed)
+    monkeypatch.setattr(drawing, "pack", packed)
     tracemalloc.start()
     tokens.write(tmp_path / "large.tokens", recorded)
     _, peak = tracemalloc.get_traced_memory()
@@ -121,7 +122,7 @@ def test_a_chunk_has_its_limits(count: int) -> None:
 
 def test_any_range_of_screens_is_what_is_drawn(token_file: Path, frames: np.ndarray) -> None:
     store, rng = TokenStore(token_file), np.random.default_rng(0)
-    borders = [int(b) for b in store._chunk_frames]
+    borders = [int(b) for b in store.chunk_frames]
     assert len(borders) - 1 >= len(store) and max(np.diff(borders)) <= CHUNK
     ranges = [(0, len(frames))] + [
         (max(0, b + i), min(len(frames), b + j))
@@ -280,7 +281,7 @@ def test_a_missing_part_is_refused(copied: Path, part: str) -> None:
 def test_borders_out_of_order_are_refused(copied: Path, part: str) -> None:
     borders = getattr(
         TokenStore(copied),
-        {"starts": "starts", "chunk_frames": "_chunk_frames", "blob_offsets": "_offsets"}[part],
+        {"starts": "starts", "chunk_frames": "chunk_frames", "blob_offsets": "_offsets"}[part],
     ).copy()
     borders[1] = borders[2] + 1
     rewrite(copied, None, **{part: borders})
@@ -323,7 +324,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(
     path = tmp_path_factory.mktemp("flipped") / "flipped.tokens"
     shutil.copy(token_file, path)
     rewrite(path, blobs=blobs)
-    begin, end = store._chunk_frames[number : number + 2].tolist()
+    begin, end = store.chunk_frames[number : number + 2].tolist()
     try:
         screens = TokenStore(path).screens(begin, end)
     except TokenError as error:

@@ -12,7 +12,6 @@ thread, a row's result does not depend on its position (a test holds this bit by
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -22,10 +21,8 @@ from torch import Tensor
 
 from lastmile.errors import LastmileError
 from lastmile.policy.policy import NO_CLICK, Memory, Policy
-from lastmile.screen.widgets import KINDS
-from lastmile.simulation.pool import Pool, Rollout
+from lastmile.simulation.pool import Pool, Rollout, describe
 from lastmile.simulation.trajectory import Trajectories
-from lastmile.tasks.task import RIGHT
 
 ROWS = 32
 """Rollouts played at a time."""
@@ -157,31 +154,6 @@ def make_rollouts(trajectories: Trajectories, max_factor: int) -> list[Rollout]:
         task = trajectories.source.task
         rollouts.append(Rollout(number, task, replay.world, replay.look, limit))
     return rollouts
-
-
-def describe(rollout: Rollout) -> dict[str, float]:
-    """Summarize a rollout in numbers.
-
-    Returns:
-        `episode` (its number), `score`, `success`, `finished`, `steps`, `coverage`, the number of
-        clicks of each kind, `placements`, how many of them are `mistakes`, and how many mistakes
-        are `left` at the end.
-    """
-    score = rollout.score
-    counts = Counter(step.hit.kind for step in rollout.steps)
-    verdicts = [verdict for verdict in map(rollout.verdict, rollout.steps) if verdict]
-    return {
-        "episode": rollout.number,
-        "score": score.score,
-        "success": score.success,
-        "finished": rollout.done,
-        "steps": len(rollout.steps),
-        "coverage": score.details.get("coverage", score.score),
-        **{kind: counts[kind] for kind in KINDS},
-        "placements": len(verdicts),
-        "mistakes": sum(verdict != RIGHT for verdict in verdicts),
-        "left": len(rollout.mistakes),
-    }
 
 
 def annotator_table(trajectories: Trajectories) -> pd.DataFrame:

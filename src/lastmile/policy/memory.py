@@ -36,5 +36,6 @@ class Memory(NamedTuple):
         full = rows[self.lengths[rows] == window]
         self.tokens[full, :-1] = self.tokens[full, 1:]
         self.lengths[rows] = (self.lengths[rows] + 1).clamp_(max=window)
-        self.tokens[rows, self.lengths[rows] - 1] = tokens
+        # Under autocast tokens may come in bfloat16.
+        self.tokens[rows, self.lengths[rows] - 1] = tokens.to(self.tokens.dtype)
         return self.tokens[rows], self.lengths[rows]

@@ -141,15 +141,38 @@ class Network(nn.Module):
             batch[name].flatten(0, 1).index_select(0, index)
             for name in ("screens", "previous", "targets")
         )
+        nats = self.nats(screens, previous, targets, index, (b, t))
+        return nats.new_zeros(b * t).index_copy(0, index, nats).view(b, t).where(mask, 0.0)
+
+    def nats(
+        self,
+        screens: Tensor,
+        previous: Tensor,
+        targets: Tensor,
+        index: Tensor,
+        shape: tuple[int, int],
+    ) -> Tensor:
+        """Return the negative log-likelihood of the clicks of N frames of several windows.
+
+        Args:
+            screens: (N, 126, 168, 3) uint8.
+            previous: (N, 2), the click before each screen.
+            targets: (N, 2), the click on each screen.
+            index: (N,), where each frame is in the flattened windows; no number twice.
+            shape: (B, T), number and length of the windows.
+
+        Returns:
+            (N,) nats.
+        """
         frames = self.encode(screens, previous)
 
         # Back into windows for the transformer, and out of them again for the head.
+        b, t = shape
         tokens = frames.tokens.new_zeros(b * t, *frames.tokens.shape[1:]).index_copy(
             0, index, frames.tokens
         )
-        context = self.context(tokens.unflatten(0, (b, t))).flatten(0, 1)[index]
-        nats = self.head.loss(context, frames.cells, frames.patches, targets)
-        return nats.new_zeros(b * t).index_copy(0, index, nats).view(b, t).where(mask, 0.0)
+        context = self.context(tokens.unflatten(0, shape)).flatten(0, 1)[index]
+        return self.head.loss(context, frames.cells, frames.patches, targets)
 
 
 def frames_to_encode(mask: Tensor) -> Tensor:

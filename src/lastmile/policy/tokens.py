@@ -30,6 +30,7 @@ class PreviousClick(nn.Module):
     """Pixels of the small screen cut out on each side of the click."""
 
     octaves: Tensor
+    extent: Tensor
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -41,6 +42,8 @@ class PreviousClick(nn.Module):
         self.start = small_parameter(width)
         octaves = torch.arange(self.FREQUENCIES, device="cpu")
         self.register_buffer("octaves", torch.pi * 2.0**octaves, persistent=False)
+        extent = torch.tensor([WIDTH, HEIGHT], dtype=torch.float32, device="cpu")
+        self.register_buffer("extent", extent, persistent=False)
 
     def forward(self, cells: Tensor, screens: Tensor, previous: Tensor) -> Tensor:
         """Embed the clicks before N frames.
@@ -61,9 +64,7 @@ class PreviousClick(nn.Module):
         y = click[:, 1]
 
         # (N, 2, FREQUENCIES)
-        angles = (click.float() / click.new_tensor([WIDTH, HEIGHT]).float())[
-            :, :, None
-        ] * self.octaves
+        angles = (click.float() / self.extent)[:, :, None] * self.octaves
         where = self.place(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
         feature = self.found(cells[index, y * rows // HEIGHT, x * columns // WIDTH])
 

@@ -18,8 +18,10 @@ CHUNK = 64
 """Most frames in a chunk."""
 PIECES = 4
 """Pieces that a row of pixels is cut into."""
-_BYTES = SMALL_WIDTH * 3 // PIECES  # in a piece
-_PER_FRAME = SMALL_HEIGHT * PIECES  # pieces in a frame
+PIECE_BYTES = SMALL_WIDTH * 3 // PIECES
+"""Bytes of a piece."""
+PIECES_PER_FRAME = SMALL_HEIGHT * PIECES
+"""Pieces of a frame."""
 
 
 def pack(frames: np.ndarray, level: int = 3) -> bytes:
@@ -34,12 +36,12 @@ def pack(frames: np.ndarray, level: int = 3) -> bytes:
     """
     if not 1 <= len(frames) <= CHUNK:
         raise LastmileError(f"a chunk holds 1 to {CHUNK} frames, got {len(frames)}")
-    rows = np.ascontiguousarray(frames).reshape(len(frames), _PER_FRAME, _BYTES)
+    rows = np.ascontiguousarray(frames).reshape(len(frames), PIECES_PER_FRAME, PIECE_BYTES)
     pieces, index = _distinct(rows)
 
     # Green keeps its value, red and blue become differences to it: gray noise then costs one
     # channel instead of three.
-    pixels = pieces.reshape(-1, _BYTES // 3, 3)
+    pixels = pieces.reshape(-1, PIECE_BYTES // 3, 3)
     planes = np.stack(
         [pixels[..., 1], pixels[..., 0] - pixels[..., 1], pixels[..., 2] - pixels[..., 1]]
     )  # (3, pieces, pixels in a piece), uint8: differences wrap around
@@ -67,27 +69,46 @@ def unpack(blob: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
     """
     # The stated length is checked first: a few damaged bytes must not ask for gigabytes.
     stated = zstandard.frame_content_size(blob)
-    if not 8 <= stated <= 8 + CHUNK * _PER_FRAME * (2 + _BYTES):
+    if not 8 <= stated <= 8 + CHUNK * PIECES_PER_FRAME * (2 + PIECE_BYTES):
         raise LastmileError("chunk of unexpected length")
     raw = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompress(
         blob, allow_extra_data=False
     )
     frames, count = np.frombuffer(raw, np.uint32, 2).tolist()
-    size = frames * _PER_FRAME
-    if len(raw) != 8 + 2 * size + count * _BYTES:
+    size = frames * PIECES_PER_FRAME
+    if len(raw) != 8 + 2 * size + count * PIECE_BYTES:
         raise LastmileError("chunk of unexpected length")
 
-    moves = np.frombuffer(raw, np.uint16, size, 8).reshape(frames, _PER_FRAME)
+    moves = np.frombuffer(raw, np.uint16, size, 8).reshape(frames, PIECES_PER_FRAME)
     index = np.cumsum(moves, axis=0, dtype=np.uint16)
     if size and int(index.max()) >= count:
         raise LastmileError("chunk refers to pieces that it does not hold")
 
-    planes = np.frombuffer(raw, np.uint8, count * _BYTES, 8 + 2 * size).reshape(3, count, -1)
-    pixels = np.empty((count, _BYTES // 3, 3), np.uint8)
+    planes = np.frombuffer(raw, np.uint8, count * PIECE_BYTES, 8 + 2 * size).reshape(3, count, -1)
+    pixels = np.empty((count, PIECE_BYTES // 3, 3), np.uint8)
     pixels[..., 1] = planes[0]
     np.add(planes[1], planes[0], out=pixels[..., 0])
     np.add(planes[2], planes[0], out=pixels[..., 2])
-    return pixels.reshape(count, _BYTES), index
+    return pixels.reshape(count, PIECE_BYTES), index
+
+
+HEAD = 18
+"""Bytes at the beginning of a chunk that hold its stated length: a header of Zstandard."""
+
+
+def piece_count(head: bytes, frames: int) -> int:
+    """Return the number of distinct pieces of a chunk, from its first HEAD bytes.
+
+    Raises:
+        LastmileError: A chunk of so many frames cannot have the stated length.
+        zstandard.ZstdError: The bytes are damaged.
+    """
+    count, rest = divmod(
+        zstandard.frame_content_size(head) - 8 - 2 * frames * PIECES_PER_FRAME, PIECE_BYTES
+    )
+    if rest or not 1 <= count <= frames * PIECES_PER_FRAME:
+        raise LastmileError("chunk of unexpected length")
+    return count
 
 
 def gather(pieces: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -99,7 +120,9 @@ def gather(pieces: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _weights() -> np.ndarray:
     """Return odd random weights for the hash of a piece, one per 8 bytes, uint64."""
     words = (
-        np.random.default_rng(1).integers(1, 2**63, -(-_BYTES // 8), dtype=np.int64).view(np.uint64)
+        np.random.default_rng(1)
+        .integers(1, 2**63, -(-PIECE_BYTES // 8), dtype=np.int64)
+        .view(np.uint64)
     )
     return words | np.uint64(1)
 
@@ -123,7 +146,7 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     candidates = rows[changed]
 
     padded = np.zeros((len(candidates), len(_weights()) * 8), np.uint8)
-    padded[:, :_BYTES] = candidates
+    padded[:, :PIECE_BYTES] = candidates
     mixed = padded.view(np.uint64) * _weights()
     hashes = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
     _, first, which = np.unique(hashes, return_index=True, return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from lastmile.errors import LastmileError
 from lastmile.screen import Look, draw_small
+from lastmile.screen.widgets import KINDS
 from lastmile.simulation.session import Session
 from lastmile.tasks import get_task
-from lastmile.tasks.task import State
+from lastmile.tasks.task import RIGHT, State
 
 
 class Rollout(Session[Any, Any]):
@@ -44,6 +46,31 @@ class Rollout(Session[Any, Any]):
     def observe(self) -> np.ndarray:
         """Draw the small screen, (126, 168, 3) uint8."""
         return draw_small(self.screen())
+
+
+def describe(rollout: Rollout) -> dict[str, float]:
+    """Summarize a rollout in numbers.
+
+    Returns:
+        `episode` (its number), `score`, `success`, `finished`, `steps`, `coverage`, the number of
+        clicks of each kind, `placements`, how many of them are `mistakes`, and how many mistakes
+        are `left` at the end.
+    """
+    score = rollout.score
+    counts = Counter(step.hit.kind for step in rollout.steps)
+    verdicts = [verdict for verdict in map(rollout.verdict, rollout.steps) if verdict]
+    return {
+        "episode": rollout.number,
+        "score": score.score,
+        "success": score.success,
+        "finished": rollout.done,
+        "steps": len(rollout.steps),
+        "coverage": score.details.get("coverage", score.score),
+        **{kind: counts[kind] for kind in KINDS},
+        "placements": len(verdicts),
+        "mistakes": sum(verdict != RIGHT for verdict in verdicts),
+        "left": len(rollout.mistakes),
+    }
 
 
 class Pool:

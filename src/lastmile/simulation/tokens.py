@@ -27,9 +27,11 @@ from safetensors import SafetensorError, safe_open
 
 from lastmile.config import SPLITS
 from lastmile.errors import LastmileError
-from lastmile.screen import HEIGHT, WIDTH, draw_small_series
-from lastmile.simulation.chunks import CHUNK, gather, pack, unpack
+from lastmile.screen import HEIGHT, WIDTH
+from lastmile.simulation.chunks import CHUNK, HEAD, gather, piece_count, unpack
+from lastmile.simulation.drawing import draw_all
 from lastmile.simulation.trajectory import Trajectories
+from lastmile.simulation.workers import Workers
 from lastmile.storage import files, seal
 from lastmile.storage.tensors import array_part, file_part, write_streamed
 from lastmile.tasks import get_task
@@ -46,6 +48,7 @@ def write(
     path: str | Path,
     trajectories: Trajectories,
     progress: Callable[[int], None] | None = None,
+    pool: Workers | None = None,
 ) -> None:
     """Draw every screen of recorded episodes and write the token file atomically.
 
@@ -53,6 +56,7 @@ def write(
         path: File to write.
         trajectories: The recording.
         progress: Called with the number of frames after each episode.
+        pool: Processes that draw side by side. The file is the same with and without.
 
     Raises:
         TrajectoryError: A world is no longer the one that was annotated.
@@ -62,36 +66,23 @@ def write(
     first_frames: list[int] = []  # of each chunk
     targets: list[np.ndarray] = []  # of each episode, (steps, 2)
     with files.writing(path) as temporary, TemporaryFile(dir=Path(path).parent) as blobs:
-        for number in range(len(starts) - 1):
-            replay = trajectories.open(number)
-            steps = list(replay.replay())
-            screens = [replay.interface.screen(step.before, replay.look) for step in steps]
-            aims = []
-            for screen, step in zip(screens, steps):
-                # Where in a button somebody clicks says nothing: its middle is to be learned.
-                if step.hit.widget in ("", "canvas"):
-                    aims.append(step.click)
-                else:
-                    aims.append(screen.widget(step.hit.widget).rect.middle)
-            targets.append(np.array(aims, np.int16))
-
-            frames = draw_small_series(screens)
-            chunks = -(-len(frames) // CHUNK)
-            cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int)
-            for begin, end in zip(cuts[:-1], cuts[1:]):
-                sizes.append(blobs.write(pack(frames[begin:end])))
-                first_frames.append(starts[number] + begin)
+        for start, drawn in zip(starts.tolist(), draw_all(trajectories, pool)):
+            sizes += [blobs.write(chunk) for chunk in drawn.chunks]
+            first_frames += [start + begin for begin in drawn.begins]
+            targets.append(drawn.targets)
             if progress:
-                progress(len(frames))
+                progress(len(drawn.targets))
 
         rows = trajectories.steps
+        phases = rows["phase"].astype("category").cat
+        numbers = np.array([PHASES.index(phase) for phase in phases.categories], np.int8)
         arrays = {
             "blob_offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
             "starts": starts,
             "clicks": rows[["x", "y"]].to_numpy(np.int16),
             "targets": np.concatenate(targets),
-            "phase": np.array([PHASES.index(phase) for phase in rows["phase"]], np.int8),
+            "phase": numbers[phases.codes.to_numpy()],
             "position": rows["position"].to_numpy(np.float32),
             "open_mistakes": rows["open_mistakes"].to_numpy(np.int16),
         }
@@ -143,6 +134,7 @@ class TokenStore:
         phase: (frames,) int8, index into PHASES.
         position: (frames,) float32, where in the data the view is, 0 to 1.
         open_mistakes: (frames,) int16, mistakes in the annotation.
+        chunk_frames: (chunks + 1,) int64, first frame of each chunk, and their end.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -183,7 +175,7 @@ class TokenStore:
         self.phase = parts["phase"]
         self.position = parts["position"]
         self.open_mistakes = parts["open_mistakes"]
-        self._chunk_frames = parts["chunk_frames"]
+        self.chunk_frames = parts["chunk_frames"]
         self._offsets = parts["blob_offsets"]
         self.frames = len(self.clicks)
         if problem := self._inconsistency(self._opened.st_size - self._blobs):
@@ -254,7 +246,7 @@ class TokenStore:
         """
         borders = {
             "starts": (self.starts, self.frames),
-            "chunk_frames": (self._chunk_frames, self.frames),
+            "chunk_frames": (self.chunk_frames, self.frames),
             "blob_offsets": (self._offsets, size),
         }
         for name, (values, end) in borders.items():
@@ -262,8 +254,8 @@ class TokenStore:
             if not rising or values[0] != 0 or values[-1] != end:
                 return f"'{name}' must rise from 0 to {end}"
 
-        chunks = len(self._chunk_frames) - 1
-        if chunks != len(self._offsets) - 1 or int(np.diff(self._chunk_frames).max()) > CHUNK:
+        chunks = len(self.chunk_frames) - 1
+        if chunks != len(self._offsets) - 1 or int(np.diff(self.chunk_frames).max()) > CHUNK:
             return (
                 f"{chunks} chunks of at most {CHUNK} frames, "
                 f"{len(self._offsets) - 1} pieces of data"
@@ -321,25 +313,57 @@ class TokenStore:
             raise IndexError(
                 f"frames {start} to {stop} are not in {self.path}, which has {self.frames}"
             )
-        chunk = int(np.searchsorted(self._chunk_frames, start, "right")) - 1
+        chunk = int(np.searchsorted(self.chunk_frames, start, "right")) - 1
         pieces_of_range = []
         while start < stop:
-            begin, end = self._chunk_frames[chunk : chunk + 2].tolist()
-            first_byte, last_byte = (self._blobs + self._offsets[chunk : chunk + 2]).tolist()
-            try:
-                pieces, index = unpack(self._read(first_byte, last_byte))
-                if len(index) != end - begin:
-                    raise LastmileError("chunk of unexpected length")
-            except TokenError:
-                raise
-            except (zstandard.ZstdError, ValueError) as error:
-                raise TokenError(
-                    f"{self.path}: chunk {chunk} is damaged ({error}); make the tokens again"
-                ) from None
+            begin, end = self.chunk_frames[chunk : chunk + 2].tolist()
+            pieces, index = self.chunk(chunk)
             pieces_of_range.append(gather(pieces, index[start - begin : min(stop, end) - begin]))
             start = end
             chunk += 1
         return pieces_of_range[0] if len(pieces_of_range) == 1 else np.concatenate(pieces_of_range)
+
+    def piece_counts(self) -> np.ndarray:
+        """Return the number of distinct pieces of each chunk, (chunks,), without reading them.
+
+        Raises:
+            TokenError: A chunk is damaged, or the file was changed after it was opened.
+        """
+        counts = np.empty(len(self._offsets) - 1, np.int64)
+        lengths = np.diff(self.chunk_frames).tolist()
+        for number, (begin, end) in enumerate(zip(self._offsets[:-1], self._offsets[1:])):
+            head = self._read(*(self._blobs + int(b) for b in (begin, min(end, begin + HEAD))))
+            try:
+                counts[number] = piece_count(head, lengths[number])
+            except (zstandard.ZstdError, LastmileError) as error:
+                raise TokenError(
+                    f"{self.path}: chunk {number} is damaged ({error}); make the tokens again"
+                ) from None
+        return counts
+
+    def chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a chunk of frames as it is kept; `chunks.gather` makes frames of it.
+
+        Returns:
+            The distinct pieces, (k, bytes in a piece) uint8, and which piece is where,
+            (frames, pieces in a frame) uint16.
+
+        Raises:
+            TokenError: It is damaged, or the file was changed after it was opened.
+        """
+        begin, end = self.chunk_frames[number : number + 2].tolist()
+        first_byte, last_byte = (self._blobs + self._offsets[number : number + 2]).tolist()
+        try:
+            pieces, index = unpack(self._read(first_byte, last_byte))
+            if len(index) != end - begin:
+                raise LastmileError("chunk of unexpected length")
+        except TokenError:
+            raise
+        except (zstandard.ZstdError, ValueError) as error:
+            raise TokenError(
+                f"{self.path}: chunk {number} is damaged ({error}); make the tokens again"
+            ) from None
+        return pieces, index
 
 
 class Store(Protocol):
@@ -381,6 +405,7 @@ class FirstEpisodes:
         self.store = store
         self.starts = store.starts[: count + 1]
         frames = int(self.starts[-1])
+        self.frames = frames
         self.clicks = store.clicks[:frames]
         self.targets = store.targets[:frames]
 

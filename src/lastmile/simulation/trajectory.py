@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, LAYOUTS, THEMES, WIDTH, Look
 from lastmile.simulation.session import Session, Step
 from lastmile.simulation.source import Source
+from lastmile.simulation.workers import Workers
 from lastmile.storage import files, parquet
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES, click, make_annotator
@@ -32,6 +35,8 @@ LONGEST = 4000
 """Steps after which an annotator is taken to be stuck."""
 GROUP = 1 << 19
 """Steps, at least, after which a row group is written: no more than these are in memory."""
+EPISODES_PER_JOB = 8
+"""Episodes that a worker process is given at a time."""
 
 STEPS = pa.schema(
     [
@@ -157,11 +162,61 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
     )
 
 
+class _Recorded(NamedTuple):
+    """What is kept of an episode.
+
+    Attributes:
+        columns: The columns of STEPS by name, one value per step.
+        row: The row of EPISODES.
+    """
+
+    columns: dict[str, list[Any]]
+    row: dict[str, Any]
+
+
+def _record(source: Source, number: int, again: bool) -> _Recorded:
+    """Record an episode, and keep what is written of it."""
+    episode = record(source, number, again)
+    row = {
+        "episode": number,
+        "steps": len(episode.columns["x"]),
+        "score": episode.score.score,
+        "success": episode.score.success,
+        "layout": episode.look.layout,
+        "theme": episode.look.theme,
+        "world": episode.world,
+    }
+    return _Recorded(episode.columns, row)
+
+
+def _record_range(source: Source, again: bool, numbers: range) -> list[_Recorded]:
+    """Record a few episodes, in a worker process."""
+    return [_record(source, number, again) for number in numbers]
+
+
+def _record_all(
+    source: Source, episodes: int, again: bool, pool: Workers | None
+) -> Iterator[_Recorded]:
+    """Record episodes 0 to `episodes` - 1 one after the other, or side by side in a pool."""
+    # The first one here, always: an impossible source is refused before anybody is put to work.
+    yield _record(source, 0, again)
+    if pool is None:
+        for number in range(1, episodes):
+            yield _record(source, number, again)
+    else:
+        jobs = (
+            range(start, min(start + EPISODES_PER_JOB, episodes))
+            for start in range(1, episodes, EPISODES_PER_JOB)
+        )
+        yield from chain.from_iterable(pool.ordered(partial(_record_range, source, again), jobs))
+
+
 def write(
     path: str | Path,
     source: Source,
     episodes: int,
     progress: Callable[[int], None] | None = None,
+    pool: Workers | None = None,
 ) -> None:
     """Record episodes 0 to `episodes` - 1 and write both tables atomically.
 
@@ -172,6 +227,7 @@ def write(
         source: Where the episodes come from.
         episodes: Number of episodes.
         progress: Called with the number of steps after each episode.
+        pool: Processes that record side by side. The files are the same with and without.
 
     Raises:
         LastmileError: There are fewer than one episode, or the source is impossible.
@@ -184,34 +240,22 @@ def write(
         "task_version": get_task(source.task).version,
         "source": source.__dict__,
     }
-    again = source.split != "train"
-    first = record(source, 0, again)  # before a file is begun: an impossible source leaves none
+    recordings = _record_all(source, episodes, source.split != "train", pool)
+    first = next(recordings)  # before a file is begun: an impossible source leaves none
     episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
     with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
         with parquet.writing(steps_part, STEPS, meta) as add:
             columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-            for number in range(episodes):
-                episode = record(source, number, again) if number else first
-                length = len(episode.columns["x"])
-                for name, values in episode.columns.items():
+            for recorded in chain([first], recordings):
+                for name, values in recorded.columns.items():
                     columns[name].extend(values)
-                if len(columns["x"]) >= GROUP or number == episodes - 1:
+                for name, value in recorded.row.items():
+                    episode_columns[name].append(value)
+                if len(columns["x"]) >= GROUP or recorded.row["episode"] == episodes - 1:
                     add(pa.Table.from_pydict(columns, schema=STEPS))
                     columns = {name: [] for name in STEPS.names}
-
-                row = {
-                    "episode": number,
-                    "steps": length,
-                    "score": episode.score.score,
-                    "success": episode.score.success,
-                    "layout": episode.look.layout,
-                    "theme": episode.look.theme,
-                    "world": episode.world,
-                }
-                for name, value in row.items():
-                    episode_columns[name].append(value)
                 if progress:
-                    progress(length)
+                    progress(recorded.row["steps"])
         parquet.write(pa.Table.from_pydict(episode_columns, schema=EPISODES), episodes_part, meta)
 
 
@@ -248,6 +292,15 @@ class Trajectories:
         steps = self.steps.iloc[: int(episodes["steps"].sum())]
         return replace(self, steps=steps, episodes=episodes)
 
+    def parts(self, size: int) -> Iterator[Trajectories]:
+        """Yield `size` consecutive episodes at a time, with what is needed to replay them."""
+        starts = self.starts
+        clicks = self.steps[["x", "y"]]
+        for begin in range(0, len(self.episodes), size):
+            episodes = self.episodes.iloc[begin : begin + size]
+            steps = clicks.iloc[starts[begin] : starts[begin + len(episodes)]]
+            yield replace(self, steps=steps, episodes=episodes)
+
     def clicks(self, number: int) -> np.ndarray:
         """Return the clicks of an episode, (steps, 2) in logical px."""
         start, stop = self.starts[number : number + 2]
@@ -263,8 +316,8 @@ class Trajectories:
         world = self.source.world(int(row["episode"]))
         if digest(world) != row["world"]:
             raise TrajectoryError(
-                f"{self.path}: episode {number} of task '{self.source.task}' was recorded in "
-                f"another world (digest {row['world']}, now {digest(world)}); "
+                f"{self.path}: episode {row['episode']} of task '{self.source.task}' was recorded "
+                f"in another world (digest {row['world']}, now {digest(world)}); "
                 "record the trajectories again"
             )
         look = Look(row["layout"], row["theme"])

@@ -43,6 +43,15 @@ from lastmile.training.checkpoints import (
     snapshot_updates,
     write_checkpoint,
 )
+from lastmile.training.device_data import (
+    Blocks,
+    DeviceData,
+    Plan,
+    borders,
+    first_frames,
+    fits,
+)
+from lastmile.training.device_updates import DeviceUpdates
 from lastmile.training.devices import Precision, out_of_memory, precision
 from lastmile.training.finetuning import start_from
 from lastmile.training.optimizer import MuonAdamW, takes_muon
@@ -55,8 +64,16 @@ CHECKPOINT_SECONDS = 60
 PROGRESS_LINES = 100
 """About how many lines of progress a training run writes."""
 
+UPDATES_AT_ONCE = 64
+"""Most updates that a device takes before the host looks at their losses."""
+
 CLIP = 1.0
 """Largest norm of the gradient; longer ones are shortened to it."""
+
+
+def progress_interval(updates: int) -> int:
+    """Return after how many updates a run of so many writes a line of progress."""
+    return max(1, updates // PROGRESS_LINES)
 
 
 class TrainingError(LastmileError):
@@ -218,10 +235,97 @@ class PolicyModule(pl.LightningModule):
                 f"{norm.item()}, from {self._describe()}; a lower training.learning_rate may help"
             )
 
+    def taken(self, batch: Any, batch_idx: int) -> int:
+        """Return how many updates a batch of Lightning's has completed."""
+        # Further parts of the update may follow.
+        return int((batch_idx + 1) % self.training_settings.accumulate == 0)
+
     def _describe(self, part: int | None = None, rows: Sequence[int] | None = None) -> str:
         """Return which windows the current update sees, in words."""
         assert self.batches is not None, "only a module with batches is trained"
         return self.batches.describe(self.done, part, rows)
+
+
+class DeviceModule(PolicyModule):
+    """A policy that learns by `DeviceUpdates`: Lightning's steps are blocks of updates.
+
+    Args:
+        policy: The policy to train.
+        training: How.
+        updates: Updates of the whole run.
+        stores: Tokens to train on.
+        blocks: The plans of the updates.
+        batches: Describes the windows of a bad update.
+        arithmetic: Number formats to compute with, float32 or bfloat16.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        training: Training,
+        updates: int,
+        stores: Sequence[Store],
+        blocks: Blocks,
+        batches: Batches,
+        arithmetic: Precision,
+    ) -> None:
+        super().__init__(policy, training, updates, batches, arithmetic)
+        self.automatic_optimization = False
+        self.stores = stores
+        self.blocks = blocks
+        self.taker: DeviceUpdates | None = None
+
+    def on_train_start(self) -> None:
+        """Copy the data to the device and record an update."""
+        begin = time.monotonic()
+        data = DeviceData(self.stores, self.device)
+        copied = time.monotonic()
+        optimizer = self.trainer.optimizers[0]
+        assert isinstance(optimizer, MuonAdamW)
+        first, last = self.blocks.blocks[0]
+        self.taker = DeviceUpdates(
+            self.policy,
+            optimizer,
+            self.schedule,
+            data,
+            self.blocks.plan(first, last),
+            (self.training_settings.batch, self.policy.settings.window),
+            CLIP,
+            torch.bfloat16 if self.arithmetic == "bf16-mixed" else None,
+            self.training_settings.compile,
+        )
+        say(
+            f"{data.offsets[-1]:,} frames on the device after {copied - begin:.0f} s, "
+            f"an update recorded after {time.monotonic() - copied:.0f} s more"
+        )
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Leave the learning rate to the updates themselves."""
+
+    def training_step(self, batch: tuple[int, Plan], batch_idx: int) -> None:  # type: ignore[override]
+        """Take a block of updates.
+
+        Raises:
+            TrainingError: If a loss or gradient is not finite.
+        """
+        first, plan = batch
+        assert self.taker is not None
+        sums = self.taker.run(plan, first)
+        if sums.bad >= 0:
+            self.done = sums.bad
+            raise TrainingError(
+                f"update {sums.bad + 1} of {self.updates}: the loss or the norm of the gradient "
+                f"is not finite, from {self._describe()}; a lower training.learning_rate may help"
+            )
+        self.losses = [self.losses[0] + sums.nats, self.losses[1] + sums.frames]
+
+    def taken(self, batch: Any, batch_idx: int) -> int:
+        """Return the updates of a block."""
+        return len(batch[1].counts)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, index: int) -> Any:
+        """Leave a block to `DeviceUpdates`, which copies it itself."""
+        return batch
 
 
 class Curves:
@@ -274,7 +378,7 @@ class Bookkeeper(pl.Callback):
         spec: str,
         seen: np.ndarray,
         snapshots: Sequence[int],
-        batches: Batches,
+        batches: Batches | Blocks,
         validation: list[dict[str, Tensor]],
         before: float = 0.0,
     ) -> None:
@@ -282,10 +386,11 @@ class Bookkeeper(pl.Callback):
         self.spec = spec
         self.seen = seen
         self.snapshots = set(snapshots)
+        self.seen_before = int(seen[batches.first - 1]) if batches.first else 0
         self.batches = batches
         self.validation = validation
         self.before = before
-        self.every = max(1, len(seen) // PROGRESS_LINES)
+        self.every = progress_interval(len(seen))
         self.signal = 0
         self.started = time.monotonic()
         self.saved = self.started
@@ -300,9 +405,10 @@ class Bookkeeper(pl.Callback):
         self, trainer: pl.Trainer, module: PolicyModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the books after each update."""
-        if (batch_idx + 1) % module.training_settings.accumulate:
-            return  # more parts of this update follow
-        module.done += 1
+        updates = module.taken(batch, batch_idx)
+        if not updates:
+            return
+        module.done += updates
         done = module.done
         last = done == len(self.seen)
         if module.signal:
@@ -330,10 +436,9 @@ class Bookkeeper(pl.Callback):
     def _log(self, module: PolicyModule) -> None:
         """Write a line of progress, to the file and to the log."""
         done = module.done
-        first = self.batches.first
         frames = int(self.seen[done - 1])
         elapsed = time.monotonic() - self.started
-        rate = (frames - (int(self.seen[first - 1]) if first else 0)) / elapsed
+        rate = (frames - self.seen_before) / elapsed
         loss = module.losses[0] / module.losses[1]
         validation_loss = (
             self._validate(module) if done in self.snapshots and self.validation else None
@@ -407,6 +512,7 @@ def train(
     out_folder: str | Path,
     start: str | Path | None = None,
     gpus: Sequence[int] = (),
+    on_device: bool | None = None,
 ) -> Trained:
     """Train a policy.
 
@@ -426,6 +532,8 @@ def train(
             `progress.csv` at the end; nothing in them depends on time or place.
         start: Folder of a policy to fine-tune.
         gpus: Numbers of the devices; without any, the CPU.
+        on_device: Keep the data on the device and take updates there, by `DeviceUpdates`; by
+            default where there is one GPU with room for the data.
 
     Returns:
         How the run was computed.
@@ -461,7 +569,6 @@ def train(
     else:
         start_from(policy, start)
     wanted = precision(training.precision, "cuda" if gpus else "cpu")
-    module = PolicyModule(policy, training, len(seen), arithmetic=wanted)
     whole_spec = canonical(
         {
             "spec": spec,
@@ -472,25 +579,56 @@ def train(
     )
 
     with alone(run_folder):
-        before = 0.0
-        if checkpoint := resume(run_folder, policy, whole_spec, snapshots):
-            module.resume(checkpoint)
-            before = checkpoint["seconds"]
-            if module.arithmetic != wanted:
-                say(f"computing in {module.arithmetic}, as before; a new run would use {wanted}")
+        checkpoint = resume(run_folder, policy, whole_spec, snapshots)
+        done = checkpoint["done"] if checkpoint else 0
+        arithmetic = checkpoint["arithmetic"] if checkpoint else wanted
+        if arithmetic != wanted:
+            say(f"computing in {arithmetic}, as before; a new run would use {wanted}")
         batches = Batches(
-            stores, sampler, module.done, len(seen), rank(), training.devices, training.accumulate
+            stores, sampler, done, len(seen), rank(), training.devices, training.accumulate
         )
-        module.batches = batches
+        blocks: Blocks | None = None
+        module: PolicyModule
+        if _stays_on_device(training, stores, gpus, arithmetic) if on_device is None else on_device:
+            ends = [*snapshots, *range(0, len(seen), progress_interval(len(seen)))]
+            blocks = Blocks(
+                sampler,
+                first_frames(stores),
+                int(np.diff(seen, prepend=0).max()),
+                borders(ends, done, len(seen), UPDATES_AT_ONCE),
+            )
+            module = DeviceModule(policy, training, len(seen), stores, blocks, batches, arithmetic)
+        else:
+            module = PolicyModule(policy, training, len(seen), batches, arithmetic)
+        if checkpoint:
+            module.resume(checkpoint)
         held_out = held_out_batches(validation, settings.window, training.batch)
         keeper = Bookkeeper(
-            run_folder, whole_spec, seen, list(snapshots), batches, held_out, before
+            run_folder,
+            whole_spec,
+            seen,
+            list(snapshots),
+            blocks or batches,
+            held_out,
+            checkpoint["seconds"] if checkpoint else 0.0,
         )
-        if module.done < len(seen):
+        if done < len(seen):
             fit(module, keeper, gpus)
         if rank() == 0:
             finish(run_folder, out_folder, policy, list(snapshots.values()))
         return Trained(module.arithmetic, keeper.seconds)
+
+
+def _stays_on_device(
+    training: Training, stores: Sequence[Store], gpus: Sequence[int], arithmetic: Precision
+) -> bool:
+    """Return whether a run keeps its data on its device and takes its updates there."""
+    if len(gpus) != 1 or training.accumulate > 1 or arithmetic == "16-mixed":
+        return False
+    if fits(stores, torch.device("cuda", gpus[0])):
+        return True
+    say("the training data do not fit into the memory of the GPU: reading them window by window")
+    return False
 
 
 def _check_screens(policy: Policy, stores: Sequence[Store]) -> None:
@@ -513,10 +651,11 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
         SystemExit: After SIGTERM.
     """
     training = module.training_settings
-    batches = keeper.batches
     device = "cuda" if gpus else "cpu"
-    name = module.arithmetic
-    if training.compile:
+    on_device = isinstance(module, DeviceModule)
+    # `DeviceUpdates` compute with their own number formats, and compile themselves.
+    name = "32-true" if on_device else module.arithmetic
+    if training.compile and not on_device:
         for part in (module.policy.encoder, module.policy.context):
             part.compile(dynamic=True)
     with _quiet_lightning(), _stopping(keeper, module):
@@ -527,8 +666,7 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
             # Lightning takes a precision or a plugin for it. The plugin below serves float16 on
             # the CPU as well.
             precision=None if name == "16-mixed" else name,
-            max_steps=batches.last - batches.first,
-            max_epochs=-1,
+            max_epochs=1,
             accumulate_grad_batches=training.accumulate,
             use_distributed_sampler=False,  # each device reads its own windows
             logger=False,
@@ -544,7 +682,7 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
             default_root_dir=keeper.folder,
         )
         try:
-            trainer.fit(module, train_dataloaders=batches)
+            trainer.fit(module, train_dataloaders=keeper.batches)
         except SIGTERMException:
             pass  # Lightning's own answer to the signal; ours follows below
         except (RuntimeError, MemoryError) as error:

@@ -119,7 +119,10 @@ class MuonAdamW(torch.optim.Optimizer):
             scale = max(1.0, rows / columns) ** 0.5
             for (parameter, _), step in zip(members, steps):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(step.view_as(parameter), alpha=-group["lr"] * scale)
+                if isinstance(group["lr"], Tensor):  # inside a CUDA graph, which reads it anew
+                    parameter.sub_(step.view_as(parameter) * (group["lr"] * scale))
+                else:
+                    parameter.add_(step.view_as(parameter), alpha=-group["lr"] * scale)
 
     def _adamw(self, parameters: list[Parameter], group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter in parameters]

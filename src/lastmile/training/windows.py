@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ PREFETCH = 4
 
 VALIDATION_WINDOWS = 48
 """Windows on which the validation loss is measured, at least one per store."""
+
+
+Item = TypeVar("Item")
 
 
 class Window(NamedTuple):
@@ -106,14 +109,47 @@ class WindowSampler:
             windows.append(self._at(store, position))
         return windows
 
+    def table(self, first: int, last: int) -> np.ndarray:
+        """Return the windows of updates `first` to `last` - 1 at once.
+
+        Returns:
+            (updates, batch, 3) int64: store, start and length, as `windows` has them.
+        """
+        numbers = np.arange(first * self.batch, last * self.batch)
+        positions, stores = np.divmod(numbers, len(self.starts))
+        table = np.empty((len(numbers), 3), np.int64)
+        table[:, 0] = stores
+        for store in range(len(self.starts)):
+            mine = stores == store
+            if mine.any():
+                wanted = positions[mine]
+                table[mine, 1:] = self._range(store, int(wanted[0]), int(wanted[-1]) + 1)
+        return table.reshape(last - first, self.batch, 3)
+
+    def _range(self, store: int, first: int, last: int) -> np.ndarray:
+        """Return windows of a store by their positions, (last - first, 2): start and length."""
+        self._at(store, last - 1)  # counts the windows of all epochs before
+        ends = self._epoch_ends[store]
+        pieces = []
+        for epoch in range(len(ends) - 1):
+            begin = max(first, ends[epoch])
+            end = min(last, ends[epoch + 1])
+            if begin < end:
+                pieces.append(self._epoch(store, epoch)[begin - ends[epoch] : end - ends[epoch]])
+        return np.concatenate(pieces)
+
     def schedule(self, frames: int) -> np.ndarray:
         """Return the frames seen after each update, (updates,), until they reach `frames`."""
-        seen: list[int] = []
-        while not seen or seen[-1] < frames:
-            seen.append(
-                (seen[-1] if seen else 0) + sum(window.length for window in self.windows(len(seen)))
-            )
-        return np.array(seen)
+        lengths: list[np.ndarray] = []  # frames of each update
+        total = 0
+        while total < frames:
+            first = sum(map(len, lengths))
+            # At least as many updates as there are left if all windows are full.
+            count = max(1, -(-(frames - total) // (self.batch * self.window)))
+            lengths.append(self.table(first, first + count)[:, :, 2].sum(1))
+            total += int(lengths[-1].sum())
+        seen = np.concatenate(lengths).cumsum()
+        return seen[: int(np.searchsorted(seen, frames)) + 1]
 
 
 def read_batch(
@@ -250,49 +286,71 @@ class Batches:
         return "; ".join(descriptions)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        ready: queue.Queue[Any] = queue.Queue(PREFETCH)
-        stop = threading.Event()
+        count = (self.last - self.first) * self.parts
+        for batch, waited in read_ahead(self._read(), count):
+            self.waited += waited
+            yield batch
 
-        def put(item: Any) -> bool:
-            """Hand over a batch or an error; return False if nobody wants it any more."""
-            while not stop.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    return True
-                except queue.Full:
-                    continue
-            return False
+    def _read(self) -> Iterator[dict[str, Any]]:
+        for update in range(self.first, self.last):
+            frames = sum(window.length for window in self.sampler.windows(update))
+            for part in range(self.parts):
+                windows = self.part(update, part)
+                batch = read_batch(self.stores, windows, self.sampler.window)
+                yield {**batch, "frames": frames}
 
-        def read() -> None:
+
+def read_ahead(items: Iterator[Item], count: int) -> Iterator[tuple[Item, float]]:
+    """Let a thread make items ahead of those who use them.
+
+    Args:
+        items: Makes them; runs in the thread.
+        count: Number of items.
+
+    Yields:
+        Each item, and how many seconds it was waited for.
+
+    Raises:
+        OSError: If the thread has died.
+    """
+    ready: queue.Queue[Any] = queue.Queue(PREFETCH)
+    stop = threading.Event()
+
+    def put(item: Any) -> bool:
+        """Hand over an item or an error; return False if nobody wants it any more."""
+        while not stop.is_set():
             try:
-                for update in range(self.first, self.last):
-                    frames = sum(window.length for window in self.sampler.windows(update))
-                    for part in range(self.parts):
-                        windows = self.part(update, part)
-                        batch = read_batch(self.stores, windows, self.sampler.window)
-                        if not put({**batch, "frames": frames}):
-                            return
-            except BaseException as error:  # handed to the training loop, which raises it
-                put(error)
+                ready.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
 
-        thread = threading.Thread(target=read, name="batches", daemon=True)
-        thread.start()
+    def read() -> None:
         try:
-            for _ in range((self.last - self.first) * self.parts):
-                begin = time.perf_counter()
-                while (item := _next_item(ready)) is None:
-                    if not thread.is_alive() and ready.empty():
-                        raise OSError(
-                            "the thread that reads batches has died without an error; run the "
-                            "same command again to resume"
-                        )
-                self.waited += time.perf_counter() - begin
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            thread.join()
+            for item in items:
+                if not put(item):
+                    return
+        except BaseException as error:  # handed to the training loop, which raises it
+            put(error)
+
+    thread = threading.Thread(target=read, name="batches", daemon=True)
+    thread.start()
+    try:
+        for _ in range(count):
+            begin = time.perf_counter()
+            while (item := _next_item(ready)) is None:
+                if not thread.is_alive() and ready.empty():
+                    raise OSError(
+                        "the thread that reads batches has died without an error; run the "
+                        "same command again to resume"
+                    )
+            if isinstance(item, BaseException):
+                raise item
+            yield item, time.perf_counter() - begin
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _next_item(ready: queue.Queue[Any], seconds: float = 1.0) -> Any:

@@ -1,0 +1,71 @@
+"""Draw the screens of recorded episodes, in one process or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from lastmile.screen import draw_small_series
+from lastmile.simulation.chunks import CHUNK, pack
+from lastmile.simulation.trajectory import EPISODES_PER_JOB, Replay, Trajectories
+from lastmile.simulation.workers import Workers
+
+
+class Drawn(NamedTuple):
+    """What a token file holds of an episode, besides its labels.
+
+    Attributes:
+        chunks: Its screens, in chunks. Each is packed when it is taken, and only once.
+        begins: First frame of each chunk, counted from the start of the episode.
+        targets: (steps, 2) int16, what a policy learns to predict.
+    """
+
+    chunks: Iterable[bytes]
+    begins: list[int]
+    targets: np.ndarray
+
+
+def draw_all(trajectories: Trajectories, pool: Workers | None = None) -> Iterator[Drawn]:
+    """Draw the episodes of a recording, in their order.
+
+    Args:
+        trajectories: The recording.
+        pool: Processes that draw side by side.
+
+    Raises:
+        TrajectoryError: A world is no longer the one that was annotated.
+    """
+    if pool is None:
+        for number in range(len(trajectories.episodes)):
+            yield _draw(trajectories.open(number))
+    else:
+        parts = trajectories.parts(EPISODES_PER_JOB)
+        yield from chain.from_iterable(pool.ordered(_draw_part, parts))
+
+
+def _draw(replay: Replay) -> Drawn:
+    """Draw every screen of an episode."""
+    steps = list(replay.replay())
+    screens = [replay.interface.screen(step.before, replay.look) for step in steps]
+    aims = []
+    for screen, step in zip(screens, steps):
+        # Where in a button somebody clicks says nothing: its middle is to be learned.
+        if step.hit.widget in ("", "canvas"):
+            aims.append(step.click)
+        else:
+            aims.append(screen.widget(step.hit.widget).rect.middle)
+
+    frames = draw_small_series(screens)
+    chunks = -(-len(frames) // CHUNK)
+    cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int).tolist()
+    packed = (pack(frames[begin:end]) for begin, end in zip(cuts[:-1], cuts[1:]))
+    return Drawn(packed, cuts[:-1], np.array(aims, np.int16))
+
+
+def _draw_part(part: Trajectories) -> list[Drawn]:
+    """Draw a few episodes, in a worker process."""
+    drawn = (_draw(part.open(number)) for number in range(len(part.episodes)))
+    return [episode._replace(chunks=list(episode.chunks)) for episode in drawn]
