@@ -161,18 +161,18 @@ def table(work: Path, arguments: argparse.Namespace) -> None:
         shapes = [
             Shape("s", 64),
             Shape("m", 64),
-            Shape("s", 64, compiled=True),
-            Shape("s", 256),
-            Shape("s", 16),
-            Shape("s", 64, recorded=False),
-            Shape("s", 64, muon=False),
-            Shape("m", 64, compiled=True),
-            Shape("s", 64, "32"),
             Shape("l", 64),
             Shape("xs", 64),
+            Shape("s", 256),
+            Shape("s", 16),
+            Shape("s", 64, muon=False),
+            Shape("s", 64, recorded=False),
+            Shape("s", 64, "32"),
             Shape("m", 256),
             Shape("s", 2),
-            Shape("l", 64, compiled=True),
+            # Compiling takes a minute and more.
+            Shape("s", 64, compiled=True),
+            Shape("m", 64, compiled=True),
         ]
         updates = 32
     else:
@@ -185,6 +185,25 @@ def table(work: Path, arguments: argparse.Namespace) -> None:
         append_row(work / "table.csv", DeviceRate._fields, rate._asdict())
         if time.monotonic() - begin > arguments.seconds:
             break
+
+
+def profile(work: Path, arguments: argparse.Namespace) -> None:
+    """Write which kernels take how much of an update."""
+    import torch
+    from torch.profiler import ProfilerActivity
+
+    from lastmile.performance.device_rates import Shape, device_rates
+
+    here = device()
+    stores = [tokens.TokenStore(path) for path in shards(work, 1, arguments.seconds)[0][:2]]
+    on_gpu = here.type == "cuda"
+    kinds = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
+    shape = Shape(arguments.size, 64 if on_gpu else 2, "bf16" if on_gpu else "32", recorded=False)
+    with torch.profiler.profile(activities=kinds) as profiler:
+        rates = list(device_rates(stores, [shape], here, 0.1, 4))
+    key = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    text = profiler.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
+    files.write_text(work / "profile.log", f"{rates}\n{text}\n")
 
 
 def _same(row: dict[str, str], shape: Any) -> bool:
@@ -359,13 +378,61 @@ def evaluate(work: Path, arguments: argparse.Namespace) -> None:
             )
 
 
+def figure(work: Path, arguments: argparse.Namespace) -> None:
+    """Draw how the losses fell, and how often the policies finish a task without mistakes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    from lastmile.evaluation.statistics import wilson
+
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 3.6), width_ratios=(1, 1.3), layout="constrained"
+    )
+    played: dict[str, pd.DataFrame] = {}
+    for path in sorted((work / "models").glob("*/progress.csv"), key=os.path.getmtime):
+        name = path.parent.name
+        rows = pd.read_csv(path)
+        (line,) = left.plot(rows["frames"], rows["loss"], lw=1, label=name)
+        held_out = rows.dropna(subset=["validation_loss"])
+        left.plot(
+            held_out["frames"], held_out["validation_loss"], "o", ms=3, color=line.get_color()
+        )
+        if (path.parent / "closed_loop.csv").exists():
+            played[name] = pd.read_csv(path.parent / "closed_loop.csv")
+    left.set(xscale="log", xlabel="frames seen", ylabel="nats per click", ylim=(1, None))
+    left.set_title("Loss (dots: held-out worlds)", loc="left", fontsize=10)
+    left.legend(frameon=False, fontsize=8)
+
+    for number, (name, table) in enumerate(played.items()):
+        shares = [
+            wilson(int(group["success"].sum()), len(group)) for _, group in table.groupby("task")
+        ]
+        tasks = [str(task) for task, _ in table.groupby("task")]
+        values = np.array([share.value for share in shares])
+        errors = np.maximum(  # rounding
+            [values - [s.low for s in shares], [s.high for s in shares] - values], 0
+        )
+        places = np.arange(len(tasks)) + 0.8 * (number + 0.5) / len(played) - 0.4
+        right.barh(places, values, 0.8 / len(played), xerr=errors, label=name, alpha=0.8)
+        right.set_yticks(range(len(tasks)), [task.replace("_", " ") for task in tasks], fontsize=8)
+    right.invert_yaxis()
+    right.set(xlim=(0, 1), xlabel="success in closed loop, 95 % interval")
+    right.set_title("New worlds", loc="left", fontsize=10)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(work / "figure.png", dpi=150)
+
+
 def collect(work: Path, arguments: argparse.Namespace) -> None:
     """Copy what is small to the output folder: tables and log, and the run, cut into parts."""
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     texts = [path for path in sorted(work.glob("*")) if path.suffix in (".csv", ".json", ".log")]
     with tarfile.open(out / "tables.tar.gz", "w:gz") as archive:
-        for path in (*texts, *sorted(work.glob("models/*/*.csv"))):
+        for path in (*texts, *work.glob("figure.png"), *sorted(work.glob("models/*/*.csv"))):
             archive.add(path, path.relative_to(work))
 
     trained = sorted((work / "models").glob("*/policy.safetensors"), key=os.path.getmtime)
@@ -419,7 +486,8 @@ def restore(work: Path, arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Run a part."""
     parts = {
-        part.__name__: part for part in (check, record, table, train, evaluate, collect, restore)
+        part.__name__: part
+        for part in (check, record, table, profile, train, evaluate, figure, collect, restore)
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=parts)

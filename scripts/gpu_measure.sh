@@ -39,10 +39,9 @@ part() {
 }
 
 part restore 60
-# On all cores but one, beside what follows; it outlives this script, for the next call.
-if ! [ -e "$work/recording" ]; then
-    touch "$work/recording"
-    setsid nohup "$python" scripts/gpu_measure.py record --work "$work" --workers "$workers" \
+# On all cores but one, until the training begins, however short the other parts are.
+if ! [ -e "$work/recorded.csv" ]; then
+    nohup "$python" scripts/gpu_measure.py record --work "$work" --workers "$workers" \
         --seconds "${RECORD:-$((total / 3))}" ${SHARD:+--shard "$SHARD"} >"$work/record.log" 2>&1 &
 fi
 part check 60
@@ -52,11 +51,14 @@ if ! [ -e "$work/tests.log" ]; then
         tee "$work/tests.log"
 fi
 table=${TABLE:-$((total / 4))}
+part profile $((table / 2 < 30 ? table / 2 : 30)) --seconds 10
 part table "$table" --seconds $((table - 10))
 evaluation=$((total / 6 > 60 ? total / 6 : 60))
 seconds=$(($(left) - evaluation - 25))
+pkill -f "[g]pu_measure.py record --work $work" # training and rollouts need the cores
+tail -n 1 "$work/record.log"
 part train "$seconds" --seconds "$((seconds - 10))" --size "${SIZE:-s}" --batch "${BATCH:-64}" \
     --label "${LABEL:-}" ${MORE:-}
-tail -n 1 "$work/record.log"
 part evaluate $(($(left) - 20)) --seconds $(($(left) - 30)) --worlds "${WORLDS:-100}"
+part figure 30
 part collect 60

@@ -119,7 +119,7 @@ def test_lockstep_on_a_gpu_plays_the_same_rollouts() -> None:
     worlds = worlds_of(source, 4, 1)
     policy = initial(PolicySettings(size="xs", window=4), 0)
     table = lockstep(policy.to("cuda"), worlds, 1.0, 0, workers=2, rows=4)
-    assert table["steps"].tolist() == [world.limit for world in worlds]
+    assert all(0 < steps <= w.limit for steps, w in zip(table["steps"], worlds))
 
     from lastmile.simulation.pool import Rollout, describe
 
