@@ -383,7 +383,7 @@ def damage_at_random(folder: Path, rng: random.Random, most: int = 3) -> list[tu
         name = rng.choice([*DAMAGES])
         DAMAGES[name](path)
         told.append((name, path.relative_to(folder).as_posix()))
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and (folder / "runs").exists():
         shutil.rmtree(folder / "runs")
         told.append(("deleted", "runs/"))
     return told
@@ -555,7 +555,7 @@ SPECS = {
             "policy": {"size": "xs"},
             "training": {"frames": 300, "snapshots": 1},
         },
-        "skills": {**LABELS, "task": "colored_dots", "episodes": 2, "every": 1},
+        "skills": {**LABELS, "task": "colored_dots", "episodes": 2, "every": 1, "least": 0},
         "figure": {"study": "emergence"},
     }.items()
 }

@@ -119,10 +119,6 @@ class Work(NamedTuple):
 
 
 @cache
-H100 = 13.2e12
-"""Sustained FLOP/s of training at size `s` with 64 windows an update, see results/reference/h100."""
-
-
 def rates(path: Path = RATES) -> dict[str, Any]:
     """Return the table of rates.
 
@@ -133,6 +129,10 @@ def rates(path: Path = RATES) -> dict[str, Any]:
         return read_json(path, RateTable, "a table of rates").model_dump()
     except RecordError as error:
         raise LastmileError(f"{error}; make one by: lastmile rates --out {path}") from None
+
+
+H100 = 13.2e12
+"""Sustained FLOP/s of training at size `s` with 64 windows an update, see results/reference/h100."""
 
 
 @dataclass(frozen=True)
