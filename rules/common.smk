@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lastmile import config as lastmile_config
-from lastmile.pipeline import damage, lock, plan
+from lastmile.pipeline import damage, lock, plan, warm
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
 from lastmile.studies.runs import JOINT
@@ -45,6 +45,15 @@ if workflow.is_main_process:
     else:
         lock.claim()
         damage.mend(Path(RESULTS), OUTPUTS)
+
+
+os.environ.pop(warm.SOCKET, None)  # a job on a node has nothing to do with us
+SERVER = []
+"""What keeps the server of warm starts running."""
+
+
+onstart:
+    SERVER.append(warm.start())
 
 
 onsuccess:
