@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +30,9 @@ PAGE = "LASTMILE_RUN"
 GRACE = 60
 """Seconds that a job has to shut down cleanly after its Snakemake died."""
 PATIENCE = 5
-"""Seconds to wait for another Snakemake that is about to end."""
+"""Seconds to wait for another Snakemake, which may be about to end."""
+ENDING = ", ending"
+"""Written behind the process that holds a folder, when it is told to end."""
 _LOCK = Path(".snakemake") / "lastmile.lock"
 _LOOKING = {
     "--dag",
@@ -63,16 +66,18 @@ def claim() -> None:
         WorkplaceError: Another Snakemake is running here; the message names its process.
     """
     global _held
-    for _ in range(PATIENCE):
+    waited = 0
+    while True:
         _held, lockable = _try_lock()
         if _held is not None:
             break
+        if waited >= (GRACE if ENDING in _process() else PATIENCE):
+            raise WorkplaceError(
+                f"another Snakemake ({_process()}) works in {Path.cwd()}; wait until it ends, or "
+                "stop it, and run the same command again"
+            )
+        waited += 1
         time.sleep(1)
-    else:
-        raise WorkplaceError(
-            f"another Snakemake ({_process()}) works in {Path.cwd()}; wait until it ends, or stop "
-            "it, and run the same command again"
-        )
     _held.truncate(0)
     _held.write(f"process {os.getpid()} on {files.HOST}")
     _held.flush()
@@ -82,7 +87,14 @@ def claim() -> None:
     elif left.is_dir() and any(left.iterdir()):
         shutil.rmtree(left)
         say("a Snakemake that worked here was killed; its lock was removed, and its work resumes")
-    end_with(PAGE, "`lastmile run` that started this Snakemake", signal.SIGINT)
+    end_with(PAGE, "`lastmile run` that started this Snakemake", signal.SIGINT, _mark_ending)
+
+
+def _mark_ending() -> None:
+    """Tell the next Snakemake that this one is about to end."""
+    if _held is not None:
+        _held.write(ENDING)
+        _held.flush()
 
 
 def looking(arguments: list[str]) -> bool:
@@ -128,13 +140,19 @@ def end_with_snakemake() -> None:
     end_with(PARENT, "Snakemake that started this job", signal.SIGTERM)
 
 
-def end_with(variable: str, who: str, number: signal.Signals) -> None:
+def end_with(
+    variable: str,
+    who: str,
+    number: signal.Signals,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     """End this process when another one, whose id is in an environment variable, is gone.
 
     Args:
         variable: Name of the environment variable; if it names no live process, nothing is done.
         who: That process in words.
         number: The signal by which this process shuts down; it has `GRACE` seconds for it.
+        before: Called just before.
     """
     other = os.environ.get(variable, "")
     if not other.isdigit() or not files.alive(int(other)):
@@ -144,6 +162,7 @@ def end_with(variable: str, who: str, number: signal.Signals) -> None:
         while files.alive(int(other)):
             time.sleep(1)
         say(f"the {who} is gone; this process ends")
+        before()
         os.kill(os.getpid(), number)
         time.sleep(GRACE)
         os._exit(128 + number)

@@ -240,8 +240,8 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     lines += [
         "",
         f"About {time} on {cores} core{'s' if cores > 1 else ''} like the one that was measured.",
-        f"Training takes {operations:.1e} operations: {_duration(operations / H100)} on an H100, at "
-        f"the {H100 / 1e12:.0f} TFLOP/s measured there (size s, training.batch: 64).",
+        f"Training takes {operations:.1e} operations: {_duration(operations / H100)} on an H100 at"
+        f" the {H100 / 1e12:.0f} TFLOP/s measured there (size s, training.batch: 64).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -28,9 +28,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import IO, NoReturn
+from typing import NoReturn
 
 SOCKET = "LASTMILE_WARM"
 """Environment variable with the path of the server's socket."""
@@ -63,10 +64,16 @@ TAKEN = b"t"
 # Beside Snakemake
 
 
-def start() -> IO[bytes] | None:
-    """Start a server that ends when the file that is returned is closed, at the latest with us.
+def start(packages: Sequence[str] = PACKAGES) -> subprocess.Popen[bytes] | None:
+    """Start a server, and put its address into this process's environment, for the jobs.
 
-    Its address is put into this process's environment, for the jobs. None where there can be none.
+    It ends when its standard input is closed, at the latest with this process.
+
+    Args:
+        packages: What it imports.
+
+    Returns:
+        The server, or None where there can be none.
     """
     if sys.platform != "linux":
         return None
@@ -75,15 +82,14 @@ def start() -> IO[bytes] | None:
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     # Whether there is a GPU must be asked in a way that a fork survives.
     environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "lastmile.pipeline.warm", folder],
+    return subprocess.Popen(
+        [sys.executable, "-m", "lastmile.pipeline.warm", folder, *packages],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
         start_new_session=True,  # Ctrl-C reaches jobs through those who asked for them
     )
-    return server.stdin
 
 
 # A job
@@ -130,9 +136,9 @@ def ask(arguments: list[str]) -> int | None:
 # The server
 
 
-def serve(folder: Path) -> None:
-    """Import the packages, then fork for each job until standard input is closed."""
-    for name in PACKAGES:
+def serve(folder: Path, packages: Sequence[str]) -> None:
+    """Import packages, then fork for each job until standard input is closed."""
+    for name in packages:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
@@ -221,4 +227,4 @@ def become(
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), sys.argv[2:])
