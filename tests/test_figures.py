@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from conftest import SETTINGS, Evaluations
-from lastmile.__main__ import main
+from lastmile.cli import main
 from lastmile.config import SIZES
 from lastmile.evaluation.skills import SKILLS
 from lastmile.studies import get_study, study_names, style
