@@ -42,7 +42,8 @@ def stores(token_file: Path) -> list[Store]:
 def updates(stores: list[Store], device: str, count: int = 6, **how: Any) -> list[float]:
     """Return the losses of some updates, one by one."""
     torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     training = Training(batch=4)
     policy = Policy(SETTINGS).to(device)
     optimizer = PolicyModule(policy, training, count).configure_optimizers()

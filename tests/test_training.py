@@ -832,12 +832,15 @@ def test_muon_leaves_ends_and_pretrained_weights_to_adamw(settings: dict[str, An
 
 def test_muon_makes_steps_orthogonal() -> None:
     torch.manual_seed(0)
-    for rows, columns in ((32, 147), (96, 24), (48, 48)):
-        made = orthogonalize(torch.randn(3, rows, columns))
-        assert made.shape == (3, rows, columns)
+    shapes = ((32, 147), (96, 24), (48, 48), (24, 96), (147, 32), (48, 48))
+    matrices = [torch.randn(rows, columns) for rows, columns in shapes]
+    for matrix, made in zip(matrices, orthogonalize(matrices)):
+        assert made.shape == matrix.shape
         singular = torch.linalg.svdvals(made)
         # A random square matrix has a few directions near 0, which stay small.
         assert 0.6 < singular.quantile(0.1) and singular.max() < 1.3
+        # Alone or with others, a matrix gets the same step.
+        torch.testing.assert_close(orthogonalize([matrix])[0], made)
 
 
 def test_without_muon_the_optimizer_is_adamw() -> None:

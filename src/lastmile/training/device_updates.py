@@ -74,6 +74,9 @@ class DeviceUpdates:
         self.half = half
         self.nats = torch.compile(policy.nats, dynamic=False) if compiled else policy.nats
         self.device = policy.device
+        if half is not None and self.device.type == "cuda":
+            # What is not computed in half precision, Muon above all, need not be exact either.
+            torch.set_float32_matmul_precision("high")
         self.parameters = [p for p in policy.parameters() if p.requires_grad]
 
         # What an update reads and writes, always at the same addresses.

@@ -3,12 +3,12 @@
 Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) replaces the momentum of a
 matrix by the nearest semi-orthogonal matrix: all directions of an update are then equally long, and
 rare ones are learned as fast as common ones. `torch.optim.Muon` needs torch 2.9 and takes no
-convolutions; this one works with torch 2.6, and makes matrices of one shape orthogonal together.
+convolutions; this one works with torch 2.6, and makes matrices of many shapes orthogonal together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -48,30 +48,48 @@ def takes_muon(name: str, parameter: Tensor) -> bool:
     return parameter.ndim >= 2 and not name.startswith(NOT_HIDDEN)
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Return about the nearest semi-orthogonal matrices, by Newton-Schulz iterations.
 
-    All iterates are polynomials of the same small Gram matrix times `matrices`. So the polynomials
-    are multiplied, and the product is applied once.
+    All iterates are polynomials of the same Gram matrix (of the shorter side) times the matrix. So
+    the polynomials are multiplied, for all matrices whose shorter sides are equal at once, and the
+    products are applied once.
 
     Args:
-        matrices: (N, rows, columns) float.
+        matrices: (rows, columns) float each, of any shapes.
 
     Returns:
-        (N, rows, columns); singular values of about 1, except those near 0.
+        The same shapes; singular values of about 1, except those near 0.
+    """
+    wide = [x if x.shape[0] <= x.shape[1] else x.mT for x in matrices]
+    wide = [x / (x.norm() + 1e-7) for x in wide]
+    by_side: dict[int, list[int]] = {}
+    for number, x in enumerate(wide):
+        by_side.setdefault(x.shape[0], []).append(number)
+
+    products: dict[int, Tensor] = {}
+    for members in by_side.values():
+        grams = torch.stack([wide[number] @ wide[number].mT for number in members])
+        products.update(zip(members, polynomial(grams)))
+    steps = [products[number] @ x for number, x in enumerate(wide)]
+    return [step if step.shape == x.shape else step.mT for step, x in zip(steps, matrices)]
+
+
+def polynomial(grams: Tensor) -> Tensor:
+    """Return the matrices that the iterations multiply a matrix by, (N, n, n).
+
+    Args:
+        grams: (N, n, n), its Gram matrices.
     """
     a, b, c = NEWTON_SCHULZ
-    wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices if wide else matrices.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    product = unit = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        polynomial = torch.baddbmm(a * unit + b * gram, gram, gram, alpha=c)
-        product = polynomial @ product
-        gram = polynomial @ gram @ polynomial  # of the next iterate
-    x = product @ x
-    return x if wide else x.mT
+    unit = torch.eye(grams.shape[1], dtype=grams.dtype, device=grams.device).expand_as(grams)
+    product = unit
+    for number in range(NEWTON_SCHULZ_STEPS):
+        factor = torch.baddbmm(a * unit + b * grams, grams, grams, alpha=c)
+        product = factor @ product if number else factor
+        if number < NEWTON_SCHULZ_STEPS - 1:
+            grams = factor @ grams @ factor  # of the next iterate
+    return product
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -104,25 +122,23 @@ class MuonAdamW(torch.optim.Optimizer):
         return loss
 
     def _muon(self, parameters: list[Parameter], group: dict[str, Any]) -> None:
-        by_shape: dict[tuple[int, int], list[tuple[Parameter, Tensor]]] = {}
+        gradients = [p.grad for p in parameters if p.grad is not None]
         for parameter in parameters:
-            assert parameter.grad is not None
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            momentum = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-            ahead = parameter.grad.lerp(momentum, MOMENTUM).flatten(1)
-            by_shape.setdefault((ahead.shape[0], ahead.shape[1]), []).append((parameter, ahead))
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        steps = orthogonalize([x.flatten(1) for x in ahead])
 
-        for (rows, columns), members in by_shape.items():
-            steps = orthogonalize(torch.stack([ahead for _, ahead in members]))
-            scale = max(1.0, rows / columns) ** 0.5
-            for (parameter, _), step in zip(members, steps):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                if isinstance(group["lr"], Tensor):  # inside a CUDA graph, which reads it anew
-                    parameter.sub_(step.view_as(parameter) * (group["lr"] * scale))
-                else:
-                    parameter.add_(step.view_as(parameter), alpha=-group["lr"] * scale)
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        for parameter, step in zip(parameters, steps):
+            rows, columns = step.shape
+            rate = group["lr"] * max(1.0, rows / columns) ** 0.5
+            if isinstance(rate, Tensor):  # inside a CUDA graph, which reads it anew
+                parameter.sub_(step.reshape(parameter.shape) * rate)
+            else:
+                parameter.add_(step.reshape(parameter.shape), alpha=-rate)
 
     def _adamw(self, parameters: list[Parameter], group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter in parameters]
