@@ -131,7 +131,7 @@ class MuonAdamW(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
         steps = orthogonalize([x.flatten(1) for x in ahead])
 
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_mul_([*parameters], 1 - group["lr"] * group["weight_decay"])
         for parameter, step in zip(parameters, steps):
             rows, columns = step.shape
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
