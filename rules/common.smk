@@ -53,7 +53,8 @@ SERVER = []
 
 
 onstart:
-    SERVER.append(warm.start())
+    if workflow.is_main_process:
+        SERVER.append(warm.start())
 
 
 onsuccess:
