@@ -7,7 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lastmile import config as lastmile_config
-from lastmile.pipeline import damage, lock, plan, warm
+from lastmile import warm
+from lastmile.pipeline import damage, lock, plan
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
 from lastmile.studies.runs import JOINT

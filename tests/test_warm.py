@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lastmile.pipeline import warm
+from lastmile import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are warm on Linux alone")
 

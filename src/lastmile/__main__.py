@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run a command, a stage in a fork of the server of warm starts where there is one."""
     if sys.argv[1:2] == ["stage"]:
-        from lastmile.pipeline.warm import ask
+        from lastmile.warm import ask
 
         if (code := ask(sys.argv[1:])) is not None:
             return code

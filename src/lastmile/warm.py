@@ -83,7 +83,7 @@ def start(packages: Sequence[str] = PACKAGES) -> subprocess.Popen[bytes] | None:
     # Whether there is a GPU must be asked in a way that a fork survives.
     environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     return subprocess.Popen(
-        [sys.executable, "-m", "lastmile.pipeline.warm", folder, *packages],
+        [sys.executable, "-m", "lastmile.warm", folder, *packages],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
