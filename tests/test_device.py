@@ -190,3 +190,36 @@ def test_batches_and_plans_agree(stores: list[Store]) -> None:
     assert torch.equal(data.screens(plan.frames[0]), batch["screens"].flatten(0, 1)[real])
     assert torch.equal(data.previous(plan.frames[0]), batch["previous"].flatten(0, 1)[real])
     assert torch.equal(data.targets[plan.frames[0]].long(), batch["targets"].flatten(0, 1)[real])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "CUDA error: unspecified launch failure\nmore",
+            r"update 5 .*GPU failed \(CUDA error.*resume",
+        ),
+        ("CUDA out of memory. Tried to allocate", r"update 5 .*too little free memory.*another"),
+    ],
+)
+def test_a_gpu_that_fails_leaves_the_checkpoint(
+    tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch, words: str, said: str
+) -> None:
+    calls = 0
+    run = loop.DeviceUpdates.run
+
+    def failing(self: loop.DeviceUpdates, *arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError(words)
+        return run(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)  # after each block
+    monkeypatch.setattr(loop, "UPDATES_AT_ONCE", 2)
+    monkeypatch.setattr(loop, "progress_interval", lambda updates: 100)
+    monkeypatch.setattr(loop.DeviceUpdates, "run", failing)
+    with pytest.raises(TrainingError, match=said):
+        trained(tmp_path, stores, True)
+    assert (tmp_path / "run/last.ckpt").exists()
+    trained(tmp_path, stores, True)  # goes on

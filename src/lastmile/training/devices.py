@@ -119,6 +119,14 @@ def fast_bfloat16() -> bool:
     return bool(supported())
 
 
+def gpu_failed(error: BaseException) -> bool:
+    """Return whether an error means that a GPU is gone or broken, rather than full."""
+    words = str(error)
+    return not out_of_memory(error) and any(
+        phrase in words for phrase in ("CUDA error", "CUDA driver error", "No CUDA GPUs")
+    )
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means too little memory, on a GPU or on the CPU."""
     phrases = ("can't allocate memory", "not enough memory", "out of memory")

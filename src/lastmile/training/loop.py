@@ -52,7 +52,7 @@ from lastmile.training.device_data import (
     fits,
 )
 from lastmile.training.device_updates import DeviceUpdates
-from lastmile.training.devices import Precision, out_of_memory, precision
+from lastmile.training.devices import Precision, gpu_failed, out_of_memory, precision
 from lastmile.training.finetuning import start_from
 from lastmile.training.optimizer import MuonAdamW, takes_muon
 from lastmile.training.processes import alone, rank, say
@@ -686,8 +686,20 @@ def fit(module: PolicyModule, keeper: Bookkeeper, gpus: Sequence[int] = ()) -> N
         except SIGTERMException:
             pass  # Lightning's own answer to the signal; ours follows below
         except (RuntimeError, MemoryError) as error:
+            if gpu_failed(error):
+                raise TrainingError(
+                    f"update {module.done + 1} of {module.updates}: the GPU failed "
+                    f"({str(error).splitlines()[0]}); the last checkpoint is kept: run the same "
+                    "command again to resume"
+                ) from error
             if not out_of_memory(error):
                 raise
+            if on_device:
+                raise TrainingError(
+                    f"update {module.done + 1} of {module.updates}: the GPU has too little free "
+                    f"memory for the training data and training.batch: {training.batch}; the last "
+                    "checkpoint is kept. Is another process using this GPU?"
+                ) from error
             raise TrainingError(
                 f"update {module.done + 1} of {module.updates}: too little memory for "
                 f"training.batch: {training.batch} ({training.batch} windows of "
