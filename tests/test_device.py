@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lastmile.config import PolicySettings, Training
 from lastmile.policy.policy import Policy
 from lastmile.simulation.tokens import FirstEpisodes, Store, TokenStore
-from lastmile.training import loop
+from lastmile.training import bookkeeper, loop, module
 from lastmile.training.device_data import (
     DeviceData,
     borders,
@@ -22,7 +22,8 @@ from lastmile.training.device_data import (
     fits,
     make_plan,
 )
-from lastmile.training.loop import TrainingError, train
+from lastmile.training.loop import train
+from lastmile.training.module import TrainingError
 from lastmile.training.windows import WindowSampler, read_batch
 
 CPU = torch.device("cpu")
@@ -140,18 +141,18 @@ def test_a_stopped_run_on_the_device_resumes(
     whole = trained(tmp_path / "whole", stores, True)
 
     calls = 0
-    run = loop.DeviceUpdates.run
+    run = module.DeviceUpdates.run
 
-    def stopping(self: loop.DeviceUpdates, *arguments: object) -> object:
+    def stopping(self: module.DeviceUpdates, *arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise KeyboardInterrupt
         return run(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)  # after each block
+    monkeypatch.setattr(bookkeeper, "CHECKPOINT_SECONDS", -1)  # after each block
     monkeypatch.setattr(loop, "UPDATES_AT_ONCE", 2)
-    monkeypatch.setattr(loop.DeviceUpdates, "run", stopping)
+    monkeypatch.setattr(module.DeviceUpdates, "run", stopping)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         trained(tmp_path / "stopped", stores, True)
     resumed = trained(tmp_path / "stopped", stores, True)
@@ -162,7 +163,7 @@ def test_a_stopped_run_on_the_device_resumes(
 def test_a_loss_that_is_not_finite_is_named(
     tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CLIP", float("nan"))
+    monkeypatch.setattr(module, "CLIP", float("nan"))
     with pytest.raises(TrainingError, match=r"update [12] of \d+: the loss .* episode \d+, frames"):
         trained(tmp_path, stores, True)
 
@@ -206,19 +207,19 @@ def test_a_gpu_that_fails_leaves_the_checkpoint(
     tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
     calls = 0
-    run = loop.DeviceUpdates.run
+    run = module.DeviceUpdates.run
 
-    def failing(self: loop.DeviceUpdates, *arguments: object) -> object:
+    def failing(self: module.DeviceUpdates, *arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise RuntimeError(words)
         return run(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)  # after each block
+    monkeypatch.setattr(bookkeeper, "CHECKPOINT_SECONDS", -1)  # after each block
     monkeypatch.setattr(loop, "UPDATES_AT_ONCE", 2)
     monkeypatch.setattr(loop, "progress_interval", lambda updates: 100)
-    monkeypatch.setattr(loop.DeviceUpdates, "run", failing)
+    monkeypatch.setattr(module.DeviceUpdates, "run", failing)
     with pytest.raises(TrainingError, match=said):
         trained(tmp_path, stores, True)
     assert (tmp_path / "run/last.ckpt").exists()

@@ -38,7 +38,8 @@ OWN = {
 """A constant or a call in the `run` of every stage, and another one in its place."""
 HELPERS = {
     "simulation/session.py": {*stage_names()} - {"figure", "run_table"},
-    "training/loop.py": {"train", "speed"},
+    "training/loop.py": {"train"},
+    "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
     | {"linear_probes", "cross_task_probes"},
     "evaluation/recovery.py": {"recovery"},

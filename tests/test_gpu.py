@@ -21,7 +21,8 @@ from lastmile.simulation.tokens import Store, TokenStore
 from lastmile.training.device_data import DeviceData, first_frames, make_plan
 from lastmile.training.device_updates import DeviceUpdates
 from lastmile.training.devices import device_slot
-from lastmile.training.loop import CLIP, PolicyModule, train
+from lastmile.training.loop import train
+from lastmile.training.module import CLIP, PolicyModule
 from lastmile.training.optimizer import MuonAdamW
 from lastmile.training.windows import WindowSampler
 

@@ -32,9 +32,11 @@ from lastmile.errors import LastmileError
 from lastmile.policy import Policy, PolicyError
 from lastmile.policy.outline import outline
 from lastmile.simulation.tokens import FirstEpisodes, TokenError, TokenStore
-from lastmile.training import checkpoints, devices, loop, windows
+from lastmile.training import bookkeeper, checkpoints, devices, loop, windows
+from lastmile.training.bookkeeper import Curves
 from lastmile.training.checkpoints import load_snapshots, snapshot_updates
-from lastmile.training.loop import Curves, TrainingError, train
+from lastmile.training.loop import train
+from lastmile.training.module import TrainingError
 from lastmile.training.optimizer import BETAS, orthogonalize, takes_muon
 from lastmile.training.windows import (
     Batches,
@@ -305,7 +307,7 @@ class Stops(Exception):
 @pytest.fixture
 def frequent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a checkpoint after each update."""
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(bookkeeper, "CHECKPOINT_SECONDS", 0)
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, update: int, action: Callable[[], object]) -> None:
@@ -379,7 +381,7 @@ def test_resumed_after_a_signal(
 def test_resumed_after_a_kill(tmp_path: Path, reference: dict[str, bytes]) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path\nimport test_training as t\nt.loop.CHECKPOINT_SECONDS = 0\n"
+        "from pathlib import Path\nimport test_training as t\nt.bookkeeper.CHECKPOINT_SECONDS = 0\n"
         "import time; slow = t.Toy.screens\n"
         "t.Toy.screens = lambda *a: (time.sleep(0.05), slow(*a))[1]\n"
         f"t.run(Path({str(tmp_path)!r}))"

@@ -20,7 +20,7 @@ from lastmile.simulation.tokens import Store
 from lastmile.training.device_data import DeviceData, first_frames, make_plan
 from lastmile.training.device_updates import DeviceUpdates
 from lastmile.training.devices import out_of_memory
-from lastmile.training.loop import CLIP, PolicyModule
+from lastmile.training.module import CLIP, PolicyModule
 from lastmile.training.optimizer import MuonAdamW
 from lastmile.training.windows import WindowSampler
 

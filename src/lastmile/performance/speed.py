@@ -19,7 +19,7 @@ from lastmile.simulation.pool import Rollout
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Source
 from lastmile.training.devices import precision
-from lastmile.training.loop import CLIP, PolicyModule
+from lastmile.training.module import CLIP, PolicyModule
 from lastmile.training.windows import Batches, WindowSampler
 
 WARM = 4
@@ -68,7 +68,7 @@ def training_rate(
         store: Screens to train on.
         settings: Shape of the policy.
         steps: Updates that are timed, after `WARM` to warm up.
-        numbers: Arithmetic, as in `lastmile.training.loop.precision`.
+        numbers: Arithmetic, as in `lastmile.training.devices.precision`.
     """
     training = Training()
     half = precision(numbers, "cpu") == "bf16-mixed"
