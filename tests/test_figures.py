@@ -150,7 +150,7 @@ def test_all_figures_are_drawn_again_from_a_folder_of_tables(
 
 def test_the_front_door_needs_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys, lastmile.__main__ as m\n"
+        "import sys, lastmile.cli as m\n"
         "m.main(['figures', sys.argv[1]])\n"
         "sys.exit('torch' in sys.modules)"
     )
