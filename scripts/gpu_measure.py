@@ -198,7 +198,7 @@ def profile(work: Path, arguments: argparse.Namespace) -> None:
     stores = [tokens.TokenStore(path) for path in shards(work, 1, arguments.seconds)[0][:2]]
     on_gpu = here.type == "cuda"
     kinds = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
-    shape = Shape(arguments.size, 64 if on_gpu else 2, "bf16" if on_gpu else "32", recorded=False)
+    shape = Shape("s", 64, recorded=False) if on_gpu else Shape("xs", 2, "32")
     with torch.profiler.profile(activities=kinds) as profiler:
         rates = list(device_rates(stores, [shape], here, 0.1, 4))
     key = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"

@@ -51,8 +51,8 @@ if ! [ -e "$work/tests.log" ]; then
         tee "$work/tests.log"
 fi
 table=${TABLE:-$((total / 4))}
-part profile $((table / 2 < 30 ? table / 2 : 30)) --seconds 10
 part table "$table" --seconds $((table - 10))
+part profile $((table / 2 < 30 ? table / 2 : 30)) --seconds 10
 evaluation=$((total / 6 > 60 ? total / 6 : 60))
 seconds=$(($(left) - evaluation - 25))
 pkill -f "[g]pu_measure.py record --work $work" # training and rollouts need the cores
