@@ -23,25 +23,17 @@ from typing import Any
 
 import numpy as np
 
+from lastmile.config import Evaluation
+from lastmile.performance.rates import task_rates
+from lastmile.pipeline.plan import rates
 from lastmile.simulation import tokens, trajectory
 from lastmile.simulation.source import Source
 from lastmile.simulation.workers import Workers
 from lastmile.storage import files
+from lastmile.tasks import get_task, task_names
 
-TASKS = (
-    "behavior_tracking",
-    "cell_lineage",
-    "channel_alignment",
-    "colored_dots",
-    "limb_tracking",
-    "neuron_tracing",
-    "object_exploration",
-    "plume_finding",
-    "road_mapping",
-)
-"""Tasks of the joint training."""
-UNSEEN = "shape_matching"
-"""The task that no training sees."""
+TASKS = tuple(name for name in task_names() if not get_task(name).held_out)
+"""Tasks of the joint training; a task that is held out is only played."""
 SHARD = 24_000
 """About how many frames of a task are recorded at a time."""
 SIDE_BY_SIDE = 3
@@ -52,9 +44,8 @@ PART_BYTES = 15 * 2**20
 """Largest size of a file that is brought back."""
 PARTS = 3
 """Most files into which the run is cut."""
-TEMPERATURE = 0.4
-MAX_STEPS = 3
-"""Longest rollout, in median lengths of the annotator's episodes."""
+EVALUATION = Evaluation()
+"""How policies are played: by the defaults of the settings."""
 
 
 def device() -> Any:
@@ -65,7 +56,7 @@ def device() -> Any:
 
 
 def check(work: Path, arguments: argparse.Namespace) -> None:
-    """Write what this machine is, and how fast it multiplies matrices and copies memory."""
+    """Write what this machine is, and how fast it multiplies matrices."""
     import torch
 
     from lastmile.performance.device_rates import matmul_rate
@@ -92,8 +83,8 @@ def record(work: Path, arguments: argparse.Namespace) -> None:
     data.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     counted: list[tuple[float, int]] = []
-    steps = {task: _steps(task, arguments.difficulty) for task in (*TASKS, UNSEEN)}
-    frames_of_shard = arguments.shard
+    table = rates()
+    steps = {task: task_rates(table, task)["steps"][arguments.difficulty] for task in TASKS}
 
     with Workers(arguments.workers) as pool:
 
@@ -104,7 +95,7 @@ def record(work: Path, arguments: argparse.Namespace) -> None:
             path = data / f"{task}-{split}-{number:03d}.tokens"
             if path.exists():
                 return
-            episodes = VALIDATION if split == "validation" else -(-frames_of_shard // steps[task])
+            episodes = VALIDATION if split == "validation" else -(-arguments.shard // steps[task])
             source = Source(task, split, number, arguments.difficulty)
             recording = path.with_suffix(".parquet")
             trajectory.write(recording, source, int(episodes), pool=pool)
@@ -126,12 +117,6 @@ def record(work: Path, arguments: argparse.Namespace) -> None:
         jobs += [(task, "train", number) for number in range(1, arguments.shards) for task in TASKS]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as drivers:
             list(drivers.map(shard, jobs))
-
-
-def _steps(task: str, difficulty: str) -> float:
-    """Return the mean length of some episodes of a task."""
-    source = Source(task, "train", 9_999, difficulty)
-    return float(np.mean([len(trajectory.record(source, n).columns["x"]) for n in range(6)]))
 
 
 def shards(work: Path, least: int = 1, wait: float = 0.0) -> list[list[Path]]:
@@ -200,10 +185,10 @@ def profile(work: Path, arguments: argparse.Namespace) -> None:
     kinds = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
     shape = Shape("s", 64, recorded=False) if on_gpu else Shape("xs", 2, "32")
     with torch.profiler.profile(activities=kinds) as profiler:
-        rates = list(device_rates(stores, [shape], here, 0.1, 4))
+        measured = list(device_rates(stores, [shape], here, 0.1, 4))
     key = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     text = profiler.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
-    files.write_text(work / "profile.log", f"{rates}\n{text}\n")
+    files.write_text(work / "profile.log", f"{measured}\n{text}\n")
 
 
 def _same(row: dict[str, str], shape: Any) -> bool:
@@ -254,9 +239,9 @@ def train(work: Path, arguments: argparse.Namespace) -> None:
             and row["batch"] == str(arguments.batch)
             and (row["precision"], row["recorded"], row["muon"]) == ("bf16", "True", "True")
         ]
-        rates = {row["compiled"]: float(row["frames_per_s"]) for row in rows}
-        compiled = arguments.compile and rates.get("True", 0) > rates.get("False", 0)
-        rate = arguments.rate or max(rates.values(), default=0) or (15_000 if on_gpu else 40)
+        by_compiled = {row["compiled"]: float(row["frames_per_s"]) for row in rows}
+        compiled = arguments.compile and by_compiled.get("True", 0) > by_compiled.get("False", 0)
+        rate = arguments.rate or max(by_compiled.values(), default=0) or (15_000 if on_gpu else 40)
         count = len(complete)
         while on_gpu and count > 1 and not fits(_open(complete[:count]), here):
             count -= 1
@@ -334,9 +319,9 @@ def evaluate(work: Path, arguments: argparse.Namespace) -> None:
     here = device()
     worlds = []
     with Workers(arguments.workers) as pool:
-        for task in (*TASKS, UNSEEN):
+        for task in task_names():
             source = Source(task, "test", 0, arguments.difficulty)
-            worlds += worlds_of(source, arguments.worlds, MAX_STEPS, pool)
+            worlds += worlds_of(source, arguments.worlds, EVALUATION.max_steps, pool)
     print(f"{len(worlds)} worlds after {time.monotonic() - begin:.0f} s", flush=True)
 
     trained = sorted((work / "models").glob("*/policy.safetensors"), key=os.path.getmtime)
@@ -349,7 +334,7 @@ def evaluate(work: Path, arguments: argparse.Namespace) -> None:
         start = time.monotonic()
         rows = min(512, 2 * (len(worlds) // 2))
         frame = lockstep(
-            policy, worlds, TEMPERATURE, 0, arguments.workers, rows, here.type == "cuda"
+            policy, worlds, EVALUATION.temperature, 0, arguments.workers, rows, here.type == "cuda"
         )
         seconds = time.monotonic() - start
         steps = int(frame["steps"].sum())

@@ -13,12 +13,12 @@ import pytest
 
 from conftest import RECORDING, flip
 from fault_log import class_of, fault
-from lastmile.pipeline import damage
+from lastmile.pipeline import damage, lock
 from lastmile.pipeline.runner import run_stage
 from lastmile.pipeline.stage import files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
 from lastmile.provenance.manifests import ManifestReadError
-from lastmile.storage import locks
+from lastmile.storage import files, locks
 from lastmile.training import devices, processes
 
 SPECS = {
@@ -244,3 +244,24 @@ def test_another_error_of_a_lock_is_an_error(
     monkeypatch.setattr(locks.fcntl, "flock", broken)
     with pytest.raises(OSError, match="Input/output error"), processes.alone(tmp_path):
         pass
+
+
+def test_a_snakemake_that_is_about_to_end_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setattr(lock, "_held", None)
+    lock.claim()
+    other = lock._held
+    assert other is not None
+    with pytest.raises(lock.WorkplaceError, match=rf"another Snakemake \(process {os.getpid()} on"):
+        lock.claim()
+
+    monkeypatch.setattr(lock, "_held", other)
+    lock._mark_ending()
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: other.close())  # it ends meanwhile
+    lock.claim()
+    assert lock._held is not None and lock._held is not other
+    assert str(lock.holder()) == f"process {os.getpid()} on {files.HOST}"
+    lock._held.close()

@@ -75,7 +75,6 @@ def test_the_bytes_are_told_beforehand(stores: list[Store]) -> None:
 def test_a_plan_holds_the_frames_of_the_windows(stores: list[Store]) -> None:
     sampler = WindowSampler([store.starts for store in stores], 8, 5, 0)
     offsets = first_frames(stores)
-    room = 5 * 8 - 1
     table = sampler.table(0, 12)
     room = int(table[:, :, 2].sum(1).max())
     plan = make_plan(sampler, offsets, 0, 12, room)
@@ -135,24 +134,28 @@ def test_updates_on_the_device_are_the_ordinary_ones(tmp_path: Path, stores: lis
     np.testing.assert_allclose(device[:, 2:], host[:, 2:], rtol=2e-2)
 
 
+def fail(patch: pytest.MonkeyPatch, call: int, error: BaseException) -> None:
+    """Keep a checkpoint after each block of two updates, and let one block raise an error."""
+    calls = 0
+    run = module.DeviceUpdates.run
+
+    def failing(self: module.DeviceUpdates, *arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise error
+        return run(self, *arguments)  # type: ignore[arg-type]
+
+    patch.setattr(bookkeeper, "CHECKPOINT_SECONDS", -1)
+    patch.setattr(loop, "UPDATES_AT_ONCE", 2)
+    patch.setattr(module.DeviceUpdates, "run", failing)
+
+
 def test_a_stopped_run_on_the_device_resumes(
     tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(tmp_path / "whole", stores, True)
-
-    calls = 0
-    run = module.DeviceUpdates.run
-
-    def stopping(self: module.DeviceUpdates, *arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise KeyboardInterrupt
-        return run(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bookkeeper, "CHECKPOINT_SECONDS", -1)  # after each block
-    monkeypatch.setattr(loop, "UPDATES_AT_ONCE", 2)
-    monkeypatch.setattr(module.DeviceUpdates, "run", stopping)
+    fail(monkeypatch, 4, KeyboardInterrupt())
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         trained(tmp_path / "stopped", stores, True)
     resumed = trained(tmp_path / "stopped", stores, True)
@@ -206,20 +209,8 @@ def test_batches_and_plans_agree(stores: list[Store]) -> None:
 def test_a_gpu_that_fails_leaves_the_checkpoint(
     tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
-    calls = 0
-    run = module.DeviceUpdates.run
-
-    def failing(self: module.DeviceUpdates, *arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise RuntimeError(words)
-        return run(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bookkeeper, "CHECKPOINT_SECONDS", -1)  # after each block
-    monkeypatch.setattr(loop, "UPDATES_AT_ONCE", 2)
+    fail(monkeypatch, 3, RuntimeError(words))
     monkeypatch.setattr(loop, "progress_interval", lambda updates: 100)
-    monkeypatch.setattr(module.DeviceUpdates, "run", failing)
     with pytest.raises(TrainingError, match=said):
         trained(tmp_path, stores, True)
     assert (tmp_path / "run/last.ckpt").exists()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,8 @@ SPEC = json.dumps(
 )
 
 
-def until(holds: object, seconds: float = 120.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait until a function returns something true."""
-    assert callable(holds)
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come"

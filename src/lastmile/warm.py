@@ -7,8 +7,8 @@ waits for it and ends as it does. Our own modules are imported by each job, so t
 code that is there when it starts.
 
 Where there is no server (other systems than Linux, jobs on the nodes of a cluster, a stage run by
-hand), or it does not answer, a job runs in its own process as ever. Only the standard library is
-imported here.
+hand), or it does not answer, a job runs in its own process as ever. What asks for a job imports
+nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -50,9 +50,6 @@ PACKAGES = (
 )
 """What the server imports, if it is installed."""
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Variables that libraries read once: a fork must not inherit threads that are gone."""
-
 ANSWER = 10.0
 """Seconds in which the server has to take a job."""
 LENGTH = 8
@@ -77,8 +74,11 @@ def start(packages: Sequence[str] = PACKAGES) -> subprocess.Popen[bytes] | None:
     """
     if sys.platform != "linux":
         return None
+    from lastmile.simulation.workers import THREADS
+
     folder = tempfile.mkdtemp(prefix="lastmile-")
     os.environ[SOCKET] = f"{folder}/socket"
+    # Libraries read these once, and a fork must not count on threads that are gone.
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     # Whether there is a GPU must be asked in a way that a fork survives.
     environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
@@ -111,9 +111,11 @@ def ask(arguments: list[str]) -> int | None:
         request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
         socket.send_fds(server, [len(request).to_bytes(LENGTH, "big")], [0, 1, 2])
         server.sendall(request)
-        if server.recv(1) != TAKEN:
-            return None
+        taken = server.recv(1) == TAKEN
     except OSError:
+        taken = False
+    if not taken:
+        server.close()
         return None
     server.settimeout(None)
 

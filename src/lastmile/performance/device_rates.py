@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from lastmile.config import PolicySettings, Training
+from lastmile.performance.speed import gemm_flops, seconds
 from lastmile.policy.policy import Policy, parameter_count
 from lastmile.policy.sizes import TRAINING_PASSES, flops_per_frame
 from lastmile.simulation.tokens import Store
@@ -73,21 +74,16 @@ class DeviceRate(NamedTuple):
     error: str
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 8192) -> float:
-    """Return the FLOP/s of a square matrix product on a device, on random numbers."""
-    if device.type == "cpu":
-        size = 1024
-    a = torch.randn(size, size, device=device).to(dtype)
-    b = torch.randn(size, size, device=device).to(dtype)
-    times = [_seconds(device, lambda: a @ b) for _ in range(8)]
-    return 2 * size**3 / statistics.median(times[2:])
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of a matrix product that fills the device."""
+    return gemm_flops(8192 if device.type == "cuda" else 1024, dtype=dtype, device=device)
 
 
 def device_rates(
     stores: Sequence[Store],
     shapes: Sequence[Shape],
     device: torch.device,
-    seconds: float = 3.0,
+    duration: float = 3.0,
     updates: int = UPDATES,
 ) -> Iterator[DeviceRate]:
     """Measure the speed of training on a device for several shapes.
@@ -96,7 +92,7 @@ def device_rates(
         stores: Token files; few suffice.
         shapes: What to measure.
         device: Where.
-        seconds: Time for each row, without setting up; at least two blocks of updates are timed.
+        duration: Seconds for each row, without setting up; two blocks of updates at least.
         updates: Updates of a block.
     """
     data = DeviceData(stores, device)
@@ -109,12 +105,11 @@ def device_rates(
         rate, update, gigabytes, setup, error = 0.0, 0.0, 0.0, 0.0, ""
         try:
             rate, update, gigabytes, setup = _measure(
-                stores, data, shape, settings, device, seconds, updates
+                stores, data, shape, settings, device, duration, updates
             )
         except Exception as exception:  # one row must not cost the others
-            first = str(exception).strip().splitlines()[:1]
-            error = "out of memory" if out_of_memory(exception) else f"{type(exception).__name__}: "
-            error += "" if out_of_memory(exception) else "".join(first)[:200]
+            words = f"{type(exception).__name__}: {exception}".splitlines()[0][:200]
+            error = "out of memory" if out_of_memory(exception) else words
         if device.type == "cuda":
             torch._dynamo.reset()
             torch.cuda.empty_cache()
@@ -138,7 +133,7 @@ def _measure(
     shape: Shape,
     settings: PolicySettings,
     device: torch.device,
-    seconds: float,
+    duration: float,
     updates: int,
 ) -> tuple[float, float, float, float]:
     """Return frames per second, seconds per update, gigabytes, and seconds to set up."""
@@ -171,17 +166,8 @@ def _measure(
     setup = time.perf_counter() - begin
 
     times: list[float] = []
-    while len(times) < 2 or sum(times) < seconds:
-        times.append(_seconds(device, lambda: taker.run(plan, 0)))
+    while len(times) < 2 or sum(times) < duration:
+        times.append(seconds(lambda: taker.run(plan, 0), device))
     block = statistics.median(times)
     gigabytes = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
     return float(np.sum(frames)) / block, block / updates, gigabytes, setup
-
-
-def _seconds(device: torch.device, work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes, until the device has done it."""
-    begin = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - begin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,22 +28,36 @@ UPDATES = 24
 """Updates that are timed."""
 
 
-def gemm_flops(size: int = 1536, rounds: int = 7, dtype: torch.dtype = torch.float32) -> float:
-    """Measure the FLOP/s of a square matrix product on the threads that torch uses.
+CPU = torch.device("cpu")
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long a piece of work takes, until the device has done it."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def gemm_flops(
+    size: int = 1536,
+    rounds: int = 7,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
+) -> float:
+    """Measure the FLOP/s of a square matrix product, on a CPU on the threads that torch uses.
 
     Args:
         size: Rows and columns of the matrices.
         rounds: Products that are timed, after one to warm up; the median counts.
         dtype: Type of the matrices.
+        device: Where they are.
     """
-    a = torch.randn(size, size).to(dtype)
-    b = torch.randn(size, size).to(dtype)
-    a @ b
-    speeds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        a @ b
-        speeds.append(2 * size**3 / (time.perf_counter() - start))
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
+    seconds(lambda: a @ b, device)
+    speeds = [2 * size**3 / seconds(lambda: a @ b, device) for _ in range(rounds)]
     return statistics.median(speeds)
 
 

@@ -30,6 +30,8 @@ SPARE = 1.5
 """Memory that is reserved for a job, as a multiple of its estimate."""
 ON_DEVICE = 8e9
 """Bytes of activations above which a network is taken to run on a GPU."""
+H100 = 13.2e12
+"""FLOP/s of training at size `s` with 64 windows an update, see results/reference/h100."""
 CHAIN = (
     ("record",),
     ("tokenize",),
@@ -129,10 +131,6 @@ def rates(path: Path = RATES) -> dict[str, Any]:
         return read_json(path, RateTable, "a table of rates").model_dump()
     except RecordError as error:
         raise LastmileError(f"{error}; make one by: lastmile rates --out {path}") from None
-
-
-H100 = 13.2e12
-"""FLOP/s of training at size `s` with 64 windows an update, see results/reference/h100."""
 
 
 @dataclass(frozen=True)

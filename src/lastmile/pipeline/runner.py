@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from lastmile.pipeline.stage import Facts, files_of, parse_spec
 from lastmile.pipeline.stages import get_stage
 from lastmile.provenance.fingerprints import check_code, code_label
 from lastmile.provenance.manifests import check_inputs, write_manifests
+from lastmile.simulation.workers import one_thread
 
 
 def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> None:
@@ -39,7 +39,7 @@ def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> N
             raise LastmileError(f"stage {name}: its input {path} is missing")
     check_inputs(files_of(inputs))
 
-    _one_thread()
+    one_thread()
     started = time.monotonic()
     facts = stage.run(parsed, inputs, outputs)
     if facts is None:
@@ -58,14 +58,3 @@ def run_stage(name: str, spec: str, results: Path, code: str | None = None) -> N
     if facts.arithmetic is not None:
         about["arithmetic"] = facts.arithmetic
     write_manifests(name, facts.spec, label, facts.inputs, files_of(outputs), **about)
-
-
-def _one_thread() -> None:
-    """Let libraries compute with one thread: sums are rounded differently with others.
-
-    They read these variables when they are imported.
-    """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(1)

@@ -112,9 +112,7 @@ class Context(nn.Module):
 
     def _angles(self, frames: int, tokens: int) -> Tensor:
         """Return the rotary angles, (T P, D / heads / 2); all tokens of a frame share theirs."""
-        time = torch.arange(frames, device=self.speeds.device)
-        if tokens > 1:
-            time = time.repeat_interleave(tokens)
+        time = torch.arange(frames, device=self.speeds.device)[:, None].expand(-1, tokens).flatten()
         return time[:, None] * self.speeds
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
@@ -323,8 +324,9 @@ class TokenStore:
             chunk += 1
         return pieces_of_range[0] if len(pieces_of_range) == 1 else np.concatenate(pieces_of_range)
 
+    @cached_property
     def piece_counts(self) -> np.ndarray:
-        """Return the number of distinct pieces of each chunk, (chunks,), without reading them.
+        """The number of distinct pieces of each chunk, (chunks,), without reading them.
 
         Raises:
             TokenError: A chunk is damaged, or the file was changed after it was opened.
@@ -336,9 +338,7 @@ class TokenStore:
             try:
                 counts[number] = piece_count(head, lengths[number])
             except (zstandard.ZstdError, LastmileError) as error:
-                raise TokenError(
-                    f"{self.path}: chunk {number} is damaged ({error}); make the tokens again"
-                ) from None
+                raise self._damaged(number, error) from None
         return counts
 
     def chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -360,10 +360,11 @@ class TokenStore:
         except TokenError:
             raise
         except (zstandard.ZstdError, ValueError) as error:
-            raise TokenError(
-                f"{self.path}: chunk {number} is damaged ({error}); make the tokens again"
-            ) from None
+            raise self._damaged(number, error) from None
         return pieces, index
+
+    def _damaged(self, chunk: int, error: Exception) -> TokenError:
+        return TokenError(f"{self.path}: chunk {chunk} is damaged ({error}); make the tokens again")
 
 
 class Store(Protocol):
@@ -405,7 +406,6 @@ class FirstEpisodes:
         self.store = store
         self.starts = store.starts[: count + 1]
         frames = int(self.starts[-1])
-        self.frames = frames
         self.clicks = store.clicks[:frames]
         self.targets = store.targets[:frames]
 

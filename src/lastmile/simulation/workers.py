@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from types import TracebackType
@@ -23,6 +23,8 @@ from lastmile.errors import LastmileError
 J = TypeVar("J")
 R = TypeVar("R")
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables with the number of threads that libraries compute with."""
 WAITING = 3
 """Jobs per process that are handed out before their results are taken."""
 
@@ -74,19 +76,34 @@ class Workers:
             LastmileError: A process died. What a job raises is raised in place of its result.
         """
         limit = WAITING * self.count if ahead is None else ahead
-        waiting: deque[Future[R]] = deque()
         try:
-            for job in jobs:
-                waiting.append(self._executor.submit(function, job))
-                if len(waiting) > limit:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from ordered(self._executor, function, jobs, limit)
         except BrokenProcessPool:
             raise died() from None
-        finally:
-            for future in waiting:
-                future.cancel()
+
+
+def ordered(
+    executor: Executor, function: Callable[[J], R], jobs: Iterable[J], ahead: int
+) -> Iterator[R]:
+    """Yield `function(job)` for each job, in the order of the jobs, which are taken one by one.
+
+    Args:
+        executor: Processes or threads.
+        function: What they do.
+        jobs: The jobs.
+        ahead: Most jobs that are handed out beyond those whose results were taken.
+    """
+    waiting: deque[Future[R]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(executor.submit(function, job))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def died() -> LastmileError:
@@ -97,13 +114,20 @@ def died() -> LastmileError:
     )
 
 
+def one_thread() -> None:
+    """Let libraries compute with one thread: sums are rounded differently with others.
+
+    They read these variables when they are imported.
+    """
+    for name in THREADS:
+        os.environ[name] = "1"
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
 def prepare() -> None:
     """Make this process a good worker: one thread, quiet, and gone when its parent is."""
-    # There is a worker for each core. Libraries read these when they are loaded, which is later.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(1)  # `lastmile.screen` does so when it is loaded
+    one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -16,6 +16,7 @@ from lastmile.policy.policy import NO_CLICK
 from lastmile.screen import SMALL_HEIGHT, SMALL_WIDTH
 from lastmile.simulation.chunks import PIECE_BYTES, PIECES_PER_FRAME
 from lastmile.simulation.tokens import FirstEpisodes, Store, TokenStore
+from lastmile.simulation.workers import ordered
 from lastmile.training.windows import WindowSampler, read_ahead
 
 CHUNKS_AT_ONCE = 32
@@ -67,7 +68,13 @@ class DeviceData:
 
         piece = frame = 0
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for pieces, index, base in _read_ahead(pool, stores, counts):
+            groups = (
+                (store, range(begin, min(begin + CHUNKS_AT_ONCE, len(count))))
+                for store, count in zip(stores, counts)
+                for begin in range(0, len(count), CHUNKS_AT_ONCE)
+            )
+            ahead = 2 * (os.cpu_count() or 1)
+            for pieces, index, base in ordered(pool, _read_chunks, groups, ahead):
                 self._pieces[piece : piece + len(pieces)] = torch.from_numpy(pieces).to(device)
                 self._index[frame : frame + len(index)] = torch.from_numpy(index).to(device)
                 self._base[frame : frame + len(index)] = torch.from_numpy(base + piece).to(device)
@@ -109,7 +116,7 @@ def piece_counts(store: Store) -> np.ndarray:
     tokens = token_store(store)
     assert tokens is not None, "only token files are kept on a device"
     chunks = int(np.searchsorted(tokens.chunk_frames, len(store.clicks)))
-    return tokens.piece_counts()[:chunks]
+    return tokens.piece_counts[:chunks]
 
 
 def device_bytes(stores: Sequence[Store]) -> int:
@@ -127,30 +134,14 @@ def fits(stores: Sequence[Store], device: torch.device) -> bool:
     return device_bytes(stores) <= ROOM * free
 
 
-def _read_ahead(
-    pool: ThreadPoolExecutor, stores: Sequence[Store], counts: Sequence[np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield the chunks of all stores, some at a time, in their order.
+def _read_chunks(group: tuple[Store, range]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read consecutive chunks of a store.
 
-    Yields:
+    Returns:
         Pieces (k, 63) int16, indices (n, 504) int16, and (n,) int64, which of these pieces is the
         first one of each frame's chunk.
     """
-    groups = (
-        (store, range(begin, min(begin + CHUNKS_AT_ONCE, len(count))))
-        for store, count in zip(stores, counts)
-        for begin in range(0, len(count), CHUNKS_AT_ONCE)
-    )
-    pending = []
-    for store, numbers in groups:
-        pending.append(pool.submit(_read_chunks, store, numbers))
-        if len(pending) > 2 * (os.cpu_count() or 1):
-            yield pending.pop(0).result()
-    for future in pending:
-        yield future.result()
-
-
-def _read_chunks(store: Store, numbers: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    store, numbers = group
     tokens = token_store(store)
     assert tokens is not None
     chunks = [tokens.chunk(number) for number in numbers]

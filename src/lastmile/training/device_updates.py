@@ -1,7 +1,7 @@
 """Updates of a training run that a device takes on its own, without waiting for the host.
 
-The ordinary loop sends every batch to the device and reads every loss, so that a GPU waits for most
-of the time. Here the data are on the device already (`device_data`), and one update is the same
+The ordinary loop sends every batch to the device and reads every loss, which keeps a GPU waiting.
+Here the data are on the device already (`device_data`), and one update is the same
 sequence of kernels each time: it is recorded once, as a CUDA graph, and replayed. The host looks at
 the losses once per block of updates. On a CPU the same code runs without a graph.
 """

@@ -92,22 +92,9 @@ class WindowSampler:
         end = np.minimum(last[episode], first[episode] + offset[episode] + piece * self.window)
         return np.stack([begin, end - begin], 1)[rng.permutation(len(episode))]
 
-    def _at(self, store: int, position: int) -> Window:
-        """Return a window of a store by its position in the sequence of all epochs."""
-        ends = self._epoch_ends[store]
-        while position >= ends[-1]:
-            ends.append(ends[-1] + len(self._epoch(store, len(ends) - 1)))
-        epoch = int(np.searchsorted(ends, position, side="right")) - 1
-        start, length = self._epoch(store, epoch)[position - ends[epoch]].tolist()
-        return Window(store, start, length)
-
     def windows(self, update: int) -> list[Window]:
         """Return the windows of an update, counted from 0."""
-        windows = []
-        for number in range(update * self.batch, (update + 1) * self.batch):
-            position, store = divmod(number, len(self.starts))
-            windows.append(self._at(store, position))
-        return windows
+        return [Window(*row) for row in self.table(update, update + 1)[0].tolist()]
 
     def table(self, first: int, last: int) -> np.ndarray:
         """Return the windows of updates `first` to `last` - 1 at once.
@@ -128,8 +115,9 @@ class WindowSampler:
 
     def _range(self, store: int, first: int, last: int) -> np.ndarray:
         """Return windows of a store by their positions, (last - first, 2): start and length."""
-        self._at(store, last - 1)  # counts the windows of all epochs before
         ends = self._epoch_ends[store]
+        while ends[-1] < last:
+            ends.append(ends[-1] + len(self._epoch(store, len(ends) - 1)))
         pieces = []
         for epoch in range(len(ends) - 1):
             begin = max(first, ends[epoch])
