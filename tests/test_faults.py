@@ -41,7 +41,7 @@ STUDY = {
     "name": "fault",
     "tasks": ["colored_dots"],
     "episodes": {"train": 8, "validation": 2, "test": 4, "shared_test": 2},
-    "training": {"frames": 2000},
+    "training": {"frames": 1000},
     "scaling": {"sizes": ["xs"], "episodes": []},
     "transfer": {"held_out": []},
 }

@@ -718,18 +718,28 @@ def nine_tasks(skills: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(0)
     many = []
     for number in range(9):
-        copy = skills[skills["task"] == "colored_dots"].assign(task=f"t{number}")
-        many.append(copy.assign(hits=rng.binomial(30, copy["hits"] / 30)))
+        for run, kind in (("colored_dots", f"t{number}"), ("all.40k", "all.40k")):
+            copy = skills[(skills["task"] == "colored_dots") & (skills["run"] == run)]
+            copy = copy.assign(task=f"t{number}", run=kind)
+            many.append(copy.assign(hits=rng.binomial(30, copy["hits"] / 30)))
     return {"skills": pd.concat(many)}
 
 
 def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
     skills = evaluations["emergence"]["skills"]
     nine = emergence.claims(nine_tasks(skills), SETTINGS)
-    assert [one.verdict for one in nine] == ["shown"] * 4
-    assert {(one.task, one.unit) for one in nine} == {(ALL, "task (9, with one training run each)")}
+    assert [one.verdict for one in nine] == ["shown"] * 8
+    units = "training run (3) and episode (72, tasks as strata)"
+    assert [one.unit for one in nine] == ["task (9, with one training run each)"] * 4 + [units] * 4
+    assert {one.task for one in nine} == {ALL}
     few = emergence.claims(evaluations["emergence"], SETTINGS)
-    assert {one.verdict for one in few} == {"not testable"} and "2 units" in few[1].reason
+    assert {one.verdict for one in few[:4]} == {"not testable"} and "2 units" in few[1].reason
+    once = nine_tasks(skills[(skills["run"] != "all.40k") | (skills["seed"] == 0)])
+    reasons = [one.reason for one in emergence.claims(once, SETTINGS)[4:]]
+    assert all("one training run" in reason for reason in reasons)
+    alone = nine_tasks(skills[skills["run"] != "all.40k"])
+    reasons = [one.reason for one in emergence.claims(alone, SETTINGS)[4:]]
+    assert reasons == ["there is no policy for all tasks"] * 4
     sight = "decision by sight"
     turned = skills.replace(
         {"skill": {"valid": sight, "button": "undo", sight: "valid", "undo": "button"}}
@@ -738,9 +748,9 @@ def test_the_order_of_skills_is_found(evaluations: Evaluations) -> None:
         verdicts(emergence, nine_tasks(turned))["order: mechanics before decisions"]
         == "contradicted"
     )
-    table = emergence.table(evaluations["emergence"], SETTINGS).set_index(
-        ["measure", "task", "skill"]
-    )
+    table = emergence.table(evaluations["emergence"], SETTINGS)
+    assert set(table["predictor"]) == {"policy", "joint policy", "ceiling", "floor", "trigram"}
+    table = table[table["predictor"] == "policy"].set_index(["measure", "task", "skill"])
     assert (
         table.loc[("order", "all tasks", "mechanics < placement < decisions"), "value"].item() == 1
     )
@@ -778,6 +788,9 @@ def test_fewer_mistakes_and_recovery_are_found(evaluations: Evaluations) -> None
         "fewer mistakes than the data": "shown",
         "mistakes snowball": "shown",
         "correction retained": "shown",
+        "fewer mistakes than the data, joint policy": "shown",
+        "mistakes snowball, joint policy": "shown",
+        "correction retained, joint policy": "shown",
     }
     skills = evaluations["mistakes"]["skills"]
     worse = skills.assign(
@@ -793,6 +806,7 @@ def test_fewer_mistakes_and_recovery_are_found(evaluations: Evaluations) -> None
         == "contradicted"
     )
     table = mistakes.table(evaluations["mistakes"], SETTINGS)
+    table = table[table["who"] == "policy"]
     late = table[
         (table["task"] == "all tasks") & (table["measure"] == "gone") & (table["kind"] == "")
     ].set_index("delay")["value"]
@@ -810,7 +824,8 @@ def test_correction_asks_the_same_of_both_arms(evaluations: Evaluations) -> None
 
 def test_who_cannot_place_or_undo_says_nothing_about_mistakes(evaluations: Evaluations) -> None:
     skills = evaluations["mistakes"]["skills"]
-    for skill, testable in (("undo", {"mistakes snowball"}), ("placement@5", set[str]())):
+    snowball = {"mistakes snowball", "mistakes snowball, joint policy"}
+    for skill, testable in (("undo", snowball), ("placement@5", set[str]())):
         weak = skills.assign(
             hits=skills["hits"].where(
                 (skills["skill"] != skill) | (skills["predictor"] != "policy"), 0
@@ -1152,8 +1167,9 @@ def test_a_longer_joint_policy_is_trained_once_and_measured_in_all_ways() -> Non
     jobs = plan.Jobs(settings)
     assert [seed for run, seed in jobs.specs("train") if run == "all.2000k"] == ["0"]
     assert {run for run, *_ in jobs.specs("linear_probes")} == {"all.2000k"}
+    for measured in ("skills", "closed_loop", "recovery"):
+        assert any(run == "all.2000k" for run, *_ in jobs.specs(measured))
     # Sizes are compared at the lengths that all have, and pretraining is as long.
-    assert not any(run == "all.2000k" for run, *_ in jobs.specs("skills"))
     assert any(run == "all.40k" for run, *_ in jobs.specs("skills"))
     assert runs.pretrained(settings, ("cell_lineage",)).frames == 40_000
 
@@ -1164,7 +1180,8 @@ def test_a_policy_is_measured_where_a_study_reads_it() -> None:
     jobs = plan.Jobs(SETTINGS.model_copy(update={"scaling": lengths}))
     specs: dict[tuple[str, ...], Any] = jobs.specs("skills")
     least = {run: spec.least for (run, _, _), spec in specs.items()}
-    assert least["colored_dots"] == 0 and least["all.40k"] == 1000 and least["all.9k"] == 9000
+    assert least["colored_dots"] == least["all.40k"] == 0 and least["all.9k"] == 9000
+    assert least["all.m.40k"] == least["all.xs.40k"] == 1000
     assert least["colored_dots.8k.100episodes"] == 800  # a short training has its end measured, too
 
 

@@ -42,8 +42,11 @@ def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[dict[str, str]]:
     """The environment of jobs that start warm."""
+    # A shell's background job ignores Ctrl-C, and so would all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = warm.start(["numpy", "pandas", "no_such_package"])
     assert started is not None and started.stdin is not None
+    signal.signal(signal.SIGINT, before)
     path = Path(os.environ.pop(warm.SOCKET))
     until(path.exists)
     yield {**os.environ, warm.SOCKET: str(path)}

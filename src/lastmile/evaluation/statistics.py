@@ -305,7 +305,7 @@ def success(rows: pd.DataFrame, column: str, count: int = 2000) -> Estimate:
     """
     if rows["seed"].nunique() < 2:
         return wilson(int(rows[column].sum()), len(rows))
-    return estimate(rate_over_tasks(rows.assign(one=1), column, "one", count))
+    return share(rate_over_tasks(rows.assign(one=1), column, "one", count))
 
 
 def count_episodes(rows: pd.DataFrame) -> int:

@@ -30,12 +30,20 @@ ABSTRACT = (
             "order: mechanics before placement",
             "order: placement before decisions",
             "order: placement before undoing",
+            "order, joint policy: mechanics before placement",
+            "order, joint policy: placement before decisions",
         ),
     ),
     Finding(
         "Policies make fewer mistakes than their data, yet correct those put before them.",
         "mistakes",
-        ("fewer mistakes than the data", "mistakes snowball", "correction retained"),
+        (
+            "fewer mistakes than the data",
+            "fewer mistakes than the data, joint policy",
+            "mistakes snowball",
+            "correction retained",
+            "correction retained, joint policy",
+        ),
     ),
     Finding(
         "Larger policies need fewer frames, and decide worse at equal placement.",

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
+from lastmile.studies.labels import JOINT_POLICY, POLICY
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JOINT = "together"
 """Takes the place of a task name where a policy is measured on all its tasks at once.
@@ -134,6 +138,28 @@ def joint(settings: Settings) -> Run:
     if settings.scaling.joint is None:
         return for_all(settings, max(settings.scaling.frames))
     return replace(for_all(settings, settings.scaling.joint), once=True)
+
+
+def both_kinds(settings: Settings, task: str) -> list[Run]:
+    """Return the runs of the two kinds of policies that do a task: for it alone, and for all.
+
+    With one task to study there is the first kind alone.
+    """
+    return [single(settings, task), *([joint(settings)] if len(task_list(settings)) > 1 else [])]
+
+
+def kind_of_policy(rows: pd.DataFrame) -> pd.Series:
+    """Tell by their runs which measurements are of a policy for one task, and which of a joint one.
+
+    Args:
+        rows: Measurements of runs of `both_kinds`, with the columns `run` and `task`. The name of
+            a run for one task begins with the task.
+
+    Returns:
+        `POLICY` or `JOINT_POLICY`, by row.
+    """
+    of_one = rows["run"].astype(str).str.split(".").str[0] == rows["task"].astype(str)
+    return of_one.map({True: POLICY, False: JOINT_POLICY})
 
 
 def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:

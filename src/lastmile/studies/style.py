@@ -54,7 +54,7 @@ SKILL_NAMES = {
     "undo": "undo",
 }
 """Skills as figures name them; placement is within 5 px."""
-WHO_COLORS = {"policy": "#0072b2", "annotator": "#e69f00"}
+WHO_COLORS = {"policy": "#0072b2", "joint policy": "#56b4e9", "annotator": "#e69f00"}
 KIND_COLORS = {
     "navigate": "#b8c0cc",
     "look": "#56b4e9",
@@ -251,11 +251,18 @@ def points(
 
 
 def row_point(
-    axis: Axes, y: float, row: pd.Series, color: str, size: float = 3.4, marker: str = "o"
+    axis: Axes,
+    y: float,
+    row: pd.Series,
+    color: str,
+    size: float = 3.4,
+    marker: str = "o",
+    hollow: bool = False,
 ) -> None:
     """Draw an estimate with its interval as a point with a horizontal bar at height y."""
-    axis.plot([row["low"], row["high"]], [y, y], color=color, lw=1.1, solid_capstyle="round")
-    axis.plot(row["value"], y, marker, color=color, ms=size)
+    width, face = (0.7, "white") if hollow else (1.1, color)
+    axis.plot([row["low"], row["high"]], [y, y], color=color, lw=width, solid_capstyle="round")
+    axis.plot(row["value"], y, marker, color=color, mfc=face, ms=size)
 
 
 def band(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
-from lastmile.studies.labels import ALL
+from lastmile.studies.labels import ALL, JOINT_POLICY, POLICY
 
 SHOWN = ("valid", "button", "placement@5", "decision by sight", "undo")
 STAGES = ("mechanics", "placement", "decisions")
@@ -59,6 +59,10 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         style.line_handle(style.INK, "ceiling (self-agreement)", ls=style.CEILING, lw=1),
         style.line_handle(style.INK, "floor of button", ls=style.FLOOR, lw=1),
     ]
+    if (halves["predictor"] == JOINT_POLICY).any():
+        handles.append(
+            style.point_handle(style.INK, "hollow: one policy for all tasks", mfc="white")
+        )
     if (halves["measure"] == "not reached").any():
         handles.append(style.point_handle(style.INK, "not reached", "$\\rightarrow$"))
     style.legend_below(figure, handles, fontsize=6.5, columnspacing=1.0, handlelength=1.8)
@@ -67,7 +71,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
 
 def _skills(axis: Axes, part: pd.DataFrame) -> list[tuple[float, str, str]]:
     """Draw the skills of a task; return the ends of the lines, to label them."""
-    policy = part[part["predictor"] == "policy"]
+    policy = part[part["predictor"] == POLICY]
     first = policy.loc[policy["frames"] > 0, "frames"].min()
     last = policy["frames"].max()
     ends = []
@@ -90,24 +94,27 @@ def _skills(axis: Axes, part: pd.DataFrame) -> list[tuple[float, str, str]]:
 
 
 def _halves(axis: Axes, halves: pd.DataFrame, names: list[str]) -> None:
-    """Draw the frames to half of the ceiling: a row for each task, a point for each skill."""
+    """Draw the frames to half of the ceiling: a row for each task, a point for each skill.
+
+    Policies for one task are filled, the policy for all tasks is hollow.
+    """
     rows = [*([ALL] if ALL in set(halves["task"]) else []), *names]
     shown = [skill for skill in SHOWN if skill in set(halves["skill"])]
-    reached = halves[halves["measure"] == "half"]
-    by_row = reached.set_index(["task", "skill"])
-    late = set(zip(halves["task"], halves["skill"])) - set(by_row.index)
-    for y, name in enumerate(rows):
-        for i, skill in enumerate(shown):
-            shift = (i - (len(shown) - 1) / 2) * 0.15
-            if (name, skill) in by_row.index:
-                row = by_row.loc[(name, skill)]
-                size = 4.4 if name == ALL else 3.0
+    for joint in (True, False):
+        of_kind = halves[(halves["predictor"] == JOINT_POLICY) == joint]
+        by_row = of_kind[of_kind["measure"] == "half"].set_index(["task", "skill"])
+        late = set(zip(of_kind["task"], of_kind["skill"])) - set(by_row.index)
+        for y, name in enumerate(rows):
+            for i, skill in enumerate(shown):
+                shift = (i - (len(shown) - 1) / 2) * 0.15
                 color = style.SKILL_COLORS[skill]
-                style.row_point(axis, y + shift, row, color, size, MARKERS[skill])
-            elif (name, skill) in late:
-                at = halves.loc[halves["task"] == name, "value"].max()
-                color = style.SKILL_COLORS[skill]
-                axis.plot(at, y + shift, marker="$\\rightarrow$", color=color, ms=6)
+                if (name, skill) in by_row.index:
+                    row = by_row.loc[(name, skill)]
+                    size = 4.4 if name == ALL else 3.0
+                    style.row_point(axis, y + shift, row, color, size, MARKERS[skill], joint)
+                elif (name, skill) in late and not joint:
+                    at = of_kind.loc[of_kind["task"] == name, "value"].max()
+                    axis.plot(at, y + shift, marker="$\\rightarrow$", color=color, ms=6)
 
     style.rows_axis(axis, shaded=len(rows))
     axis.set_yticks(range(len(rows)), [style.title(name) for name in rows], color=style.INK)
@@ -120,7 +127,7 @@ def _halves(axis: Axes, halves: pd.DataFrame, names: list[str]) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    policy = table[(table["measure"] == "share") & (table["predictor"] == "policy")]
+    policy = table[(table["measure"] == "share") & (table["predictor"] == POLICY)]
     last = policy[policy["frames"] == policy.groupby("task")["frames"].transform("max")]
     trigram = table[(table["predictor"] == "trigram") & (table["skill"] == "decision")]
     procedure = trigram.set_index("task")["value"]
@@ -142,7 +149,8 @@ def caption(table: pd.DataFrame) -> str:
         "asked twice). Dashed: floor of the button (always the commonest click). Decisions by "
         "sight are those that do not follow from the last three widgets; undo counts the first of "
         "each run of undos. Below: frames to half way from the untrained policy to the ceiling, by "
-        "task, and the geometric mean over the tasks that got there (arrows: not reached)."
+        "task, and the geometric mean over the tasks that got there (arrows: not reached). Hollow: "
+        "one policy for all tasks, over the frames of all of them."
         f"{_order(table)} At the end of training, all decisions in brackets as a trigram of "
         f"widgets makes them: {'; '.join(ends)}."
     )
@@ -151,8 +159,10 @@ def caption(table: pd.DataFrame) -> str:
 def _order(table: pd.DataFrame) -> str:
     """Say when the stages come, and how surely in this order."""
     where = ALL if ALL in set(table["task"]) else str(table["task"].iloc[0])
-    half = table[(table["measure"] == "half") & (table["task"] == where)].set_index("skill")
-    order = table[(table["measure"] == "order") & (table["task"] == where)].set_index("skill")
+    table = table[(table["task"] == where) & (table["predictor"] == POLICY)]
+    half, order = (
+        table[table["measure"] == measure].set_index("skill") for measure in ("half", "order")
+    )
     stages = [stage for stage in STAGES if stage in half.index]
     if not stages:
         return ""

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import Estimate, curve, estimate, few, of_units, ratio, share
+from lastmile.evaluation.statistics import (
+    Estimate,
+    count_episodes,
+    curve,
+    estimate,
+    few,
+    of_units,
+    ratio,
+    share,
+)
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL
-from lastmile.studies.runs import Need, single
+from lastmile.studies.labels import ALL, JOINT_POLICY, POLICY
+from lastmile.studies.runs import Need, both_kinds, kind_of_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +68,11 @@ def _come(stage: str) -> str:
     return "comes" if stage in ("placement", "undoing") else "come"
 
 
-def _order(earlier: str, later: str) -> Hypothesis:
+def _order(earlier: str, later: str, joint: bool = False) -> Hypothesis:
     return Hypothesis(
-        claim=f"order: {earlier} before {later}",
-        statement=f"{earlier.capitalize()} {_come(earlier)} before {later}",
+        claim=f"order{', joint policy' if joint else ''}: {earlier} before {later}",
+        statement=f"{earlier.capitalize()} {_come(earlier)} before {later}"
+        f"{' in a policy for all tasks' if joint else ''}",
         statistic=f"log2 of frames to half of the ceiling, {later} over {earlier}",
         rule="Shown if the interval of log2(frames to half of the ceiling of the later / of the "
         "earlier) lies above 0, contradicted if below. Half of the ceiling is half way from the "
@@ -76,7 +86,8 @@ def _order(earlier: str, later: str) -> Hypothesis:
 
 
 ORDERS = {pair: _order(*pair) for pair in PAIRS}
-HYPOTHESES = tuple(ORDERS.values())
+JOINT_ORDERS = {pair: _order(*pair, joint=True) for pair in PAIRS}
+HYPOTHESES = (*ORDERS.values(), *JOINT_ORDERS.values())
 
 Halves = dict[str, dict[str, np.ndarray]]
 """log(1 + frames) to half of the ceiling, (1 + resamples,), by task and then by skill or stage.
@@ -86,8 +97,12 @@ Where it was not reached, the estimate is nan.
 
 
 def needs(settings: Settings) -> list[Need]:
-    """Return the skills of the policy of each task."""
-    return [Need("skills", single(settings, task), task, "all") for task in task_list(settings)]
+    """Return the skills of the policy of each task, and of the policy for all."""
+    return [
+        Need("skills", run, task, "all")
+        for task in task_list(settings)
+        for run in both_kinds(settings, task)
+    ]
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -95,10 +110,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     Rows are told apart by `measure`:
 
-    - `share`: share of steps on which a predictor (policy, ceiling, floor, trigram) is right after
-      `frames`.
+    - `share`: share of steps on which a predictor (policy, joint policy, ceiling, floor, trigram)
+      is right after `frames`.
     - `half`: frames to half of the ceiling of a skill or a stage; for `ALL` the geometric mean over
-      the tasks that reached it.
+      the tasks that reached it. The frames of a joint policy are those of all tasks.
     - `not reached`: the frames of a training run in which a skill or a stage did not reach it.
     - `order`: for EARLIER < LATER, and for all three stages, the share of bootstrap samples in
       which they come in this order.
@@ -108,10 +123,38 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     import pandas as pd
 
     count = settings.evaluation.resamples
-    skills = inputs["skills"]
+    skills = _by_kind(inputs["skills"])
     rows = _share_rows(skills, count)
-    halves = all_halves(skills, count)
+    for kind, of_kind in skills.groupby("predictor", sort=True):
+        if kind in (POLICY, JOINT_POLICY):
+            rows += _half_rows(of_kind, all_halves(inputs["skills"], count, str(kind)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _by_kind(skills: pd.DataFrame) -> pd.DataFrame:
+    """Tell the policies for one task from those for all, in the column `predictor`.
+
+    Ceilings and floors come with each policy, and do not depend on it: those with the policies for
+    one task are kept.
+    """
+    kind = kind_of_policy(skills)
+    of_policy = skills["predictor"] == POLICY
+    skills = skills.assign(predictor=kind.where(of_policy, skills["predictor"]))
+    return skills[of_policy | (kind == POLICY)]
+
+
+def _half_rows(skills: pd.DataFrame, halves: Halves) -> list[tuple]:
+    """Return the rows `half`, `not reached` and `order` of one kind of policies.
+
+    Args:
+        skills: Skills of these policies.
+        halves: What `all_halves` returns for them.
+    """
+    rows: list[tuple] = []
+    kind = skills["predictor"].iloc[0]
+    end = skills.groupby("task")["frames"].max()
     held_out = skills.groupby("task")["episode"].nunique()
+    one_seed = skills["seed"].nunique() < 2
 
     def episodes(task: str) -> int:
         return held_out.sum() if task == ALL else held_out[task]
@@ -120,14 +163,14 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         by_task = {task: by_name[name] for task, by_name in halves.items() if name in by_name}
         reached = {task: logs for task, logs in by_task.items() if np.isfinite(logs[0])}
         for task in sorted(set(by_task) - set(reached)):
-            frames = float(skills.loc[skills["task"] == task, "frames"].max())
-            ends = (frames, np.nan, np.nan)
-            rows.append(("not reached", task, "policy", name, frames, *ends, episodes(task), 0))
+            ends = (end[task], np.nan, np.nan)
+            rows.append(("not reached", task, kind, name, end[task], *ends, episodes(task), 0))
         if len(reached) > 1:
             reached[ALL] = np.mean(list(reached.values()), axis=0)
         for task, logs in reached.items():
-            half = Estimate(*np.expm1(estimate(logs, episodes(task))))
-            rows.append(("half", task, "policy", name, half.value, *half, episodes(task), 0))
+            units = episodes(task) if one_seed else None
+            half = Estimate(*np.expm1(estimate(logs, units)))
+            rows.append(("half", task, kind, name, half.value, *half, episodes(task), 0))
 
     for task in whole_and_parts(list(halves)):
         for names in (*PAIRS, ORDER):
@@ -140,8 +183,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
                 share = np.mean(np.all([gap[1:] > 0 for gap in measured], axis=0))
                 order = " < ".join(names)
                 counted = (episodes(task), 0)
-                rows.append(("order", task, "policy", order, 0, share, np.nan, np.nan, *counted))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+                rows.append(("order", task, kind, order, 0, share, np.nan, np.nan, *counted))
+    return rows
 
 
 def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
@@ -153,7 +196,7 @@ def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
             continue
 
         key = ("share", task, predictor, skill)
-        if predictor == "policy":
+        if predictor in (POLICY, JOINT_POLICY):
             frames, samples = curve(part, "hits", "total", count)
             for i, at in enumerate(frames):
                 number = part["episode"].nunique()
@@ -190,22 +233,29 @@ def half_way(frames: np.ndarray, values: np.ndarray, ceiling: float) -> np.ndarr
     rows = np.arange(len(values))
     low = values[rows, first - 1]
     high = values[rows, first]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         share = np.clip(np.where(high > low, (middle[:, 0] - low) / (high - low), 1.0), 0, 1)
     at = scale[first - 1] + share * (scale[first] - scale[first - 1])
     return np.where(reached, np.expm1(at), np.nan)
 
 
-def all_halves(skills: pd.DataFrame, count: int) -> Halves:
+def all_halves(skills: pd.DataFrame, count: int, kind: str = POLICY) -> Halves:
     """Return log(1 + frames) to half of the ceiling by task, then by skill and stage.
 
     Each is (1 + count,): the estimate, then bootstrap values. A resample in which a skill was not
     reached, though it was in the sample itself, has the end of training. What never occurs, or
     cannot get better, is left out.
+
+    Args:
+        skills: Skills of policies for one task and for all.
+        count: Number of resamples.
+        kind: Which of them. The noise between seeds is common to the tasks of a joint policy.
     """
+    skills = _by_kind(skills)
     halves: Halves = {}
     for stratum, (task, part) in enumerate(skills.groupby("task", sort=True)):
-        policy = part[part["predictor"] == "policy"]
+        policy = part[part["predictor"] == kind]
+        training = stratum if kind == POLICY else 0
         sums = part[part["predictor"] == "ceiling"].groupby("skill")[["hits", "total"]].sum()
         curves: dict[str, np.ndarray] = {}
         ceilings: dict[str, float] = {}
@@ -214,7 +264,7 @@ def all_halves(skills: pd.DataFrame, count: int) -> Halves:
             if name not in sums.index or not sums.loc[name, "total"]:
                 continue
             if rows["total"].sum() and rows["frames"].nunique() > 1:
-                frames, curves[name] = curve(rows, "hits", "total", count, stratum, stratum)
+                frames, curves[name] = curve(rows, "hits", "total", count, stratum, training)
                 ceilings[name] = sums.loc[name, "hits"] / sums.loc[name, "total"]
         for stage, members in STAGES.items():
             if all(skill in curves for skill in members):
@@ -254,22 +304,38 @@ def later_by(halves: Halves, earlier: str, later: str, task: str) -> np.ndarray 
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Test the order of each pair of stages, with the tasks as units.
+    """Test the order of each pair of stages.
 
-    Each task has one training run: how much the tasks differ includes the noise between training
-    runs, and nothing is said about a single task.
+    Of the policies for one task the tasks are the units: each has one training run, how much the
+    tasks differ includes the noise between training runs, and nothing is said about a single task.
+    All tasks of a joint policy share that noise: there the training runs are the units, too.
     """
-    halves = all_halves(inputs["skills"], settings.evaluation.resamples)
+    count = settings.evaluation.resamples
+    halves = all_halves(inputs["skills"], count)
     if not halves:
         return [order.untestable("no skills were measured", ALL) for order in HYPOTHESES]
 
     tested = []
+    missing = "on no task did both reach half of the ceiling; longer training would"
     for pair, hypothesis in ORDERS.items():
         values = np.array([gap[0] for gap in gaps(halves, *pair).values()])
         if len(values):
             unit = f"task ({len(values)}, with one training run each)"
             tested.append(hypothesis.test(of_units(values), ALL, unit, len(values)))
         else:
-            reason = "on no task did both reach half of the ceiling; longer training would"
+            tested.append(hypothesis.untestable(missing, ALL))
+
+    joint = inputs["skills"][kind_of_policy(inputs["skills"]) == JOINT_POLICY]
+    seeds = joint["seed"].nunique()
+    halves = all_halves(inputs["skills"], count, JOINT_POLICY) if seeds else {}
+    for pair, hypothesis in JOINT_ORDERS.items():
+        samples = later_by(halves, *pair, ALL)
+        if samples is not None:
+            units = count_episodes(joint)
+            unit = f"training run ({seeds}) and episode ({units}, tasks as strata)"
+            gap = estimate(samples, few(joint))
+            tested.append(hypothesis.test(gap, ALL, unit, units, seeds))
+        else:
+            reason = missing if seeds else "there is no policy for all tasks"
             tested.append(hypothesis.untestable(reason, ALL))
     return tested

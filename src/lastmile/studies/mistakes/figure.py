@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
-from lastmile.studies.labels import ALL
+from lastmile.studies.labels import ALL, ANNOTATOR, JOINT_POLICY, POLICY
 
 PLAYED = (
     ("success", "success"),
@@ -20,7 +20,7 @@ PLAYED = (
     ("undos per placement", "undos per\nplacement"),
 )
 """Measures of closed loop, and of the annotator's states without a mistake, with their headings."""
-SHIFTS = {"annotator": -0.16, "policy": 0.16}
+SHIFTS = {ANNOTATOR: -0.24, POLICY: 0.0, JOINT_POLICY: 0.24}
 KIND_SHIFTS = {"slip": -0.27, "confusion": -0.09, "lapse": 0.09}
 CONTROL_SHIFT = 0.27
 ROW = 0.3
@@ -32,7 +32,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     table = table.assign(kind=style.texts(table["kind"]))
     names = style.tasks_of(table)
     rows = [*([ALL] if ALL in set(table["task"]) else []), *names]
-    gone = table[table["measure"] == "gone"]
+    gone = table[(table["measure"] == "gone") & (table["who"] == POLICY)]
     repaired = gone[gone["kind"].isin(list(style.MISTAKE_COLORS))]
     control = gone[gone["kind"] == "control"]
     delays = sorted(delay for delay in repaired["delay"].unique() if delay >= 0)
@@ -69,7 +69,10 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     axes[0].set_yticks(range(len(rows)), [style.title(name) for name in rows], color=style.INK)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
 
-    handles = [style.point_handle(color, who) for who, color in style.WHO_COLORS.items()]
+    present = set(table["who"])
+    handles = [
+        style.point_handle(color, who) for who, color in style.WHO_COLORS.items() if who in present
+    ]
     handles += [
         style.point_handle(
             style.MISTAKE_COLORS[kind], f"after a {kind}", style.MISTAKE_MARKERS[kind]
@@ -107,32 +110,31 @@ def caption(table: pd.DataFrame) -> str:
         text = _closed_loop(
             part[part["delay"] == -1].set_index(["who", "measure", "kind"])["value"]
         )
-        at_once = part[(part["delay"] == 0) & (part["measure"] == "gone")].set_index("kind")[
-            "value"
-        ]
-        if "" in at_once.index:
-            text.append(f"gone {at_once['']:.2f}")
-            if "control" in at_once.index:
-                text[-1] += f" against {at_once['control']:.2f}"
+        text += [_gone(part, POLICY)] if _gone(part, POLICY) else []
+        if name == ALL and _gone(part, JOINT_POLICY):
+            text.append(f"with one policy for all tasks {_gone(part, JOINT_POLICY)}")
         by_task.append(f"{style.title(name)}: {', '.join(text)}")
 
     alone = table[table["task"] != ALL]
     episodes = alone.loc[alone["measure"] == "score", "n"].max()
     at_once = (alone["measure"] == "gone") & (alone["delay"] == 0) & (alone["kind"] == "")
+    at_once &= alone["who"] == POLICY
     states = alone.loc[at_once, "n"].max()
     parts = ["**Mistakes.**"]
     if pd.notna(episodes):
         parts.append(
-            "Left: policies and annotator in closed loop on the same "
+            "Left: policies for one task, a policy for all, and the annotator in closed loop on "
+            "the same "
             f"{episodes:.0f} held-out worlds of each task; the third column is about the "
             "annotator's own states without a mistake, where the policy's most likely annotation "
             "is held against that of the annotator asked again."
         )
     if pd.notna(states):
         parts.append(
-            f"Right: share of injected mistakes (up to {states:.0f} of each task) that are gone at "
-            "the end, by kind and by the number of right steps between the mistake and the "
-            "policy's turn; crosses: the same of right annotations in their place."
+            "Right, policies for one task: share of injected mistakes (up to "
+            f"{states:.0f} of each task) that are gone at the end, by kind and by the number of "
+            "right steps between the mistake and the policy's turn; crosses: the same of right "
+            "annotations in their place."
         )
     return (
         f"{' '.join(parts)} Bars: 95 % intervals; unit of inference: the episode, for all tasks "
@@ -142,15 +144,25 @@ def caption(table: pd.DataFrame) -> str:
     )
 
 
+def _gone(part: pd.DataFrame, who: str) -> str:
+    """Say how often mistakes and right annotations are gone, for the rows of a task."""
+    of_kind = part[(part["delay"] == 0) & (part["measure"] == "gone") & (part["who"] == who)]
+    values = of_kind.set_index("kind")["value"]
+    if "" not in values.index:
+        return ""
+    against = f" against {values['control']:.2f}" if "control" in values.index else ""
+    return f"gone {values['']:.2f}{against}"
+
+
 def _closed_loop(values: pd.Series) -> list[str]:
     """Say what happened in closed loop, from values by who, measure and kind."""
     parts = []
-    if ("policy", "score", "") in values.index:
-        parts.append(f"score {values['policy', 'score', '']:.2f}")
-    rates = [values.get((who, "mistakes per placement", "")) for who in ("policy", "annotator")]
+    if (POLICY, "score", "") in values.index:
+        parts.append(f"score {values[POLICY, 'score', '']:.2f}")
+    rates = [values.get((who, "mistakes per placement", "")) for who in (POLICY, ANNOTATOR)]
     policy, annotator = ("not measured" if pd.isna(rate) else f"{rate:.3f}" for rate in rates)
-    if ("policy", "mistakes per placement", "") in values.index:
+    if (POLICY, "mistakes per placement", "") in values.index:
         parts.append(f"mistakes per placement {policy} ({annotator})")
-    if ("policy", "wrong annotations", "") in values.index:
-        parts.append(f"wrong in right states {values['policy', 'wrong annotations', '']:.3f}")
+    if (POLICY, "wrong annotations", "") in values.index:
+        parts.append(f"wrong in right states {values[POLICY, 'wrong annotations', '']:.3f}")
     return parts

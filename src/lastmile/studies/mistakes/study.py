@@ -25,8 +25,8 @@ from lastmile.evaluation.statistics import (
 )
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL, RECOVERY_STEPS
-from lastmile.studies.runs import Need, single
+from lastmile.studies.labels import ALL, ANNOTATOR, JOINT_POLICY, POLICY, RECOVERY_STEPS
+from lastmile.studies.runs import Need, both_kinds, kind_of_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +84,8 @@ SNOWBALL = Hypothesis(
 CORRECTS = Hypothesis(
     claim="correction retained",
     statement="The policy corrects injected mistakes",
-    statistic="share of injected mistakes that are gone after {steps} steps, minus share of right "
-    "annotations in their place that are",
+    statistic="share of injected mistakes that are gone after "
+    f"{RECOVERY_STEPS} steps, minus share of right annotations in their place that are",
     rule="Shown if the interval of the paired difference lies above 0, contradicted if below; all "
     "kinds together, and the policy takes over at once.",
     effect=Effect(
@@ -95,14 +95,32 @@ CORRECTS = Hypothesis(
     ),
     smallest=0.05,
 )
-HYPOTHESES = (FEWER, SNOWBALL, CORRECTS)
+
+
+def _of_joint(hypothesis: Hypothesis) -> Hypothesis:
+    """Return the same hypothesis about the policy for all tasks."""
+    return replace(
+        hypothesis,
+        claim=f"{hypothesis.claim}, joint policy",
+        statement=hypothesis.statement.replace("The policy", "One policy for all tasks")
+        + (" of a policy for all tasks" if hypothesis is SNOWBALL else ""),
+    )
+
+
+TESTED = {
+    POLICY: (FEWER, SNOWBALL, CORRECTS),
+    JOINT_POLICY: tuple(_of_joint(hypothesis) for hypothesis in (FEWER, SNOWBALL, CORRECTS)),
+}
+"""Hypotheses by kind of policy."""
+HYPOTHESES = (*TESTED[POLICY], *TESTED[JOINT_POLICY])
 
 
 def needs(settings: Settings) -> list[Need]:
-    """Return skills, closed loop and recovery of the policy of each task."""
+    """Return skills, closed loop and recovery of the policy of each task, and of that for all."""
     return [
-        Need(table, single(settings, task), task)
+        Need(table, run, task)
         for task in task_list(settings)
+        for run in both_kinds(settings, task)
         for table in ("skills", "closed_loop", "recovery")
     ]
 
@@ -110,7 +128,8 @@ def needs(settings: Settings) -> list[Need]:
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """Return the table of the study.
 
-    Rows by task (`ALL`: the mean over tasks), `who` (policy or annotator) and `measure`:
+    Rows by task (`ALL`: the mean over tasks), `who` (policy, joint policy or annotator) and
+    `measure`:
 
     - Outcomes of closed loop, `share:KIND` of clicks, mistakes and undos per placement.
     - `wrong annotations`: their share in the annotator's states without a mistake.
@@ -124,7 +143,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     rows: list[tuple] = []
     count = settings.evaluation.resamples
-    played = inputs["closed_loop"].assign(one=1)
+    played = _by_kind(inputs["closed_loop"]).assign(one=1)
     ratios = {f"share:{kind}": (kind, "steps") for kind in SHARES}
     ratios |= {name: (column, "placements") for name, column in RATES.items()}
 
@@ -144,10 +163,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     if len(task_list(settings)) > 1:
         pooled = {"success": ("success", "one"), "score": ("score", "one")}
         pooled |= {name: (column, "placements") for name, column in RATES.items()}
-        for who in ("policy", "annotator"):
+        for who in (POLICY, JOINT_POLICY, ANNOTATOR):
             part = played[played["who"] == who]
             for name, columns in pooled.items() if len(part) else ():
-                samples = rate_over_tasks(part, *columns, count, joint=False)
+                samples = rate_over_tasks(part, *columns, count, joint=who == JOINT_POLICY)
                 mean = (estimate if name in RATES else share)(samples, few(part))
                 rows.append((ALL, who, name, "", NO_DELAY, *mean, len(part)))
 
@@ -157,32 +176,47 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             if task != ALL:
                 part = part[part["task"] == task]
             if part["total"].sum():
-                samples = rate_over_tasks(part, "wrong", "total", count, joint=False)
+                joint = who == JOINT_POLICY
+                samples = rate_over_tasks(part, "wrong", "total", count, joint)
                 wrong = share(samples, few(part))
                 rows.append((task, who, "wrong annotations", "", NO_DELAY, *wrong, len(part)))
-    rows += _recovery_rows(inputs["recovery"], count)
+    recovery = inputs["recovery"].assign(who=kind_of_policy(inputs["recovery"]), one=1)
+    for who, of_kind in recovery.groupby("who", sort=True):
+        rows += _recovery_rows(str(who), of_kind, count)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _by_kind(played: pd.DataFrame) -> pd.DataFrame:
+    """Tell the policies for one task from those for all, in the column `who`.
+
+    The annotator is measured beside each policy, always the same: once is kept.
+    """
+    kind = kind_of_policy(played)
+    of_policy = played["who"] == POLICY
+    played = played.assign(who=kind.where(of_policy, played["who"]))
+    return played[of_policy | (kind == POLICY)]
 
 
 def _annotations(skills: pd.DataFrame) -> pd.DataFrame:
     """Return counts of `wrong` annotations by episode and `who`, of the trained policies."""
     rows = skills[skills["skill"] == "annotation"]
     trained = rows["frames"] == rows.groupby(["run", "seed"])["frames"].transform("max")
-    who = rows["predictor"].map({"policy": "policy", "ceiling": "annotator"})
+    who = rows["predictor"].map({"policy": POLICY, "ceiling": ANNOTATOR})
     rows = rows.assign(who=who, wrong=rows["total"] - rows["hits"])
-    return rows[(who == "annotator") | ((who == "policy") & trained)]
+    return _by_kind(rows[(who == ANNOTATOR) | ((who == POLICY) & trained)])
 
 
-def _recovery_rows(recovery: pd.DataFrame, count: int) -> list[tuple]:
+def _recovery_rows(who: str, recovery: pd.DataFrame, count: int) -> list[tuple]:
+    """Return the rows `gone` and `repaired` of one kind of policies."""
     rows: list[tuple] = []
-    recovery = recovery.assign(one=1)
 
     def add(task: str, measure: str, kind: str, delay: int, part: pd.DataFrame) -> None:
         if part.empty:
             return
         # Several states per episode: the episode is the unit, so the bootstrap draws episodes.
-        gone = share(rate_over_tasks(part, measure, "one", count, joint=False), few(part))
-        rows.append((task, "policy", measure, kind, delay, *gone, len(part)))
+        samples = rate_over_tasks(part, measure, "one", count, joint=who == JOINT_POLICY)
+        gone = share(samples, few(part))
+        rows.append((task, who, measure, kind, delay, *gone, len(part)))
 
     for task in whole_and_parts(sorted(recovery["task"].unique())):
         of_task = recovery if task == ALL else recovery[recovery["task"] == task]
@@ -202,12 +236,12 @@ def unable(skills: pd.DataFrame, undoing: bool) -> dict[str, str]:
     """Return why claims about mistakes are not testable, by task, where they are not.
 
     Args:
-        skills: Skills of the policies along their training.
+        skills: Skills of policies of one kind along their training.
         undoing: Whether a claim demands that the policy has learned to undo.
     """
     reasons: dict[str, str] = {}
     for task, part in skills.groupby("task", sort=True):
-        policy = part[part["predictor"] == "policy"]
+        policy = part[part["predictor"] == POLICY]
         ends = {
             "policy": policy[policy["frames"] == policy["frames"].max()],
             "ceiling": part[part["predictor"] == "ceiling"],
@@ -236,7 +270,11 @@ def unable(skills: pd.DataFrame, undoing: bool) -> dict[str, str]:
 
 
 def _difference(
-    left: pd.DataFrame, right: pd.DataFrame, columns: tuple[str, str], count: int
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    columns: tuple[str, str],
+    count: int,
+    joint: bool,
 ) -> dict[str, np.ndarray]:
     """Return the paired difference of two ratios by task, (1 + resamples,) each.
 
@@ -245,6 +283,7 @@ def _difference(
         right: The same.
         columns: What is summed above and below the line.
         count: Number of resamples.
+        joint: Whether the noise between seeds is common to all tasks.
     """
     differences = {}
     for stratum, task in enumerate(sorted({*left["task"]} & {*right["task"]})):
@@ -253,42 +292,46 @@ def _difference(
         sides = [rows[rows["episode"].isin(episodes)] for rows in sides]
         if all(len(rows) and rows[columns[1]].sum() for rows in sides):
             # The same episodes in both: their order makes the draws the same.
-            first, second = (rate(rows, *columns, count, stratum, stratum) for rows in sides)
+            training = 0 if joint else stratum
+            first, second = (rate(rows, *columns, count, stratum, training) for rows in sides)
             differences[task] = first - second
     return differences
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
-    """Test whether the policy errs less than its data, and corrects injected mistakes."""
+    """Test whether policies err less than their data, and correct injected mistakes."""
     count = settings.evaluation.resamples
-    steps = str(RECOVERY_STEPS)
-    corrects = replace(CORRECTS, statistic=CORRECTS.statistic.format(steps=steps))
-    skills, recovery = inputs["skills"], inputs["recovery"].assign(one=1)
     tasks = list(task_list(settings))
-    annotations = _annotations(skills)
-    policy, annotator = (annotations[annotations["who"] == w] for w in ("policy", "annotator"))
-    played = inputs["closed_loop"][inputs["closed_loop"]["who"] == "policy"]
+    annotations, played = _annotations(inputs["skills"]), _by_kind(inputs["closed_loop"])
     played = played.assign(wrong=played["mistakes"], total=played["placements"])
-    at_once = recovery[recovery["delay"] == 0]
-    mistaken, control = (at_once[at_once["condition"] == c] for c in ("mistake", "control"))
+    at_once = inputs["recovery"][inputs["recovery"]["delay"] == 0].assign(one=1)
+    skills_kind, recovery_kind = kind_of_policy(inputs["skills"]), kind_of_policy(at_once)
+    annotator = annotations[annotations["who"] == ANNOTATOR]
 
-    fewer = _difference(annotator, policy, ("wrong", "total"), count)
-    snowball = _difference(played, policy, ("wrong", "total"), count)
-    corrected = _difference(mistaken, control, ("gone", "one"), count)
-    unable_to_undo, unable_to_place = unable(skills, True), unable(skills, False)
-    missing = "no annotations of both were measured"
-    return [
-        *_tested(FEWER, fewer, unable_to_undo, policy, tasks, missing),
-        *_tested(SNOWBALL, snowball, unable_to_place, played, tasks, missing),
-        *_tested(
-            corrects,
-            corrected,
-            unable_to_undo,
-            mistaken,
-            tasks,
-            "no mistakes were injected",
-        ),
-    ]
+    tested: list[Claim] = []
+    for who, (fewer, snowball, corrects) in TESTED.items():
+        skills = inputs["skills"][skills_kind == who]
+        policy, rollouts = (rows[rows["who"] == who] for rows in (annotations, played))
+        of_kind = at_once[recovery_kind == who]
+        mistaken, control = (of_kind[of_kind["condition"] == c] for c in ("mistake", "control"))
+        if skills.empty and rollouts.empty and of_kind.empty and who == JOINT_POLICY:
+            none = "there is no policy for all tasks"
+            task = whole_and_parts(tasks)[0]
+            tested += [one.untestable(none, task) for one in (fewer, snowball, corrects)]
+            continue
+
+        joint = who == JOINT_POLICY
+        columns = ("wrong", "total")
+        unable_to_undo, unable_to_place = unable(skills, True), unable(skills, False)
+        missing = "no annotations of both were measured"
+        gaps = _difference(annotator, policy, columns, count, joint)
+        tested += _tested(fewer, gaps, unable_to_undo, policy, tasks, missing)
+        gaps = _difference(rollouts, policy, columns, count, joint)
+        tested += _tested(snowball, gaps, unable_to_place, rollouts, tasks, missing)
+        gaps = _difference(mistaken, control, ("gone", "one"), count, joint)
+        missing = "no mistakes were injected"
+        tested += _tested(corrects, gaps, unable_to_undo, mistaken, tasks, missing)
+    return tested
 
 
 def _tested(
