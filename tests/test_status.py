@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from lastmile.config import parse
-from lastmile.pipeline import status
+from lastmile.pipeline import plan, status
+from lastmile.pipeline.pace import pace
 from lastmile.pipeline.why import Job
 from lastmile.storage import parquet
 from lastmile.training.runs import RunSpec, keep_spec
@@ -176,9 +177,41 @@ def test_names_that_differ_at_their_end_are_told_apart() -> None:
 def test_a_page_fits_the_terminal_and_tells_the_time_left(folder: Path) -> None:
     found = status.training_runs(folder / "runs", folder / "results")
     jobs = [Job("record", ["x"], "", ""), Job("train_joint", ["y"], "", "")]
-    text = status.page(parse({}), jobs, found * 30, {"record": 60.0, "train": 600.0}, True, 24)
+    text = status.page(parse({}), jobs, found * 30, {"x": 60.0, "y": 600.0}, True, 24)
     assert len(text.splitlines()) <= 24 and "more" in text and status.LEGEND in text
     assert re.search(r"2 jobs to go, about \d+:\d\d left", text)
+
+
+def test_the_time_left_goes_by_the_jobs_that_are_done(tmp_path: Path) -> None:
+    settings = parse({"tasks": ["colored_dots", "plume_finding"], "training": {"seeds": [0]}})
+    estimates = plan.Estimates(plan.request(settings), plan.rates())
+    planned = plan.Jobs(settings).specs("train")
+
+    def expect(run: str) -> float:
+        return estimates.cost("train", planned[run, "0"]).seconds
+
+    weights = "models/{}/seed0/policy.safetensors"
+    before = pace(settings, tmp_path)
+    assert before.jobs == 0 and set(before.stages.values()) == {1.0}
+    assert before.seconds[str(tmp_path / weights.format("colored_dots"))] == expect("colored_dots")
+
+    # As Snakemake writes it; a table that is cut off tells nothing.
+    folder = tmp_path / "benchmarks" / "train"
+    folder.mkdir(parents=True)
+    head = "s\th:m:s\tmax_rss"
+    (folder / "colored_dots.seed0.tsv").write_text(
+        f"{head}\n{4 * expect('colored_dots')}\t0:10:00\t17.05\n"
+    )
+    (folder / "plume_finding.seed0.tsv").write_text(head)
+    after = pace(settings, tmp_path)
+    assert after.jobs == 1 and list(after.stages.values()) == pytest.approx(
+        [4.0] * len(after.stages)
+    )
+    here = after.seconds[str(tmp_path / weights.format("plume_finding"))]
+    assert here == pytest.approx(4 * expect("plume_finding"))
+    said = plan.to_text(settings, 2, paces=after.stages)
+    assert "on this machine, by the jobs that it has done" in said
+    assert "on this machine" not in plan.to_text(settings, 2)
 
 
 def test_follow_ends_when_nothing_runs(

@@ -74,9 +74,12 @@ def plan(
     """Estimate the jobs, time and disk space of a study."""
     settings = study_settings(configfiles, overrides)
 
+    from lastmile.pipeline.pace import pace
     from lastmile.pipeline.plan import RATES, rates, to_text
 
-    click.echo(to_text(settings, cores, rates(rates_file or RATES)), nl=False)
+    here = pace(settings, Path("results") / settings.name)
+    paces = here.stages if here.jobs and rates_file is None else None
+    click.echo(to_text(settings, cores, rates(rates_file or RATES), paces), nl=False)
 
 
 @click.command()

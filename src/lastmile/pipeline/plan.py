@@ -5,7 +5,7 @@ This module must not import torch: the Snakefile imports it for every job.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -212,8 +212,20 @@ def clock_seconds(works: Sequence[Work], cores: int) -> float:
     return max(sum(work.seconds for work in works) / cores, chain)
 
 
-def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None) -> str:
-    """Return the plan as text: jobs, core minutes and disk by stage, and the time in all."""
+def to_text(
+    settings: Settings,
+    cores: int,
+    table: dict[str, Any] | None = None,
+    paces: Mapping[str, float] | None = None,
+) -> str:
+    """Return the plan as text: jobs, core minutes and disk by stage, and the time in all.
+
+    Args:
+        settings: Settings of the study.
+        cores: Cores to plan for.
+        table: Rates of one core; those of the package by default.
+        paces: Seconds that jobs took on this machine per second of the plan, by stage.
+    """
     works = plan(settings, table)
     runs = request(settings).runs
     seeds = settings.training.seeds
@@ -238,10 +250,24 @@ def to_text(settings: Settings, cores: int, table: dict[str, Any] | None = None)
     lines += [
         "",
         f"About {time} on {cores} core{'s' if cores > 1 else ''} like the one that was measured.",
+        *_here(works, cores, paces or {}),
         f"Training takes {operations:.1e} operations: {_duration(operations / H100)} on an H100 at"
         f" the {H100 / 1e12:.0f} TFLOP/s measured there (size s, training.batch: 64).",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _here(works: Sequence[Work], cores: int, paces: Mapping[str, float]) -> list[str]:
+    """Say how long it takes on this machine, if that is known."""
+    if not paces:
+        return []
+    slower = [
+        work._replace(seconds=work.seconds * pace, longest=work.longest * pace)
+        for work in works
+        for pace in [paces[work.stage]]
+    ]
+    time = _duration(clock_seconds(slower, cores))
+    return [f"About {time} on this machine, by the jobs that it has done."]
 
 
 def size_text(count: float) -> str:

@@ -16,12 +16,12 @@ from lastmile.config import Settings
 from lastmile.errors import LastmileError
 from lastmile.pipeline.damage import verified
 from lastmile.pipeline.lock import PAGE, say
+from lastmile.pipeline.pace import pace
 from lastmile.pipeline.status import (
     CLEAR,
     REFRESH,
     page,
     remaining,
-    seconds_per_job,
     training_runs,
 )
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned, snakemake
@@ -81,7 +81,7 @@ def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: st
         """Find out what is to be done, for the page; not where there is nothing to do."""
         if ended.wait(START):
             return
-        seconds.update(seconds_per_job(settings))
+        seconds.update(pace(settings, results).seconds)
         try:
             plan.append(planned(targets, overlay))
         except LastmileError:  # Snakemake itself reports what is wrong

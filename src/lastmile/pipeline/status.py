@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lastmile.config import Settings
 from lastmile.errors import LastmileError
 from lastmile.pipeline import lock
+from lastmile.pipeline.pace import pace
 from lastmile.pipeline.why import NOTHING, Job, Overlay, planned
 from lastmile.progress import clock
 from lastmile.storage import locks
@@ -146,21 +147,11 @@ def remaining(jobs: Sequence[Job], since: int) -> list[Job]:
     return [job for job in jobs if not all(map(is_new, job.outputs))]
 
 
-def seconds_per_job(settings: Settings) -> dict[str, float]:
-    """Return the mean seconds of a job on one core by stage, from the plan."""
-    from lastmile.pipeline.plan import plan
-
-    return {work.stage: work.seconds / work.jobs for work in plan(settings)}
-
-
 def time_left(
     jobs: Sequence[Job], runs: Sequence[TrainingRun], seconds: Mapping[str, float]
 ) -> float:
     """Return an estimate of the time left on all cores of this machine, in seconds."""
-    work = 0.0
-    for job in jobs:
-        stage = max((name for name in seconds if job.rule.startswith(name)), key=len, default="")
-        work += seconds.get(stage, 0.0)
+    work = sum(seconds.get(job.outputs[0], 0.0) for job in jobs if job.outputs)
     longest = max((run.left or 0.0 for run in runs), default=0.0)
     return max(work / (os.cpu_count() or 1), longest)
 
@@ -179,7 +170,7 @@ def page(
         settings: Settings of the study.
         jobs: Remaining jobs.
         runs: Training runs, running ones first.
-        seconds: Mean seconds of a job by stage, for the time left.
+        seconds: Seconds of a job by the files that it makes, for the time left.
         working: Whether a Snakemake is running in this folder.
         height: Lines of the terminal; runs that do not fit are only counted.
     """
@@ -252,7 +243,7 @@ def show(settings: Settings, overlay: Overlay = NOTHING, follow: bool = False) -
     results = Path("results") / settings.name
     since = time.time_ns()  # compared with modification times, which come from the same clock
     jobs = planned([], overlay)
-    seconds = seconds_per_job(settings) if jobs else {}
+    seconds = pace(settings, results).seconds if jobs else {}
     terminal = sys.stdout.isatty()
     before = None
     while True:
