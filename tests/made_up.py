@@ -15,8 +15,8 @@ import pandas as pd
 from lastmile.config import Settings
 from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
-from lastmile.probing.generalization import STRENGTHS, TESTED
 from lastmile.probing.probes import AUC, VIEWS
+from lastmile.probing.steering import STRENGTHS, TESTED
 from lastmile.studies import all_needs
 from lastmile.studies.runs import Need, Run
 
@@ -245,6 +245,23 @@ def _cross_task_probes(need: Need, settings: Settings, rng: np.random.Generator)
                     "episode": episode,
                     "score": 20 * chance,
                     "total": 20.0,
+                }
+
+        for name, strength, share in (
+            ("shared", 0.0, 0.1),
+            ("shared", TESTED, 0.4),
+            ("random", TESTED, 0.15),
+        ):
+            for episode in _episodes(need, settings):
+                yield {
+                    "measure": f"gone:{name}",
+                    "source": "others",
+                    "target": target,
+                    "strength": strength,
+                    "draw": 0,
+                    "episode": episode,
+                    "score": float(rng.binomial(4, share)),
+                    "total": 4.0,
                 }
 
     pairs = [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]] + [("others", "others")]

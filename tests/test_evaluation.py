@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,10 @@ from lastmile.performance import bench, rates, speed
 from lastmile.policy import parameter_count
 from lastmile.policy.head import bin_of, click_of
 from lastmile.policy.policy import Policy, initial
-from lastmile.probing import generalization, pairs
+from lastmile.probing import generalization, pairs, steering
 from lastmile.probing.activations import Inputs, sample
-from lastmile.probing.generalization import Sample, undo_chances
 from lastmile.probing.probes import fit_probes
+from lastmile.probing.steering import Sample, undo_chances
 from lastmile.screen import draw_small
 from lastmile.screen.widgets import KINDS
 from lastmile.simulation.counterfactuals import branches, forks
@@ -548,11 +549,11 @@ def test_a_shared_direction_is_found_and_a_foreign_one_is_not() -> None:
     assert (
         near["score"] > 0.8 > near["high"] and far["low"] - 0.2 < far["score"] < far["high"] + 0.2
     )
-    shared = generalization.shared_direction(samples[0], samples)
+    shared = steering.shared_direction(samples[0], samples)
     assert shared @ one > 0
-    length = np.linalg.norm(generalization.direction(samples[0].middle))
+    length = np.linalg.norm(steering.direction(samples[0].middle))
     assert np.linalg.norm(shared) == pytest.approx(length, rel=1e-5)
-    redrawn = generalization.shared_direction(samples[0], samples, np.random.default_rng(0))
+    redrawn = steering.shared_direction(samples[0], samples, np.random.default_rng(0))
     assert 0.8 < redrawn @ shared / length**2 < 1
 
 
@@ -569,12 +570,39 @@ def test_pairs_of_an_episode_are_swapped_together() -> None:
     assert np.allclose(one_null, other_null)
 
 
+@pytest.mark.parametrize("kind", [{}, {"context": "patch"}], ids=["frame", "patch"])
+def test_moving_acts_on_the_newest_frame_alone(kind: dict[str, str]) -> None:
+    """By nothing: the same clicks. By much: others, but what is remembered stays."""
+    policy = initial(PolicySettings.model_validate({"size": "xs", "window": 6, **kind}), 0)
+    rng = np.random.default_rng(0)
+    screens = torch.from_numpy(rng.integers(0, 255, (4, 126, 168, 3), np.uint8))
+
+    def play(shift: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        memory = policy.begin(2)
+        policy.remember(memory, 1, screens[:3], torch.tensor([[5, 5]] * 3))
+        rows, previous = torch.tensor([0, 1]), torch.tensor([[3, 4], [7, 8]])
+        with steering.moved(policy, shift) if shift is not None else nullcontext():
+            frames = policy.encode(screens[2:], previous)
+            context, layers = policy.context.last(*memory.append(rows, frames.tokens))
+        return context, layers[steering.middle_layer(len(layers)) - 1]
+
+    plain, before = play(None)
+    same, _ = play(torch.zeros(policy.size.width))
+    assert torch.equal(plain, same)
+    shift = torch.randn(policy.size.width, generator=torch.Generator().manual_seed(0))
+    there, after = play(shift)
+    # The window of one row is full of frames, the other one holds a single frame.
+    assert torch.allclose(after - before, shift.expand(2, -1), atol=1e-5)
+    assert (there - plain).abs().max() > 0.1
+    assert torch.equal(play(None)[0], plain) and "last" not in vars(policy.context)
+
+
 def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_path: Path) -> None:
     recordings: list[Trajectories] = []
     for task in ("cell_lineage", "limb_tracking"):
         write(tmp_path / f"{task}.parquet", Source(task, "test", 0), 9)
         recordings.append(read(tmp_path / f"{task}.parquet"))
-    table = generalization.measure(policy, recordings)
+    table = generalization.measure(policy, recordings, 4, 0.4)
     assert set(table["measure"]) == {
         "accuracy",
         "accuracy:random",
@@ -582,6 +610,8 @@ def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_pat
         "cosine",
         "undo:shared",
         "undo:random",
+        "gone:shared",
+        "gone:random",
     }
     moved = table[table["measure"].str.startswith("undo") & (table["draw"] == 0)].pivot_table(
         index=["target", "episode"], columns=["measure", "strength"], values="score"
@@ -592,15 +622,19 @@ def test_mistakes_across_tasks_are_measured_in_one_table(policy: Policy, tmp_pat
     )
     assert not np.allclose(moved["undo:shared"][4.0], moved["undo:shared"][0.0])
     redrawn = table[table["draw"] > 0]
-    assert redrawn["draw"].nunique() == generalization.REDRAWN
-    assert set(redrawn["strength"]) == {generalization.TESTED}
+    assert redrawn["draw"].nunique() == steering.REDRAWN
+    assert set(redrawn["strength"]) == {steering.TESTED}
+    gone = table[table["measure"].str.startswith("gone")]
+    arms = gone.groupby(["measure", "strength"])[["score", "total"]].sum()
+    assert len(arms) == 3 and arms["total"].nunique() == 1 and (gone["draw"] == 0).all()
+    assert gone["total"].sum() <= 3 * 2 * steering.PLAYED
     tested = table[(table["measure"] == "accuracy") & (table["target"] == "limb_tracking")]
     assert (
         set(tested["source"]) == {"cell_lineage", "limb_tracking", "others"}
         and (tested["score"] <= tested["total"]).all()
     )
     assert tuple(table.columns) == generalization.COLUMNS
-    nothing = generalization.measure(policy, recordings[:1])
+    nothing = generalization.measure(policy, recordings[:1], 4, 0.4)
     assert nothing.empty and tuple(nothing.columns) == generalization.COLUMNS
 
 

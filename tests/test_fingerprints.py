@@ -42,9 +42,11 @@ HELPERS = {
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
     | {"linear_probes", "cross_task_probes"},
-    "evaluation/recovery.py": {"recovery"},
-    "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"},
+    "evaluation/recovery.py": {"recovery", "cross_task_probes"},
+    "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
+    | {"cross_task_probes"},
     "probing/generalization.py": {"cross_task_probes"},
+    "probing/steering.py": {"cross_task_probes"},
     "studies/style.py": {"figure"},
     "pipeline/report_page.py": {"report"},
     "pipeline/status.py": set(),

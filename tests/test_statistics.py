@@ -935,6 +935,7 @@ def test_mistakes_are_found_to_be_shared_by_all_but_classification(
         "mistake shared": "shown",
         "mistake directions agree": "shown",
         "mistake direction acts": "shown",
+        "mistake direction acts, closed loop": "shown",
     }
     alone = verdicts(
         probe_generalization, evaluations["probe_generalization"], "object_exploration"

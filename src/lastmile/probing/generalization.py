@@ -1,30 +1,24 @@
 """Do tasks share one representation of mistakes?
 
 Test the probes of one task on another, and measure the angles between their directions and the
-effect of moving activations along them.
+effect of moving activations along them (`lastmile.probing.steering`).
 
 Everything is read from counterfactual pairs (`lastmile.probing.pairs`) at the newest frame, whose
 activation chooses the click, so that chance is one half. Tasks differ in the location and spread of
 their activations, so the activations of each task are centered and scaled by its own, without
 labels. The direction of a task is the mean difference between the wrong and the right half of its
 pairs (a mass-mean probe; Marks and Tegmark, 2023).
-
-Activations are moved in the middle of the transformer. At its end the next linear map chooses the
-click, and a direction that makes Undo likelier would say little about mistakes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from lastmile.policy.policy import NO_CLICK, Policy
+from lastmile.policy.policy import Policy
 from lastmile.probing.pairs import Pairs
 from lastmile.probing.pairs import sample as sample_pairs
 from lastmile.probing.probes import (
@@ -34,20 +28,22 @@ from lastmile.probing.probes import (
     mistake_evidence,
     positive,
 )
-from lastmile.screen.widgets import Rect
+from lastmile.probing.steering import (
+    OTHERS,
+    Sample,
+    direction,
+    middle_layer,
+    steered,
+    unit,
+    worked_on,
+)
 from lastmile.simulation.counterfactuals import Branch
 from lastmile.simulation.trajectory import Trajectories
 
-OTHERS = "others"
-"""In place of a task: the probe fitted on all other tasks together."""
 LEAST = 8
 """Episodes with pairs that a task needs."""
 PERMUTATIONS = 500
 """Directions of shuffled labels, for the null distribution of the cosines."""
-RANDOM = 8
-"""Random directions that the shared direction is compared with."""
-REDRAWN = 8
-"""Shared directions of redrawn episodes: how much the direction itself is known."""
 COLUMNS = (
     "measure",
     "source",
@@ -61,34 +57,15 @@ COLUMNS = (
     "draw",
 )
 """Columns of the table of measurements."""
-STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
-"""How far activations are moved, in units of the task's own distance between the two means."""
-TESTED = 1.0
-"""The strength at which redrawn directions are measured too."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The pairs of one task.
-
-    Attributes:
-        task: Name of the task.
-        last: (n, 2, D) activations of the last layer, the wrong half first, centered and scaled.
-        raw: (n, 2, D) the same as they are.
-        untrained: (n, 2, D) those of a network with random weights, centered and scaled.
-        middle: (n, 2, D) activations in the middle of the transformer, as they are.
-        episode: (n,) number of the episode.
-    """
-
-    task: str
-    last: np.ndarray
-    raw: np.ndarray
-    untrained: np.ndarray
-    middle: np.ndarray
-    episode: np.ndarray
-
-
-def measure(policy: Policy, recorded: Sequence[Trajectories], seed: int = 0) -> pd.DataFrame:
+def measure(
+    policy: Policy,
+    recorded: Sequence[Trajectories],
+    steps: int,
+    temperature: float,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Measure how representations of mistakes generalize across tasks.
 
     Tasks with too few pairs are left out; if fewer than two are left, the table has no rows.
@@ -96,7 +73,9 @@ def measure(policy: Policy, recorded: Sequence[Trajectories], seed: int = 0) -> 
     Args:
         policy: A policy for all the tasks.
         recorded: Test episodes of each task.
-        seed: Seed of the folds, permutations and random directions.
+        steps: Steps that the policy works on after a right annotation.
+        temperature: Temperature of the clicks that it samples there.
+        seed: Seed of the folds, permutations, random directions and clicks.
 
     Returns:
         One table with the columns `measure`, `source`, `target`, `episode`, `score`, `total`,
@@ -115,6 +94,9 @@ def measure(policy: Policy, recorded: Sequence[Trajectories], seed: int = 0) -> 
           activation by `strength` along the mean direction of the other tasks, or along random
           directions (their mean). `draw` is 0; from 1 on, the direction is made of redrawn
           episodes.
+        - `gone:shared`, `gone:random`: how many (`score`) of `total` right annotations of an
+          episode are gone after the policy has worked on for some steps, moved by `strength` at
+          each of them.
     """
     samples = []
     branches: dict[str, tuple[Trajectories, list[Branch]]] = {}
@@ -129,13 +111,9 @@ def measure(policy: Policy, recorded: Sequence[Trajectories], seed: int = 0) -> 
 
     rows = [*_accuracies(samples, seed), *_cosines(samples, seed)]
     for sample in samples:
-        rows += _steered(policy, *branches[sample.task], sample, samples, seed)
+        rows += steered(policy, *branches[sample.task], sample, samples, seed)
+        rows += worked_on(policy, *branches[sample.task], sample, samples, seed, steps, temperature)
     return pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"draw": 0}).astype({"draw": int})
-
-
-def middle_layer(layers: int) -> int:
-    """Return the number of the layer, from 1, after which activations are moved."""
-    return max(1, layers // 2)
 
 
 def _sample(task: str, pairs: Pairs, layers: int) -> Sample:
@@ -191,11 +169,6 @@ def _tested(
             yield {"measure": measure_name, "source": name, "target": target.task, **row}
 
 
-def direction(pairs: np.ndarray) -> np.ndarray:
-    """Return the mean difference, (D,), between the halves of pairs, (n, 2, D)."""
-    return (pairs[:, 0] - pairs[:, 1]).mean(0)
-
-
 def _cosines(samples: list[Sample], seed: int) -> Iterator[dict[str, Any]]:
     """Compare the directions of every pair of tasks, and the mean of all pairs, with chance."""
     directions = {sample.task: unit(direction(sample.raw)[None])[0] for sample in samples}
@@ -237,106 +210,3 @@ def _shuffled(sample: Sample, rng: np.random.Generator) -> np.ndarray:
     signs = rng.choice([-1.0, 1.0], size=(PERMUTATIONS, len(episodes)))[:, number]
     noise = sample.raw[:, 0] - sample.raw[:, 1] - direction(sample.raw)
     return signs @ noise / len(noise)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale rows, (n, D), to length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def shared_direction(
-    sample: Sample, samples: Sequence[Sample], rng: np.random.Generator | None = None
-) -> np.ndarray:
-    """Return the mean of the other tasks' unit directions, (D,), as long as the task's own one.
-
-    Args:
-        sample: The task whose activations are to be moved.
-        samples: All tasks.
-        rng: If given, the episodes of each task are drawn anew with replacement.
-    """
-    directions = []
-    for other in samples:
-        if other is sample:
-            continue
-        pairs = other.middle
-        if rng is not None:
-            episodes = np.unique(other.episode)
-            drawn = rng.choice(episodes, len(episodes))
-            pairs = np.concatenate([pairs[other.episode == episode] for episode in drawn])
-        directions.append(unit(direction(pairs)[None])[0])
-    length = np.linalg.norm(direction(sample.middle))
-    return unit(np.mean(directions, axis=0)[None])[0] * length
-
-
-@torch.inference_mode()
-def _steered(
-    policy: Policy,
-    trajectories: Trajectories,
-    right: list[Branch],
-    sample: Sample,
-    samples: list[Sample],
-    seed: int,
-) -> Iterator[dict[str, Any]]:
-    """Move activations after right annotations, and measure the probability of Undo."""
-    shared = shared_direction(sample, samples)
-    rng = np.random.default_rng([seed, 29])
-    random = unit(rng.normal(size=(RANDOM, len(shared)))) * np.linalg.norm(shared)
-    redrawn = [shared_direction(sample, samples, rng) for _ in range(REDRAWN)]
-
-    moved: list[tuple[str, float, int]] = []  # measure, strength and draw of each shift
-    shifts: list[np.ndarray] = []
-    for strength in STRENGTHS:
-        moved += [("undo:shared", strength, 0)] + [("undo:random", strength, 0)] * RANDOM
-        shifts += [strength * shared, *(strength * random)]
-    moved += [("undo:shared", TESTED, draw) for draw in range(1, REDRAWN + 1)]
-    shifts += [TESTED * vector for vector in redrawn]
-    stacked = torch.from_numpy(np.stack(shifts)).float()
-
-    rows = []
-    for branch, episode in zip(right, sample.episode.tolist()):
-        replay = trajectories.open(episode)
-        rect = replay.interface.screen(branch.state, replay.look).widget("undo").rect
-        chances = undo_chances(policy, branch, rect, stacked).tolist()
-        rows += [(*key, episode, chance) for key, chance in zip(moved, chances)]
-    columns = ["measure", "strength", "draw", "episode", "score"]
-    table = pd.DataFrame(rows, columns=columns).assign(total=1.0)
-    # Random directions count as one: their mean.
-    table.loc[table["measure"] == "undo:random", ["score", "total"]] /= RANDOM
-    sums = table.groupby(columns[:-1], as_index=False, sort=False).sum()
-    for row in sums.to_dict("records"):
-        yield {"source": OTHERS, "target": sample.task, **{str(k): v for k, v in row.items()}}
-
-
-@torch.inference_mode()
-def undo_chances(policy: Policy, branch: Branch, rect: Rect, shifts: Tensor) -> Tensor:
-    """Return the probability of a click on a rectangle after moving the activation.
-
-    The residual stream is moved at the newest frame, in the middle of the transformer.
-
-    Args:
-        policy: The policy.
-        branch: What it sees.
-        rect: The rectangle.
-        shifts: (S, D), by how much to move, each on its own.
-
-    Returns:
-        (S,) probabilities.
-    """
-
-    def move(_layer: object, _inputs: object, output: Tensor) -> Tensor:
-        return torch.cat([output[:, :-1], output[:, -1:] + shifts[:, None]], dim=1)
-
-    screens = torch.from_numpy(np.concatenate([branch.screens, branch.screen[None]]))
-    previous = torch.cat([torch.tensor([NO_CLICK]), torch.from_numpy(branch.clicks).long()])
-    frames = policy.encode(screens, previous)
-    layer = policy.context.layers[middle_layer(len(policy.context.layers)) - 1]
-    handle = layer.register_forward_hook(move)
-    try:
-        context, _ = policy.context.each(frames.tokens[None].expand(len(shifts), -1, -1, -1))
-    finally:
-        handle.remove()
-    cells, patches = (
-        values[-1:].expand(len(shifts), *values.shape[1:])
-        for values in (frames.cells, frames.patches)
-    )
-    return policy.head.chance(context[:, -1], cells, patches, rect)

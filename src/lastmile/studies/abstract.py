@@ -72,6 +72,7 @@ ABSTRACT = (
             "mistake not shared with classification",
             "mistake directions agree",
             "mistake direction acts",
+            "mistake direction acts, closed loop",
         ),
     ),
 )

@@ -8,19 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import Field
+
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_probes
+from lastmile.studies.labels import RECOVERY_STEPS
 
 LABELS = ("run", "seed", "task")
 FEATURES = 5e4  # bytes in memory of the features of a pair, at most
 MOVE = 0.1  # seconds for an episode, to move its activations and to probe them
+PLAYED = 3 * 48 * 4 / 3  # rollouts of a task: three arms of right annotations, and padding
 
 
 class Spec(OnTask):
-    """Which tasks."""
+    """Which tasks, and how to play; see `evaluation` in the settings."""
 
     tasks: tuple[str, ...]
+    temperature: float = Field(gt=0)
 
 
 class Inputs(NamedTuple):
@@ -61,6 +66,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     table = measure(
         Policy.load(inputs.policy.parent),
         [read(path) for path in inputs.trajectories],
+        RECOVERY_STEPS,
+        spec.temperature,
         spec.seed,
     )
     write_probes(outputs.cross_task_probes, table, spec, "enough pairs of two tasks")
@@ -71,8 +78,9 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
+    temperature = request.settings.evaluation.temperature
     return [
-        Spec(run=one.name, seed=seed, task=task, tasks=one.tasks)
+        Spec(run=one.name, seed=seed, task=task, tasks=one.tasks, temperature=temperature)
         for one, seed, task in request.measured("cross_task_probes")
     ]
 
@@ -84,4 +92,6 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     predict = len(spec.tasks) * frames / estimates.policy_rate(spec.run, "predict")
     memory = TORCH + estimates.network_memory(spec.run, AT_ONCE, 3)
     memory += FEATURES * 8 * episodes * len(spec.tasks)
-    return Cost(predict + MOVE * episodes * len(spec.tasks), memory=memory)
+    steps = PLAYED * RECOVERY_STEPS * len(spec.tasks)
+    play = steps / estimates.policy_rate(spec.run, "rollout")
+    return Cost(predict + play + MOVE * episodes * len(spec.tasks), memory=memory)

@@ -236,5 +236,20 @@ def _moved_words(table: pd.DataFrame) -> list[str]:
         "c: chance of Undo after right annotations, mean over tasks (thin: by task), after moving "
         f"the activation: {still['value']:.3f} unmoved; at a shift of 1 {shared['value']:.3f} "
         f"[{shared['low']:.3f}, {shared['high']:.3f}] along the direction of the other tasks, "
-        f"{random['value']:.3f} along random ones"
+        f"{random['value']:.3f} along random ones",
+        *_worked_on_words(mean),
+    ]
+
+
+def _worked_on_words(mean: pd.DataFrame) -> list[str]:
+    """Say what happens if the policy works on, moved at every step."""
+    needed = [("gone:shared", 0.0), ("gone:shared", 1.0), ("gone:random", 1.0)]
+    if not all(key in mean.index for key in needed):
+        return []
+    still, shared, random = (mean.loc[key] for key in needed)
+    return [
+        "If the policy works on, moved at every step, right annotations are gone in the end in "
+        f"{still['value']:.3f} unmoved, {shared['value']:.3f} [{shared['low']:.3f}, "
+        f"{shared['high']:.3f}] along the direction of the other tasks, {random['value']:.3f} "
+        "along random ones"
     ]

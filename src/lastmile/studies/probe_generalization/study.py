@@ -14,7 +14,7 @@ from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import Estimate, estimate, few, rate, share
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL, OTHERS
+from lastmile.studies.labels import ALL, OTHERS, RECOVERY_STEPS
 from lastmile.studies.runs import JOINT, Need, joint
 
 if TYPE_CHECKING:
@@ -98,7 +98,23 @@ ACTS = Hypothesis(
     ),
     smallest=0.01,
 )
-HYPOTHESES = (SHARED, NOT_SHARED, AGREE, ACTS)
+ACTS_PLAYED = Hypothesis(
+    claim="mistake direction acts, closed loop",
+    statement="A policy whose activations are moved along the mistake direction of other tasks "
+    "takes back what is right",
+    statistic=f"share of right annotations gone after {RECOVERY_STEPS} steps, moved at each of "
+    "them along the shared direction minus along random ones of equal length",
+    rule="Shown if the interval of the paired difference lies above 0, contradicted if below; "
+    f"moved as far as there, by {STRENGTH:g}. Episodes take turns with directions of redrawn "
+    "episodes.",
+    effect=Effect(
+        "percent",
+        above="percentage points more gone than along random directions",
+        below="percentage points fewer gone than along random directions",
+    ),
+    smallest=0.02,
+)
+HYPOTHESES = (SHARED, NOT_SHARED, AGREE, ACTS, ACTS_PLAYED)
 
 
 def needs(settings: Settings) -> list[Need]:
@@ -119,6 +135,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
       labels. Source and target `OTHERS`: the mean of all pairs.
     - `undo:shared`, `undo:random`: chance of Undo after moving activations by `strength`. Target
       `ALL`: the mean over tasks.
+    - `gone:shared`, `gone:random`: share of right annotations that are gone in the end, if the
+      policy works on with activations moved at every step.
     """
     import pandas as pd
 
@@ -153,9 +171,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
 
 def _moved(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows about the chance of Undo, with the direction of all episodes."""
-    undo = measured["measure"].astype(str).str.startswith("undo:")
-    return measured[undo & (measured["draw"] == 0)]
+    """Return the rows about moved activations, without those of redrawn directions."""
+    moved = measured["measure"].astype(str).str.startswith(("undo:", "gone:"))
+    return measured[moved & (measured["draw"] == 0)]
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
@@ -165,7 +183,8 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     return [
         *_accuracy_claims(measured, count),
         _cosine_claim(measured),
-        *_undo_claims(measured, count),
+        *_acting_claims(ACTS, "undo", measured, count),
+        *_acting_claims(ACTS_PLAYED, "gone", measured, count),
     ]
 
 
@@ -249,13 +268,16 @@ def _cosine_claim(measured: pd.DataFrame) -> Claim:
     )
 
 
-def _undo_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
-    moved = measured[measured["measure"].astype(str).str.startswith("undo:")]
+def _acting_claims(
+    hypothesis: Hypothesis, what: str, measured: pd.DataFrame, count: int
+) -> list[Claim]:
+    """Test whether moving along the shared direction does more than along random ones."""
+    moved = measured[measured["measure"].astype(str).str.startswith(f"{what}:")]
     moved = moved[moved["strength"] == STRENGTH]
     gains: dict[str, np.ndarray] = {}
     for stratum, (task, part) in enumerate(moved.groupby("target", sort=True)):
-        random = part[part["measure"] == "undo:random"]
-        shared = part[part["measure"] == "undo:shared"]
+        random = part[part["measure"] == f"{what}:random"]
+        shared = part[part["measure"] == f"{what}:shared"]
         draws = [rows for _, rows in shared.groupby("draw", sort=True)]
         if random.empty or not draws:
             continue
@@ -270,7 +292,7 @@ def _undo_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
         gains[str(task)] = along - rate(random, "score", "total", count, stratum)
     if not gains:
         reason = "fewer than two tasks have enough mistakes for a direction to move along"
-        return [ACTS.untestable(reason, ALL)]
+        return [hypothesis.untestable(reason, ALL)]
 
     episodes = moved.groupby("target")["episode"].nunique()
     tested = []
@@ -279,5 +301,5 @@ def _undo_claims(measured: pd.DataFrame, count: int) -> list[Claim]:
         units = int(episodes[tasks].sum())
         of_tasks = moved[moved["target"].isin(tasks)]
         gain = estimate(np.mean([gains[task] for task in tasks], axis=0), _few(of_tasks))
-        tested.append(ACTS.test(gain, name, _unit(episodes, tasks), units))
+        tested.append(hypothesis.test(gain, name, _unit(episodes, tasks), units))
     return tested
