@@ -198,10 +198,9 @@ def _share_rows(skills: pd.DataFrame, count: int) -> list[tuple]:
         key = ("share", task, predictor, skill)
         if predictor in (POLICY, JOINT_POLICY):
             frames, samples = curve(part, "hits", "total", count)
+            number, units = part["episode"].nunique(), few(part)
             for i, at in enumerate(frames):
-                number = part["episode"].nunique()
-                right = share(samples[:, i], few(part))
-                rows.append((*key, at, *right, number, steps))
+                rows.append((*key, at, *share(samples[:, i], units), number, steps))
         else:
             # Ceiling, floor and trigram do not depend on the training: one seed tells them.
             first = part[part["seed"] == part["seed"].min()]
