@@ -30,8 +30,6 @@ ABSTRACT = (
             "order: mechanics before placement",
             "order: placement before decisions",
             "order: placement before undoing",
-            "order, joint policy: mechanics before placement",
-            "order, joint policy: placement before decisions",
         ),
     ),
     Finding(
