@@ -21,6 +21,7 @@ EXTRAS = {
     "seaborn": "workflow",
     "snakemake": "workflow",
     "transformers": "dinov2",
+    "minari": "exports",
 }
 """Extra of each package, by the name that is imported."""
 
