@@ -21,7 +21,6 @@ EXTRAS = {
     "seaborn": "workflow",
     "snakemake": "workflow",
     "transformers": "dinov2",
-    "minari": "exports",
 }
 """Extra of each package, by the name that is imported."""
 

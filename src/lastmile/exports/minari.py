@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lastmile.config import SPLITS
+from lastmile.errors import MissingExtraError
 from lastmile.exports.format import Details, Episode, Format
 from lastmile.exports.rollout import rollout, small_screens
 
@@ -26,8 +27,13 @@ COORDINATES = {
 
 def _write(folder: Path, episodes: Iterable[Episode]) -> list[Details]:
     import gymnasium
-    from minari import __version__
-    from minari.dataset.minari_storage import MinariStorage
+
+    try:
+        from minari import __version__
+        from minari.dataset.minari_storage import MinariStorage
+    except ModuleNotFoundError as error:
+        # Not in `lastmile.extras.EXTRAS`: training depends on that file, and would be made again.
+        raise MissingExtraError("an export to 'minari'", "exports", error) from None
 
     from lastmile.simulation.registration import env_id
 
