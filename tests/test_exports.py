@@ -561,12 +561,30 @@ def test_the_sidecar_says_what_was_exported(
 def test_exports_have_the_same_bytes_each_time(recordings: Recordings, tmp_path: Path) -> None:
     for to in ("lerobot", "napari"):
         for out in ("a", "b"):
-            export(recordings("colored_dots"), to, tmp_path / to / out)
+            export(recordings("colored_dots"), to, tmp_path / to / out, episodes=1)
         first, second = (
             {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
             for folder in (tmp_path / to / "a", tmp_path / to / "b")
         )
         assert first == second
+
+
+def test_two_episodes_in_one_world_have_a_file_each(recordings: Recordings, tmp_path: Path) -> None:
+    """Two people may annotate the same world."""
+    recording = recordings("colored_dots")
+    clicks = len(recording.clicks(0))
+    twice = replace(
+        recording,
+        steps=pd.concat([recording.steps.iloc[:clicks]] * 2),
+        episodes=pd.concat([recording.episodes.iloc[:1]] * 2),
+    )
+    assert export(twice, "napari", tmp_path / "out") == 2
+    assert [path.name for path in sorted(tmp_path.glob("out/*.csv"))] == [
+        "episode_00000.csv",
+        "episode_00001.csv",
+    ]
+    worlds = [episode["world_seed"] for episode in sidecar(tmp_path / "out")["episodes"]]
+    assert worlds == [[0, 2, 0]] * 2
 
 
 def test_the_command_exports(

@@ -144,14 +144,14 @@ def export(
 
 def _play(recording: Trajectories) -> Iterator[Episode]:
     """Replay every episode of a recording to its end."""
-    for index in range(len(recording.episodes)):
-        replay = recording.open(index)
+    source = recording.source
+    for number in range(len(recording.episodes)):
+        replay = recording.open(number)
         for _ in replay.replay():
             pass
-        row = recording.episodes.iloc[index]
-        number = int(row["episode"])
-        source = recording.source
-        yield Episode(number, source.key(number), source.difficulty, str(row["world"]), replay)
+        row = recording.episodes.iloc[number]
+        seed = source.key(int(row["episode"]))
+        yield Episode(number, seed, source.difficulty, str(row["world"]), replay)
 
 
 def _summary(episode: Episode) -> Details:

@@ -21,7 +21,7 @@ class Episode:
     """An episode, played to its end.
 
     Attributes:
-        number: Its number in the recording.
+        number: Its place in the recording, from 0. Unlike the number of its world it is unique.
         seed: The seed of its world, as for `Task.world`.
         difficulty: The difficulty of its world.
         world: Digest of the ground truth of its world.
