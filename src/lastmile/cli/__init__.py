@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 import lastmile
+from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
@@ -30,6 +31,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         clean,
         watch,
         check,
+        export,
         bench,
         sizes,
         speedrun,
