@@ -13,6 +13,7 @@ import click
 
 import lastmile
 from lastmile.cli.performance import bench, rates, sizes, speedrun
+from lastmile.cli.policies import evaluate, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
@@ -30,6 +31,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         clean,
         watch,
         check,
+        evaluate,
+        leaderboard,
         bench,
         sizes,
         speedrun,
