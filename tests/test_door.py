@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from lastmile.policy.policy import Policy
 from lastmile.simulation.trajectory import Source, Trajectories
 from lastmile.storage.records import RecordError
 from lastmile.tasks import get_task, task_names
+from test_fuzz import mutate, mutations
 
 PLAYERS = '''
 import lastmile
@@ -314,6 +316,30 @@ def test_files_that_are_no_evaluation(
     with pytest.raises(RecordError) as error:
         results_file.read(file)
     assert str(file) in str(error.value) and words in str(error.value)
+
+
+@hypothesis.settings(
+    max_examples=150, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+@hypothesis.given(mutations())
+def test_mutated_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Results, changes: list[Any]
+) -> None:
+    """Whatever a file holds, it is refused, or its problems are listed, or its clicks are right."""
+    limits = {result.task: result.max_steps for result in results.tasks}
+    monkeypatch.setattr(results_file, "step_limit", lambda source, worlds: limits[source.task])
+    path = tmp_path / "x.json"
+    results_file.write(path, results)
+    path.write_bytes(mutate(path.read_bytes(), changes))
+    try:
+        read = results_file.read(path)
+    except RecordError:
+        return
+    if not results_file.replay(read):
+        for task, whole in zip(read.tasks, results.tasks, strict=True):
+            for episode, original in zip(task.episodes, whole.episodes, strict=True):
+                assert abs(episode.score - original.score) <= results_file.SAME
+                assert episode.success == original.success
 
 
 # The table

@@ -125,10 +125,10 @@ def _line(numbers: Summary) -> str:
 @click.argument("folder", type=FOLDER)
 @click.option("--out", metavar="FILE", type=FILE_OUT, help="File to write, .md or .csv.")
 def leaderboard(folder: Path, out: Path | None) -> None:
-    """Make the table of the evaluations in FOLDER, and check each by replay.
+    """Make a table of evaluations, each checked by replay.
 
-    It takes the .json files that `lastmile evaluate` wrote. Without a file it is printed. A file
-    whose clicks do not give its scores is named and left out.
+    It takes the .json files in FOLDER that `lastmile evaluate` wrote. Without a file the table is
+    printed. An evaluation whose clicks do not give its scores is named and left out.
     """
     from lastmile.evaluation.leaderboard import as_csv, as_markdown, collect
     from lastmile.storage import files

@@ -105,11 +105,11 @@ def why(
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER|FILE")
 def verify(folder: Path) -> None:
-    """Check the results in FOLDER against their manifests, or FILE by replaying its clicks.
+    """Check results, or the scores of an evaluation.
 
-    In a folder it finds changed and missing files, and files that no manifest lists. FOLDER is
-    results/NAME or a folder in it. FILE is what `lastmile evaluate` wrote: each of its scores must
-    come out the same.
+    Results are compared with their manifests. In FOLDER, which is results/NAME or a folder in it,
+    it finds changed and missing files, and files that no manifest lists. FILE is what `lastmile evaluate` wrote: its clicks are replayed,
+    and each of its scores must come out the same.
     """
     if folder.is_file():
         verify_evaluation(folder)
