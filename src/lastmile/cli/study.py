@@ -107,9 +107,10 @@ def why(
 def verify(folder: Path) -> None:
     """Check results, or the scores of an evaluation.
 
-    Results are compared with their manifests. In FOLDER, which is results/NAME or a folder in it,
-    it finds changed and missing files, and files that no manifest lists. FILE is what `lastmile evaluate` wrote: its clicks are replayed,
-    and each of its scores must come out the same.
+    Results are compared with their manifests: in FOLDER, which is results/NAME or a folder in it,
+    changed and missing files are found, and files that no manifest lists. FILE is what
+    `lastmile evaluate` wrote: its clicks are replayed, and each of its scores must come out the
+    same.
     """
     if folder.is_file():
         verify_evaluation(folder)
