@@ -251,7 +251,10 @@ def test_an_annotator_can_be_scored_with_a_few_lines() -> None:
         ({"layout": "middle"}, "'middle'"),
         ({"theme": "neon"}, "'neon'"),
         ({"policy": lambda observation, info: (448, 0)}, "outside the screen"),
-        ({"policy": "nowhere"}, "nowhere"),
+        ({"policy": lambda observation, info: (0.5, 1)}, "expected two integers (x, y)"),
+        ({"policy": lambda observation, info: None}, "expected two integers (x, y)"),
+        ({"policy": "joitn"}, "unknown policy or folder 'joitn'; did you mean 'joint'?"),
+        ({"policy": "no/where"}, "no/where/config.json"),
     ],
 )
 def test_evaluations_that_cannot_be_made(wrong: dict[str, Any], words: str) -> None:

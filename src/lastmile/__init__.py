@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from lastmile.simulation.registration import register_environments
 
 if TYPE_CHECKING:
-    from lastmile.api import Player, evaluate, make_env, record
+    from lastmile.api import evaluate, load_policy, make_env, record
+    from lastmile.evaluation.players import Player
     from lastmile.policy.policy import Policy
     from lastmile.tasks import task_names
 
@@ -31,15 +32,17 @@ __all__ = [
     "Policy",
     "__version__",
     "evaluate",
+    "load_policy",
     "make_env",
     "record",
     "task_names",
 ]
 
 _MODULES = {
-    "Player": "lastmile.api",
+    "Player": "lastmile.evaluation.players",
     "Policy": "lastmile.policy.policy",
     "evaluate": "lastmile.api",
+    "load_policy": "lastmile.api",
     "make_env": "lastmile.api",
     "record": "lastmile.api",
     "task_names": "lastmile.tasks",

@@ -8,41 +8,20 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
 
 if TYPE_CHECKING:
     import gymnasium
+    import numpy as np
     import pandas as pd
+    import torch
 
+    from lastmile.evaluation.players import Player
     from lastmile.policy.policy import Policy
-    from lastmile.simulation.pool import Rollout
     from lastmile.simulation.trajectory import Trajectories
-
-
-class Player(Protocol):
-    """What `evaluate` takes as a policy: any callable from a screen to a click.
-
-    If it also has a method `reset()`, that is called at the start of every episode. A player that
-    remembers earlier screens forgets them there.
-    """
-
-    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
-        """Return the next click.
-
-        Args:
-            observation: The screen, (126, 168, 3) uint8, shrunk to 3/8 of its size.
-            info: What else a person would know: `task`; `step`, the number of clicks so far, and
-                `max_steps`; `click`, the last click (x, y), or None; `widget` and `kind`, what it
-                hit, empty before the first click. Nothing in it comes from the ground truth.
-
-        Returns:
-            The click (x, y) in logical px, 0 <= x < 448 and 0 <= y < 336.
-        """
 
 
 def make_env(
@@ -159,6 +138,30 @@ def record(
         return replace(trajectory.read(path), path=Path("(in memory)"))
 
 
+def load_policy(policy: str | Path, device: str | torch.device = "cpu") -> Policy:
+    """Load a policy that comes with the package, or one from a folder.
+
+    Args:
+        policy: Name of a released policy, or the folder of any. A name stands for the released
+            policy even where a folder is called the same; write `./joint` for the folder.
+        device: Where it computes.
+
+    Raises:
+        LastmileError: There is no such policy, or its files are damaged.
+
+    Example:
+        >>> policy = load_policy("joint")
+        >>> policy.settings.size
+        's'
+    """
+    from lastmile.released import policy_folder
+
+    folder = policy_folder(policy)
+    with needed_for("lastmile.load_policy"):
+        from lastmile.policy.policy import Policy
+    return Policy.load(folder, device)
+
+
 def evaluate(
     policy: Policy | Player | str | Path,
     task: str,
@@ -178,8 +181,8 @@ def evaluate(
     ones, and with seed 0 they are those of the studies.
 
     Args:
-        policy: A `lastmile.Policy`, the folder of one, or any `Player`: a callable that takes a
-            screen and returns a click.
+        policy: A `lastmile.Policy`, the name or folder of one as for `load_policy`, or any
+            `Player`: a callable that takes a screen and returns a click.
         task: Name of the task.
         worlds: Number of worlds, at least 1; one episode is played on each.
         seed: Seed of the worlds, and of the clicks that a `Policy` samples.
@@ -198,7 +201,8 @@ def evaluate(
         `mistakes` (wrong ones among them) and `left` (mistakes at the end).
 
     Raises:
-        LastmileError: An argument is impossible, or a click is outside the screen.
+        LastmileError: An argument is impossible, or a click is no pair of integers or outside the
+            screen.
 
     Example:
         Any callable can be scored. This one always clicks the middle of the screen:
@@ -217,52 +221,18 @@ def evaluate(
     if max_steps is not None and max_steps < 1:
         raise LastmileError(f"max_steps: expected at least 1, got {max_steps}")
 
+    if temperature <= 0:
+        raise LastmileError(f"temperature: expected more than 0, got {temperature}")
     with needed_for("lastmile.evaluate"):
         import pandas as pd
 
-        from lastmile.evaluation.closed_loop import describe, play_rollouts
-        from lastmile.policy.policy import Policy
-        from lastmile.simulation.pool import Rollout
-        from lastmile.simulation.trajectory import Source
+        from lastmile.evaluation.players import play_worlds, step_limit
+        from lastmile.simulation.pool import describe
+        from lastmile.simulation.source import Source
 
-    if isinstance(policy, (str, Path)):
-        policy = Policy.load(policy)
-    source = Source(task, split, seed, difficulty)
-    if max_steps is None:
-        max_steps = _step_limit(source, worlds)
-    rollouts = [
-        Rollout(number, task, source.world(number), look, max_steps) for number in range(worlds)
-    ]
-
-    if isinstance(policy, Policy):
-        rollouts = play_rollouts(policy, rollouts, temperature, seed)
-    else:
-        for rollout in rollouts:
-            _play(policy, rollout)
+        player = load_policy(policy) if isinstance(policy, (str, Path)) else policy
+        source = Source(task, split, seed, difficulty)
+        if max_steps is None:
+            max_steps = step_limit(source, worlds)
+    rollouts = play_worlds(player, source, worlds, look, max_steps, temperature)
     return pd.DataFrame([describe(rollout) for rollout in rollouts])
-
-
-def _step_limit(source: Any, worlds: int) -> int:
-    """Return the limit on steps of the studies: a multiple of the annotator's median."""
-    from lastmile.config import Evaluation
-    from lastmile.simulation.trajectory import record as record_episode
-
-    lengths = [len(record_episode(source, number).columns["x"]) for number in range(worlds)]
-    return int(Evaluation().max_steps * np.median(lengths))
-
-
-def _play(player: Player, rollout: Rollout) -> None:
-    """Let a player play a rollout to its end."""
-    if hasattr(player, "reset"):
-        player.reset()
-    info: dict[str, Any] = {
-        "task": rollout.task.name,
-        "max_steps": rollout.max_steps,
-        "click": None,
-        "widget": "",
-        "kind": "",
-    }
-    while not rollout.over:
-        x, y = player(rollout.observe(), {**info, "step": len(rollout.steps)})
-        step = rollout.click(x, y)
-        info.update(click=step.click, widget=step.hit.widget, kind=step.hit.kind)

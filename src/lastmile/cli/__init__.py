@@ -14,6 +14,7 @@ import click
 import lastmile
 from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
+from lastmile.cli.policies import evaluate, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
@@ -31,6 +32,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         clean,
         watch,
         check,
+        evaluate,
+        leaderboard,
         export,
         bench,
         sizes,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lastmile.cli.options import FILE_IN, FOLDER, TASK, Cores, study_options
+from lastmile.cli.options import FILE_IN, TASK, Cores, study_options
+from lastmile.cli.policies import verify_evaluation
 from lastmile.errors import LastmileError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -102,13 +103,19 @@ def why(
 
 
 @click.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER|FILE")
 def verify(folder: Path) -> None:
-    """Check the results in FOLDER against their manifests.
+    """Check results, or the scores of an evaluation.
 
-    It finds changed and missing files, and files that no manifest lists. FOLDER is results/NAME or
-    a folder in it.
+    Results are compared with their manifests: in FOLDER, which is results/NAME or a folder in it,
+    changed and missing files are found, and files that no manifest lists. FILE is what
+    `lastmile evaluate` wrote: its clicks are replayed, and each of its scores must come out the
+    same.
     """
+    if folder.is_file():
+        verify_evaluation(folder)
+        return
+
     from lastmile.provenance.verify import verify as check_results
 
     report = check_results(folder)

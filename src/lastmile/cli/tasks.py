@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -34,9 +35,9 @@ from lastmile.cli.options import (
 )
 @click.option(
     "--policy",
-    metavar="FOLDER",
-    type=FOLDER,
-    help="Folder of a policy to watch.  [default: watch the annotator]",
+    metavar="NAME|FOLDER",
+    help="Policy to watch: `joint`, which comes with the package, or a folder.  "
+    "[default: watch the annotator]",
 )
 @click.option("--style", type=STYLE, default="typical", help="Style of the annotator.")
 @difficulty_option
@@ -51,7 +52,7 @@ from lastmile.cli.options import (
 def watch(
     task: str,
     out: Path,
-    policy: Path | None,
+    policy: str | None,
     style: str,
     difficulty: str,
     episode: int,
@@ -68,12 +69,16 @@ def watch(
     from lastmile.evaluation.watch import watch as save_episode
     from lastmile.screen import Look
 
+    folder = None
     if policy is not None:
-        warn_of_other_task(policy, task)
+        from lastmile.released import policy_folder
+
+        folder = policy_folder(policy)
+        warn_of_other_task(folder, task)
     steps = save_episode(
         task,
         out,
-        policy,
+        folder,
         style,
         difficulty,
         episode,
@@ -86,21 +91,31 @@ def watch(
 
 
 def warn_of_other_task(policy: Path, task: str) -> None:
-    """Warn if a policy was not trained on a task, as far as its manifest tells.
-
-    The policy itself does not know its task. The manifest beside it lists its training data, as
-    `TASK/SPLIT.tokens`.
-    """
-    try:
-        data = json.loads((policy / "manifest.json").read_text(encoding="utf-8"))["spec"]["data"]
-        tasks = sorted({name.partition("/")[0] for name in data if name.endswith(".tokens")})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return
+    """Warn if the policy in a folder was not trained on a task, as far as is known."""
+    tasks = _trained_on(policy)
     if tasks and task not in tasks:
         click.echo(
             f"warning: the policy in {policy} was trained on {', '.join(tasks)}, not on {task}",
             err=True,
         )
+
+
+def _trained_on(policy: Path) -> Sequence[str]:
+    """Return the tasks that the policy in a folder was trained on; empty if that is not known.
+
+    The policy itself does not know. The manifest beside it lists its training data, as
+    `TASK/SPLIT.tokens`.
+    """
+    from lastmile.released import RELEASES
+
+    for release in RELEASES.values():
+        if release.folder == policy:
+            return release.tasks
+    try:
+        data = json.loads((policy / "manifest.json").read_text(encoding="utf-8"))["spec"]["data"]
+        return sorted({name.partition("/")[0] for name in data if name.endswith(".tokens")})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 @click.command(cls=TaskCommand)
