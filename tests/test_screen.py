@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageFont
 
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.screen import (
@@ -272,3 +273,8 @@ def test_text_is_cut_at_the_edges(x: int, y: int) -> None:
     whole = np.zeros((260, 280, 3), np.uint8)
     texts.put(whole, "Undo", x + 100, y + 100, (255, 255, 255), 11)
     assert np.array_equal(image, whole[100:160, 100:180])
+
+
+def test_text_is_drawn_the_same_with_and_without_raqm() -> None:
+    """Pillow would take Raqm wherever its library is found: other pixels, other policies."""
+    assert texts._font(9, False).layout_engine == ImageFont.Layout.BASIC

@@ -25,7 +25,8 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     from PIL import ImageFont  # here, since importing Pillow takes longer than all of `screen`
 
     path = FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-    return ImageFont.truetype(str(path), size)
+    # Raqm, which Pillow takes where libfribidi is installed, draws other pixels.
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=8192)
