@@ -16,6 +16,7 @@ from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
+from lastmile.cli.view import view
 from lastmile.cli.workflow import stage
 from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
@@ -29,6 +30,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verify,
         clean,
         watch,
+        view,
         check,
         bench,
         sizes,

@@ -1,0 +1,268 @@
+"""The episodes of a page: recorded ones, and those that a policy plays on the same worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lastmile.config import Evaluation
+from lastmile.errors import LastmileError
+from lastmile.screen import Screen, draw_small
+from lastmile.simulation import trajectory
+from lastmile.simulation.pool import Rollout
+from lastmile.simulation.session import Session
+from lastmile.simulation.source import Source
+from lastmile.tasks import get_task
+from lastmile.tasks.task import RIGHT
+
+if TYPE_CHECKING:
+    from lastmile.policy.policy import Policy
+    from lastmile.viewer.predictions import Prediction
+
+MOST = 200
+"""Episodes on a page; more make it slow to open."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one player did in an episode.
+
+    Attributes:
+        player: Who clicked, in words.
+        session: The session, played to its end.
+        columns: Columns of `lastmile.simulation.trajectory.STEPS` by name, one value per step.
+        predictions: What a policy says of each step; empty without a policy.
+    """
+
+    player: str
+    session: Session[Any, Any]
+    columns: dict[str, list[Any]]
+    predictions: tuple[Prediction, ...] = ()
+
+    @property
+    def open_mistakes(self) -> list[int]:
+        """Number of mistakes before each step, and at the end: steps + 1 values."""
+        return [*self.columns["open_mistakes"], len(self.session.mistakes)]
+
+    @property
+    def made(self) -> list[str]:
+        """The kind of mistake that each step was, by intent or by verdict; empty if it was none."""
+        verdicts = ("" if verdict == RIGHT else verdict for verdict in self.columns["verdict"])
+        return [intent or verdict for intent, verdict in zip(self.columns["mistake"], verdicts)]
+
+    def events(self) -> dict[str, list[int]]:
+        """Return the steps at which something is marked, by what happens there.
+
+        `made`: a mistake. `noticed`: the annotator begins to correct. `repaired`: there are fewer
+        mistakes afterwards. `undo`: an undo.
+        """
+        count = self.open_mistakes
+        phases = ["", *self.columns["phase"]]
+        steps = range(len(self.columns["x"]))
+        return {
+            "made": [i for i, kind in enumerate(self.made) if kind],
+            "noticed": [i for i in steps if phases[i + 1] == "correct" != phases[i]],
+            "repaired": [i for i in steps if count[i + 1] < count[i]],
+            "undo": [i for i in steps if self.columns["kind"][i] == "undo"],
+        }
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One world, and what players did on it.
+
+    Attributes:
+        source: Where it comes from.
+        number: Its number in the source.
+        tracks: One for each player, at least one.
+    """
+
+    source: Source
+    number: int
+    tracks: tuple[Track, ...]
+
+
+def numbers(text: str) -> list[int]:
+    """Read numbers of episodes, such as "0,3,5" or "0-9,12", sorted and each once.
+
+    Raises:
+        LastmileError: The text is something else, or names none or more than `MOST`.
+    """
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise LastmileError(f"episodes: expected numbers such as 0,3,5 or 0-9, got '{text}'")
+        begin, end = int(first), int(last or first)
+        if end < begin or end - begin >= MOST:
+            raise LastmileError(
+                f"episodes: expected a range of 1 to {MOST} numbers, got '{part.strip()}'"
+            )
+        chosen.update(range(begin, end + 1))
+    if len(chosen) > MOST:
+        raise LastmileError(f"episodes: expected at most {MOST}, got {len(chosen)}")
+    return sorted(chosen)
+
+
+def of_task(source: Source, chosen: Sequence[int]) -> list[Episode]:
+    """Record episodes of the virtual annotator, who is asked again at every step.
+
+    Args:
+        source: Where the episodes come from.
+        chosen: Their numbers.
+
+    Raises:
+        LastmileError: The source is impossible.
+    """
+    get_task(source.task).difficulty(source.difficulty)
+    episodes = []
+    for number in chosen:
+        recording = trajectory.record(source, number, again=source.split != "train")
+        session = Session(get_task(source.task), source.world(number), recording.look)
+        track = _played(session, f"annotator, {source.style}", recording.columns)
+        episodes.append(Episode(source, number, (track,)))
+    return episodes
+
+
+def of_recording(path: Path, chosen: Sequence[int] | None = None) -> list[Episode]:
+    """Read recorded episodes.
+
+    Args:
+        path: The Parquet file of the steps.
+        chosen: Their numbers; by default the first ten.
+
+    Raises:
+        LastmileError: The file cannot be used, or has no episode of one of the numbers.
+    """
+    recording = trajectory.read(path)
+    known = recording.episodes["episode"].tolist()
+    rows = {number: row for row, number in enumerate(known)}
+    chosen = known[:10] if chosen is None else chosen
+    if missing := [number for number in chosen if number not in rows]:
+        raise LastmileError(
+            f"{path}: no episode {missing[0]}; expected numbers from {min(known)} to {max(known)} "
+            f"({len(known)} episodes)"
+        )
+    episodes = []
+    for number in chosen:
+        start, stop = recording.starts[rows[number] : rows[number] + 2]
+        steps = recording.steps.iloc[start:stop]
+        columns = {name: steps[name].tolist() for name in trajectory.STEPS.names}
+        track = _played(
+            recording.open(rows[number]), f"annotator, {recording.source.style}", columns
+        )
+        episodes.append(Episode(recording.source, number, (track,)))
+    return episodes
+
+
+def _played(session: Session[Any, Any], player: str, columns: dict[str, list[Any]]) -> Track:
+    """Make the clicks of some columns in a session that has not begun."""
+    for _ in session.play(zip(columns["x"], columns["y"])):
+        pass
+    return Track(player, session, columns)
+
+
+def with_rollouts(
+    episodes: Sequence[Episode], policy: Policy, name: str, temperature: float
+) -> list[Episode]:
+    """Let a policy play the same worlds, each as one more track.
+
+    A rollout is truncated, as in the studies, after three times the median length of the episodes.
+
+    Args:
+        episodes: The episodes of one source.
+        policy: The policy that plays.
+        name: What to call it.
+        temperature: Temperature of its clicks, above 0.
+    """
+    from lastmile.evaluation.closed_loop import play_rollouts  # with torch
+
+    median = np.median([len(episode.tracks[0].session.steps) for episode in episodes])
+    rollouts = []
+    for episode in episodes:
+        session, task = episode.tracks[0].session, episode.source.task
+        limit = int(Evaluation().max_steps * median)
+        rollouts.append(Rollout(episode.number, task, session.world, session.look, limit))
+    played = {
+        rollout.number: rollout
+        for rollout in play_rollouts(policy, rollouts, temperature, episodes[0].source.seed)
+    }
+    return [
+        replace(
+            episode,
+            tracks=(
+                *episode.tracks,
+                Track(
+                    f"policy {name}, T = {temperature:g}",
+                    played[episode.number],
+                    _columns(played[episode.number], episode.number),
+                ),
+            ),
+        )
+        for episode in episodes
+    ]
+
+
+def _columns(session: Session[Any, Any], number: int) -> dict[str, list[Any]]:
+    """Return the columns of a recording for a session without intents."""
+    columns: dict[str, list[Any]] = {name: [] for name in trajectory.STEPS.names}
+    for i, step in enumerate(session.steps):
+        row = {
+            "episode": number,
+            "step": i,
+            "x": step.click[0],
+            "y": step.click[1],
+            "widget": step.hit.widget,
+            "kind": step.hit.kind,
+            "phase": "",
+            "mistake": "",
+            "open_mistakes": len(session.task.mistakes(session.world, step.before)),
+            "position": session.interface.position(step.before),
+            "target_x": -1.0,
+            "target_y": -1.0,
+            "critical": False,
+            "verdict": session.verdict(step),
+            "again_x": -1,
+            "again_y": -1,
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+    return columns
+
+
+def with_predictions(episodes: Iterable[Episode], policy: Policy) -> list[Episode]:
+    """Add what a policy says of every step of every track."""
+    from lastmile.viewer.predictions import predict  # with torch
+
+    return [
+        replace(
+            episode,
+            tracks=tuple(
+                replace(track, predictions=tuple(predict(policy, *_seen(track.session))))
+                for track in episode.tracks
+            ),
+        )
+        for episode in episodes
+    ]
+
+
+def _seen(
+    session: Session[Any, Any],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Screen]]:
+    """Return the small screens of a session, its clicks, its targets, and its screens.
+
+    The target of a click on a button is the middle of the button, as in the tokens of training.
+    """
+    screens = [session.interface.screen(step.before, session.look) for step in session.steps]
+    small = np.stack([draw_small(screen) for screen in screens])
+    targets = [
+        step.click
+        if step.hit.widget in ("", "canvas")
+        else screen.widget(step.hit.widget).rect.middle
+        for screen, step in zip(screens, session.steps)
+    ]
+    return small, np.array([step.click for step in session.steps]), np.array(targets), screens
