@@ -9,7 +9,9 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +23,12 @@ from lastmile.cli import main
 from lastmile.config import PolicySettings
 from lastmile.screen import draw
 from lastmile.simulation import trajectory
+from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
 from lastmile.simulation.tokens import TokenStore
 from lastmile.storage import parquet
 from lastmile.tasks import task_names
-from lastmile.viewer import episodes, page, pictures
-from lastmile.viewer.predictions import predict
+from lastmile.viewer import episodes, page, pictures, predictions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -37,6 +39,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<img src=x onerror=hacked=1></script><script>hacked=1</script><!--"
 
 
+@cache
 def embedded(path: Path) -> dict[str, Any]:
     """Read the data that a page carries."""
     match = re.search(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
@@ -47,6 +50,11 @@ def embedded(path: Path) -> dict[str, Any]:
 
 def run(*words: object, code: int = 0) -> None:
     assert main(["view", *map(str, words)]) == code
+
+
+def truncate(patch: pytest.MonkeyPatch) -> None:
+    """Truncate rollouts after a dozen clicks: the policy is untrained, and never finishes."""
+    patch.setattr(episodes, "Evaluation", lambda: SimpleNamespace(max_steps=0.2))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +78,9 @@ def with_policy(
 ) -> Path:
     """A page with two recorded episodes, predictions and rollouts."""
     out = tmp_path_factory.mktemp("pages") / "viewer.html"
-    run(recorded.path, "--episodes", "1,3", "--play", policy_folder, "--out", out)
+    with pytest.MonkeyPatch.context() as patch:
+        truncate(patch)
+        run(recorded.path, "--episodes", "1,3", "--play", policy_folder, "--out", out)
     return out
 
 
@@ -171,6 +181,14 @@ def test_the_same_episodes_make_the_same_page(tmp_path: Path) -> None:
 # Predictions
 
 
+def beginning(recorded: trajectory.Trajectories, number: int, steps: int) -> Session[Any, Any]:
+    """Return a session with the first clicks of a recorded episode."""
+    replay = recorded.open(number)
+    for x, y in replay.clicks[:steps].tolist():
+        replay.click(x, y)
+    return replay
+
+
 @pytest.mark.parametrize("settings", [{}, {"head": "bins"}, {"context": "patch", "encoder": "vit"}])
 def test_predictions_are_those_of_the_policy(
     recorded: trajectory.Trajectories, token_file: Path, settings: dict[str, Any]
@@ -179,20 +197,17 @@ def test_predictions_are_those_of_the_policy(
 
     policy = initial(PolicySettings(size="xs", window=4, **settings), 0)
     tokens = TokenStore(token_file)
-    start, stop = recorded.starts[1:3].tolist()
-    stop = min(stop, start + 40)  # more than are encoded at a time
+    start = int(recorded.starts[1])
+    stop = start + 36  # more than are encoded at a time
     screens, clicks = tokens.screens(start, stop), tokens.clicks[start:stop]
     _, nats = policy.predict_episode(screens, clicks, tokens.targets[start:stop])
 
-    (episode,) = episodes.of_recording(recorded.path, [1])
-    small, made, targets, shown = (
-        part[: stop - start] for part in episodes._seen(episode.tracks[0].session)
-    )
-    assert np.array_equal(small, screens) and np.array_equal(made, clicks)
-    assert np.array_equal(targets, tokens.targets[start:stop])
-    predictions = predict(policy, small, made, targets, shown)
-    assert [p.nats for p in predictions] == pytest.approx(nats.tolist(), abs=1e-4)
-    for prediction in predictions:
+    seen = predictions.seen_by(beginning(recorded, 1, stop - start))
+    assert np.array_equal(seen.small, screens) and np.array_equal(seen.clicks, clicks)
+    assert np.array_equal(seen.targets, tokens.targets[start:stop])
+    predicted = predictions.predict(policy, seen)
+    assert [p.nats for p in predicted] == pytest.approx(nats.tolist(), abs=1e-4)
+    for prediction in predicted:
         assert prediction.chances.sum() == pytest.approx(1, abs=1e-4)
         cells = page.sparse(prediction)
         assert sum(mass for _, mass, *_ in cells) == pytest.approx(page.UNIT, rel=5e-3)
@@ -208,16 +223,14 @@ def test_a_button_has_the_chance_of_its_rectangle(
     import torch
 
     from lastmile.policy.policy import NO_CLICK, initial
-    from lastmile.viewer import predictions
 
     policy = initial(PolicySettings(size="xs", head=head), 1)
-    (episode,) = episodes.of_recording(recorded.path, [0])
-    small, made, targets, shown = (part[:1] for part in episodes._seen(episode.tracks[0].session))
+    seen = predictions.seen_by(beginning(recorded, 0, 1))
     with torch.inference_mode():
-        frames = policy.encode(torch.as_tensor(small), torch.tensor([NO_CLICK]))
+        frames = policy.encode(torch.as_tensor(seen.small), torch.tensor([NO_CLICK]))
         context = policy.context(frames.tokens[None])[0]
         chances, places = predictions._distribution(policy.head, context, frames, 0)
-        for _, rect in shown[0].widgets:
+        for _, rect in seen.screens[0].widgets:
             rows = slice(*np.searchsorted(places[1], (rect.y, rect.y + rect.height)))
             columns = slice(*np.searchsorted(places[0], (rect.x, rect.x + rect.width)))
             expected = policy.head.chance(context, frames.cells, frames.patches, rect)
@@ -315,7 +328,9 @@ def test_a_policy_of_another_task_is_pointed_out_and_may_be_alone(
     recorded: trajectory.Trajectories,
     policy: Policy,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    truncate(monkeypatch)
     policy.save(tmp_path / "other")
     (tmp_path / "other" / "manifest.json").write_text(
         '{"spec": {"data": {"limb_tracking/train.tokens": "1"}}}'
@@ -407,13 +422,17 @@ def test_keys_and_links_lead_to_steps(browser_page: Page, with_policy: Path) -> 
     drawn(browser_page, f"3/{steps + 1}")
 
 
-def test_space_plays(browser_page: Page, with_policy: Path) -> None:
-    visit(browser_page, with_policy, "#e=1&s=2")
+def test_space_plays_and_pauses(browser_page: Page, with_policy: Path) -> None:
+    steps = len(embedded(with_policy)["episodes"][0]["tracks"][0]["steps"]["x"])
+    play = browser_page.locator("#play")
+    visit(browser_page, with_policy, f"#e=1&s={steps - 1}")
     browser_page.keyboard.press(" ")
-    assert browser_page.locator("#play").text_content() == "Pause"
-    drawn(browser_page, "1/4")
+    drawn(browser_page, f"1/{steps + 1}")  # and there it stops
+    assert play.text_content() == "Play"
+    browser_page.keyboard.press(" ")  # from the start
+    assert play.text_content() == "Pause"
     browser_page.keyboard.press(" ")
-    assert browser_page.locator("#play").text_content() == "Play"
+    assert play.text_content() == "Play"
 
 
 def test_what_is_on_the_canvas_is_the_screen(

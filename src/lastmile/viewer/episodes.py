@@ -11,7 +11,6 @@ import numpy as np
 
 from lastmile.config import Evaluation
 from lastmile.errors import LastmileError
-from lastmile.screen import Screen, draw_small
 from lastmile.simulation import trajectory
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
@@ -236,33 +235,15 @@ def _columns(session: Session[Any, Any], number: int) -> dict[str, list[Any]]:
 
 def with_predictions(episodes: Iterable[Episode], policy: Policy) -> list[Episode]:
     """Add what a policy says of every step of every track."""
-    from lastmile.viewer.predictions import predict  # with torch
+    from lastmile.viewer.predictions import predict, seen_by  # with torch
 
     return [
         replace(
             episode,
             tracks=tuple(
-                replace(track, predictions=tuple(predict(policy, *_seen(track.session))))
+                replace(track, predictions=tuple(predict(policy, seen_by(track.session))))
                 for track in episode.tracks
             ),
         )
         for episode in episodes
     ]
-
-
-def _seen(
-    session: Session[Any, Any],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Screen]]:
-    """Return the small screens of a session, its clicks, its targets, and its screens.
-
-    The target of a click on a button is the middle of the button, as in the tokens of training.
-    """
-    screens = [session.interface.screen(step.before, session.look) for step in session.steps]
-    small = np.stack([draw_small(screen) for screen in screens])
-    targets = [
-        step.click
-        if step.hit.widget in ("", "canvas")
-        else screen.widget(step.hit.widget).rect.middle
-        for screen, step in zip(screens, session.steps)
-    ]
-    return small, np.array([step.click for step in session.steps]), np.array(targets), screens

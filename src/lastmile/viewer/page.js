@@ -63,17 +63,19 @@ function listEpisodes() {
   const many = new Set(data.episodes.map(episode => episode.task)).size > 1;
   $('episodes').replaceChildren(...chosen.map(episode => {
     const source = $('filter-source').value;
-    const first = episode.tracks.find(track => !source || track.player === source);
-    const made = first.mistakes, good = first.success;
+    const tracks = episode.tracks.filter(track => !source || track.player === source);
+    const first = tracks[0];
     return el('li', {}, el('button', {
       'data-key': episode.key,
       'aria-current': String(episode === current.episode),
       onclick: () => { openEpisode(episode, 0); $('timeline').focus({preventScroll: true}); },
     }, el('span', {}, (many ? episode.title : 'Episode') + ' ' + episode.number),
-    el('span', {class: 'state ' + (good ? 'good' : 'bad'), title: outcome(first)},
-      good ? '✓' : '✗', el('span', {class: 'hidden'}, outcome(first))),
-    el('small', {}, [good ? '' : outcome(first), number(first.steps.x.length, 'step'), ...made]
-      .filter(Boolean).join(', '))));
+    el('span', {class: 'states'}, ...tracks.map(track => {
+      const words = track.player + ': ' + outcome(track);
+      return el('span', {class: 'state ' + (track.success ? 'good' : 'bad'), title: words},
+        track.success ? '✓' : '✗', el('span', {class: 'hidden'}, words));
+    })),
+    el('small', {}, [number(first.steps.x.length, 'step'), ...first.mistakes].join(', '))));
   }));
   $('count').textContent = chosen.length + ' of ' + data.episodes.length;
 }
@@ -430,7 +432,12 @@ function draw() {
   if (!timer && document.activeElement !== slider) $('spoken').textContent = said;
   history.replaceState(null, '', '#e=' + encodeURIComponent(episode.key) + '&s=' + (i + 1));
 }
-function layout() { makeScreens(); legend(); draw(); }
+function layout() {
+  document.querySelector('main').classList.toggle('both', visible().length > 1);
+  makeScreens();
+  legend();
+  draw();
+}
 
 function openEpisode(episode, step) {
   pause();
@@ -459,8 +466,8 @@ function buttons() {
     onclick: () => { current.view = n; current.step = Math.min(current.step, stepCount()); buttons(); layout(); },
   }, name)));
   const overlays = [];
-  if (tracks.some(track => track.predictions)) overlays.push(['map', 'Map'], ['top', 'Top clicks']);
-  if (tracks.some(track => track.steps.again_x.some(x => x >= 0))) overlays.push(['again', 'Asked again']);
+  if (visible().some(track => track.predictions)) overlays.push(['map', 'Map'], ['top', 'Top clicks']);
+  if (visible().some(track => track.steps.again_x.some(x => x >= 0))) overlays.push(['again', 'Asked again']);
   $('overlays').replaceChildren(...overlays.map(([name, text]) => el('button', {
     'aria-pressed': String(current[name]), onclick: () => toggle(name),
   }, text)));

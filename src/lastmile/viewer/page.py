@@ -192,8 +192,8 @@ def sparse(prediction: Prediction) -> list[list[Any]]:
     block = prediction.block
     height, width = prediction.chances.shape
     rows, columns = height // block, width // block
-    squares = prediction.chances.reshape(rows, block, columns, block).swapaxes(1, 2)
-    squares = squares.reshape(rows * columns, block * block)
+    cut = prediction.chances.reshape(rows, block, columns, block).swapaxes(1, 2)
+    squares = cut.reshape(rows * columns, block * block)
     masses = np.round(squares.sum(1, dtype=np.float64) * UNIT).astype(int)
     cells: list[list[Any]] = []
     for cell in masses.nonzero()[0].tolist():

@@ -6,7 +6,7 @@ the screen becomes a map for the eye and a short list of clicks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,8 @@ from lastmile.policy.head import BinsHead, PointerHead, click_of
 from lastmile.policy.network import Frames
 from lastmile.policy.policy import NO_CLICK, Policy
 from lastmile.policy.sizes import CELL
-from lastmile.screen import Screen
+from lastmile.screen import Screen, draw_small
+from lastmile.simulation.session import Session
 
 TOP = 5
 """Clicks that are listed."""
@@ -62,24 +63,41 @@ class Prediction(NamedTuple):
     top: tuple[Click, ...]
 
 
-@torch.inference_mode()
-def predict(
-    policy: Policy,
-    small: np.ndarray,
-    clicks: np.ndarray,
-    targets: np.ndarray,
-    screens: list[Screen],
-) -> list[Prediction]:
-    """Predict every click of an episode.
+class Seen(NamedTuple):
+    """An episode as a policy sees it.
 
-    Args:
-        policy: The policy.
-        small: The screens as the policy sees them, (n, 126, 168, 3) uint8.
+    Attributes:
+        small: The small screens, (n, 126, 168, 3) uint8.
         clicks: The clicks that were made, (n, 2) logical px.
-        targets: What is to be predicted, (n, 2) logical px.
-        screens: The same screens with their buttons, n of them.
+        targets: What is to be predicted, (n, 2) logical px: the clicks or, as in the tokens of
+            training, the middles of the buttons that they hit.
+        screens: The screens with their buttons, n of them.
     """
-    made = torch.as_tensor(np.asarray(clicks)).long()
+
+    small: np.ndarray
+    clicks: np.ndarray
+    targets: np.ndarray
+    screens: list[Screen]
+
+
+def seen_by(session: Session[Any, Any]) -> Seen:
+    """Return what a policy sees in place of the player of a session, at every step."""
+    screens = [session.interface.screen(step.before, session.look) for step in session.steps]
+    clicks = [step.click for step in session.steps]
+    targets = [
+        step.click
+        if step.hit.widget in ("", "canvas")
+        else screen.widget(step.hit.widget).rect.middle
+        for screen, step in zip(screens, session.steps)
+    ]
+    small = np.stack([draw_small(screen) for screen in screens])
+    return Seen(small, np.array(clicks), np.array(targets), screens)
+
+
+@torch.inference_mode()
+def predict(policy: Policy, seen: Seen) -> list[Prediction]:
+    """Predict every click of an episode."""
+    made = torch.as_tensor(seen.clicks).long()
     previous = torch.cat([torch.tensor([NO_CLICK]), made[:-1]])
     memory = policy.begin(1)
     row = torch.zeros(1, dtype=torch.long, device=policy.device)
@@ -88,14 +106,14 @@ def predict(
     for start in range(0, len(made), _FRAMES):
         chunk = slice(start, start + _FRAMES)
         frames = policy.encode(
-            torch.as_tensor(small[chunk]).to(policy.device), previous[chunk].to(policy.device)
+            torch.as_tensor(seen.small[chunk]).to(policy.device), previous[chunk].to(policy.device)
         )
         contexts = torch.cat(
             [policy.context.last(*memory.append(row, token[None]))[0] for token in frames.tokens]
         )  # (N, D)
-        target = torch.as_tensor(targets[chunk]).long().to(policy.device)
+        target = torch.as_tensor(seen.targets[chunk]).long().to(policy.device)
         nats = policy.head.loss(contexts, frames.cells, frames.patches, target).tolist()
-        for i, screen in enumerate(screens[chunk]):
+        for i, screen in enumerate(seen.screens[chunk]):
             chances, places = _distribution(policy.head, contexts[i : i + 1], frames, i)
             block = 4
             most_likely = top(chances, places, screen)
