@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -27,7 +28,7 @@ from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
 from lastmile.simulation.tokens import TokenStore
 from lastmile.storage import parquet
-from lastmile.tasks import task_names
+from lastmile.tasks import get_task, task_names
 from lastmile.viewer import episodes, page, pictures, predictions
 
 if TYPE_CHECKING:
@@ -240,26 +241,37 @@ def test_a_button_has_the_chance_of_its_rectangle(
 # Recordings that mean harm
 
 
+def changed(recorded: trajectory.Trajectories, folder: Path, **columns: Any) -> Path:
+    """Write a recording with some columns replaced or added, each with one value for all rows."""
+    for path in (recorded.path, trajectory.episodes_path(recorded.path)):
+        table = parquet.read(path)
+        meta = json.loads(table.schema.metadata[b"lastmile"])
+        for name, value in columns.items():
+            if name in table.column_names:
+                number = table.column_names.index(name)
+                field = table.schema.field(name)
+                values = pa.array([value] * len(table)).cast(field.type)
+                table = table.set_column(number, field, values)
+            elif name not in trajectory.STEPS.names and path != recorded.path:
+                table = table.append_column(name, pa.array([value] * len(table)))
+        parquet.write(table.replace_schema_metadata(None), folder / path.name, meta)
+    return folder / recorded.path.name
+
+
 @pytest.fixture(scope="module")
 def hostile(recorded: trajectory.Trajectories, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of a recording whose texts are markup."""
     folder = tmp_path_factory.mktemp("hostile")
-    for path in (recorded.path, trajectory.episodes_path(recorded.path)):
-        table = parquet.read(path)
-        for name in ("widget", "kind", "mistake", "verdict"):
-            if name in table.column_names:
-                text = pa.array([HOSTILE] * len(table)).dictionary_encode()
-                number = table.column_names.index(name)
-                table = table.set_column(number, trajectory.STEPS.field(name), text)
-        meta = json.loads(table.schema.metadata[b"lastmile"])
-        parquet.write(table.replace_schema_metadata(None), folder / path.name, meta)
-    run(folder / recorded.path.name, "--episodes", 0, "--out", folder / "viewer.html")
+    texts = dict.fromkeys(("widget", "kind", "mistake", "verdict", "source"), HOSTILE)
+    path = changed(recorded, folder, **texts)
+    run(path, "--episodes", 0, "--out", folder / "viewer.html")
     return folder / "viewer.html"
 
 
 def test_texts_of_a_recording_are_not_markup(hostile: Path) -> None:
     text = hostile.read_text(encoding="utf-8")
-    assert HOSTILE in embedded(hostile)["episodes"][0]["tracks"][0]["mistakes"]
+    (track,) = embedded(hostile)["episodes"][0]["tracks"]
+    assert track["mistakes"] == [HOSTILE] and track["player"] == HOSTILE
     assert "hacked" in text and "<img" not in text and text.count("<!--") == 0
     assert text.count("<script") == text.count("</script>") == 2
     assert "http" not in re.sub(r'id="data">.*?</script>', "", text, flags=re.DOTALL).replace(
@@ -303,6 +315,47 @@ def test_an_episode_out_of_range_is_named(
     run(recorded.path, "--episodes", "2-7", "--out", tmp_path / "viewer.html", code=1)
     expected = f"error: {recorded.path}: no episode 4; expected numbers from 0 to 3 (4 episodes)\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("column, value", [("again_x", 448), ("position", float("inf"))])
+def test_numbers_out_of_range_are_refused(
+    capsys: pytest.CaptureFixture[str],
+    recorded: trajectory.Trajectories,
+    tmp_path: Path,
+    column: str,
+    value: float,
+) -> None:
+    path = changed(recorded, tmp_path, **{column: value})
+    run(path, "--out", tmp_path / "viewer.html", code=1)
+    expected = f"error: {path}: a position, target or second answer is out of range\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_several_people_may_work_on_one_world(
+    recorded: trajectory.Trajectories, tmp_path: Path
+) -> None:
+    """Their episodes have the same number, and each names its player."""
+    steps, rows = recorded.steps, recorded.episodes
+    first = steps[steps["episode"] == 0]
+    people = pd.concat([rows[:1], rows[:1]]).assign(source=["ada", "bob"])
+    version = get_task("colored_dots").version
+    meta = {
+        "format": trajectory.FORMAT,
+        "task_version": version,
+        "source": recorded.source.__dict__,
+    }
+    for table, schema, path in (
+        (pd.concat([first, first]), trajectory.STEPS, tmp_path / "people.parquet"),
+        (
+            people,
+            pa.schema([*trajectory.EPISODES, ("source", pa.string())]),
+            tmp_path / "people.episodes.parquet",
+        ),
+    ):
+        parquet.write(pa.Table.from_pandas(table, schema, preserve_index=False), path, meta)
+    shown = episodes.of_recording(tmp_path / "people.parquet", [0])
+    assert [(e.number, e.tracks[0].player) for e in shown] == [(0, "ada"), (0, "bob")]
+    assert page.keys(shown) == ["colored_dots.0.0", "colored_dots.0.1"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from lastmile.config import Evaluation
 from lastmile.errors import LastmileError
+from lastmile.screen import HEIGHT, WIDTH
 from lastmile.simulation import trajectory
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
@@ -130,6 +131,8 @@ def of_task(source: Source, chosen: Sequence[int]) -> list[Episode]:
 def of_recording(path: Path, chosen: Sequence[int] | None = None) -> list[Episode]:
     """Read recorded episodes.
 
+    A recording may say in a column `source` of its episodes who worked on each.
+
     Args:
         path: The Parquet file of the steps.
         chosen: Their numbers; by default the first ten.
@@ -138,23 +141,30 @@ def of_recording(path: Path, chosen: Sequence[int] | None = None) -> list[Episod
         LastmileError: The file cannot be used, or has no episode of one of the numbers.
     """
     recording = trajectory.read(path)
-    known = recording.episodes["episode"].tolist()
-    rows = {number: row for row, number in enumerate(known)}
-    chosen = known[:10] if chosen is None else chosen
-    if missing := [number for number in chosen if number not in rows]:
+    steps = recording.steps
+    numeric = steps[["position", "target_x", "target_y"]].to_numpy(float)
+    again = steps[["again_x", "again_y"]].to_numpy()
+    if not np.isfinite(numeric).all() or (again < -1).any() or (again >= (WIDTH, HEIGHT)).any():
+        raise LastmileError(f"{path}: a position, target or second answer is out of range")
+
+    known = recording.episodes["episode"].tolist()  # several people may work on one world
+    if missing := [number for number in chosen or () if number not in known]:
         raise LastmileError(
             f"{path}: no episode {missing[0]}; expected numbers from {min(known)} to {max(known)} "
             f"({len(known)} episodes)"
         )
+    rows = [row for row, number in enumerate(known) if chosen is None or number in chosen]
+    players = recording.episodes.get("source")
     episodes = []
-    for number in chosen:
-        start, stop = recording.starts[rows[number] : rows[number] + 2]
-        steps = recording.steps.iloc[start:stop]
-        columns = {name: steps[name].tolist() for name in trajectory.STEPS.names}
+    for row in rows[:10] if chosen is None else rows:
+        player = str(players.iloc[row]) if players is not None else ""
+        of_episode = steps.iloc[recording.starts[row] : recording.starts[row + 1]]
         track = _played(
-            recording.open(rows[number]), f"annotator, {recording.source.style}", columns
+            recording.open(row),
+            player or f"annotator, {recording.source.style}",
+            {name: of_episode[name].tolist() for name in trajectory.STEPS.names},
         )
-        episodes.append(Episode(recording.source, number, (track,)))
+        episodes.append(Episode(recording.source, known[row], (track,)))
     return episodes
 
 
@@ -181,28 +191,18 @@ def with_rollouts(
     from lastmile.evaluation.closed_loop import play_rollouts  # with torch
 
     median = np.median([len(episode.tracks[0].session.steps) for episode in episodes])
-    rollouts = []
-    for episode in episodes:
+    limit = int(Evaluation().max_steps * median)
+    rollouts: dict[int, Rollout] = {}
+    for episode in episodes:  # one rollout for all who worked on a world
         session, task = episode.tracks[0].session, episode.source.task
-        limit = int(Evaluation().max_steps * median)
-        rollouts.append(Rollout(episode.number, task, session.world, session.look, limit))
-    played = {
-        rollout.number: rollout
-        for rollout in play_rollouts(policy, rollouts, temperature, episodes[0].source.seed)
+        rollouts[episode.number] = Rollout(episode.number, task, session.world, session.look, limit)
+    play_rollouts(policy, rollouts.values(), temperature, episodes[0].source.seed)
+    tracks = {
+        number: Track(f"policy {name}, T = {temperature:g}", rollout, _columns(rollout, number))
+        for number, rollout in rollouts.items()
     }
     return [
-        replace(
-            episode,
-            tracks=(
-                *episode.tracks,
-                Track(
-                    f"policy {name}, T = {temperature:g}",
-                    played[episode.number],
-                    _columns(played[episode.number], episode.number),
-                ),
-            ),
-        )
-        for episode in episodes
+        replace(episode, tracks=(*episode.tracks, tracks[episode.number])) for episode in episodes
     ]
 
 

@@ -37,7 +37,7 @@ class Click(NamedTuple):
         x: Logical px to the right.
         y: Logical px down.
         chance: Probability of the button at this place; off the buttons that of a square of
-            2 x `AROUND` px around it. No two clicks of a list share any of it.
+            2 x `AROUND` px around it. Clicks that are near a more likely one are not listed.
     """
 
     x: int
@@ -175,12 +175,12 @@ def top(chances: np.ndarray, places: Places, screen: Screen) -> tuple[Click, ...
         chance = float(part.sum())
         if chance >= _LISTED:
             clicks.append(Click(int(across[columns][x]), int(down[rows][y]), chance))
-        part[:] = 0
 
     for _, rect in screen.widgets:
         rows = slice(*np.searchsorted(down, (rect.y, rect.y + rect.height)))
         columns = slice(*np.searchsorted(across, (rect.x, rect.x + rect.width)))
         take(rows, columns)
+        left[rows, columns] = 0
 
     reach = round(AROUND / (across[-1] - across[0]) * (len(across) - 1))  # in bins
     for _ in range(TOP):
@@ -189,6 +189,11 @@ def top(chances: np.ndarray, places: Places, screen: Screen) -> tuple[Click, ...
             left, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
         )
         y, x = np.unravel_index(mass.argmax(), mass.shape)
-        rows = slice(max(0, int(y) - reach), int(y) + reach + 1)
-        take(rows, slice(max(0, int(x) - reach), int(x) + reach + 1))
+        take(_around(y, reach), _around(x, reach))
+        left[_around(y, side), _around(x, side)] = 0  # what is left of the same peak, too
     return tuple(sorted(clicks, key=lambda click: -click.chance)[:TOP])
+
+
+def _around(middle: np.integer[Any], reach: int) -> slice:
+    """Return the indices within `reach` of one, without those below 0."""
+    return slice(max(0, int(middle) - reach), int(middle) + reach + 1)
