@@ -18,6 +18,7 @@ from lastmile.cli.policies import evaluate, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
+from lastmile.cli.view import view
 from lastmile.cli.workflow import stage
 from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
@@ -31,6 +32,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verify,
         clean,
         watch,
+        view,
         check,
         evaluate,
         leaderboard,
