@@ -9,7 +9,6 @@ from click.core import ParameterSource
 
 from lastmile.cli.options import (
     FILE_OUT,
-    FOLDER,
     POSITIVE,
     STYLE,
     TaskCommand,
@@ -29,13 +28,11 @@ _OF_TASKS = ("style", "difficulty", "seed")  # options that say nothing about a 
 )
 @click.option(
     "--policy",
-    metavar="FOLDER",
-    type=FOLDER,
-    help="Folder of a policy that predicts every step.  [default: that of --play, if any]",
+    metavar="NAME|FOLDER",
+    help="Policy that predicts every step: `joint`, which comes with the package, or a folder.  "
+    "[default: that of --play, if any]",
 )
-@click.option(
-    "--play", metavar="FOLDER", type=FOLDER, help="Folder of a policy that plays the same worlds."
-)
+@click.option("--play", metavar="NAME|FOLDER", help="Policy that plays the same worlds.")
 @click.option("--alone", is_flag=True, help="Show what --play does, without the annotator.")
 @click.option("--temperature", type=POSITIVE, default=0.4, help="Sampling temperature of --play.")
 @click.option(
@@ -51,8 +48,8 @@ def view(
     ctx: click.Context,
     targets: tuple[str, ...],
     out: Path,
-    policy: Path | None,
-    play: Path | None,
+    policy: str | None,
+    play: str | None,
     alone: bool,
     temperature: float,
     episodes: str | None,
@@ -65,12 +62,14 @@ def view(
     It is one HTML file that needs neither a server nor a network. A TASK is recorded anew, by the
     virtual annotator on worlds of the test split.
     """
+    from lastmile.released import policy_folder
     from lastmile.simulation.source import Source
     from lastmile.tasks import task_names
     from lastmile.viewer.build import view as write_page
 
     if alone and play is None:
         raise click.UsageError("--alone needs --play: there is nothing else to show")
+    predictor, player = (None if p is None else policy_folder(p) for p in (policy, play))
     if all(target.endswith(_RECORDING) for target in targets):
         for name in _OF_TASKS:
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -87,15 +86,15 @@ def view(
             sources += [Source(name, "test", seed, difficulty, style) for name in names]
 
     def warn(task: str) -> None:
-        for folder in dict.fromkeys((policy, play)):
+        for folder in dict.fromkeys((predictor, player)):
             if folder is not None:
                 warn_of_other_task(folder, task)
 
     written = write_page(
         sources,
         out,
-        policy=policy,
-        play=play,
+        policy=predictor,
+        play=player,
         alone=alone,
         temperature=temperature,
         episodes=episodes,
