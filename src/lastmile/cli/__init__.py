@@ -16,6 +16,7 @@ from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
+from lastmile.cli.web import play, recordings
 from lastmile.cli.workflow import stage
 from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
@@ -29,6 +30,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verify,
         clean,
         watch,
+        play,
+        recordings,
         check,
         bench,
         sizes,
