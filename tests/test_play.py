@@ -15,9 +15,9 @@ from starlette.websockets import WebSocketDisconnect
 from lastmile.cli import main
 from lastmile.errors import LastmileError
 from lastmile.screen import Look
-from lastmile.simulation import people, tokens, trajectory
+from lastmile.simulation import people, people_trajectories, tokens, trajectory
 from lastmile.simulation.trajectory import Source, record
-from lastmile.storage import parquet
+from lastmile.storage import locks, parquet
 from lastmile.tasks import get_task, task_names
 from lastmile.web import server
 from lastmile.web.keys import shortcuts
@@ -61,16 +61,14 @@ def test_a_recording_is_the_one_made_without_a_browser(task: str, tmp_path: Path
         result = one.receive()
     assert result["ended"] == "done"
     assert result["score"] == expected.score.score and result["success"] == expected.score.success
-    assert bool(result["missed"]) == bool(
-        get_task(task).mistakes(source.world(0), expected.state)
-    )
+    assert bool(result["missed"]) == bool(get_task(task).mistakes(source.world(0), expected.state))
 
     log = only_log(tmp_path / "in")
     people.check(log)
-    assert people.export(tmp_path / "out.parquet", [log]) == 1
+    assert people_trajectories.export(tmp_path / "out.parquet", [log]) == 1
     read = trajectory.read(tmp_path / "out.parquet")
-    table = parquet.read(tmp_path / "out.parquet", people.PEOPLE_STEPS)
-    assert table.schema.names == people.PEOPLE_STEPS.names
+    table = parquet.read(tmp_path / "out.parquet", people_trajectories.STEPS)
+    assert table.schema.names == people_trajectories.STEPS.names
     for column in {*trajectory.STEPS.names} - INTENT:
         values = np.array(expected.columns[column], read.steps[column].to_numpy().dtype)
         assert np.array_equal(read.steps[column].to_numpy(), values), column
@@ -98,7 +96,7 @@ def test_recordings_are_tokenized_and_trained_on(tmp_path: Path) -> None:
             for x, y in clicks("colored_dots"):
                 one.click(x, y)
     path = tmp_path / "out.parquet"
-    people.export(path, [people.read(log) for log in people.logs(tmp_path)])
+    people_trajectories.export(path, [people.read(log) for log in people.logs(tmp_path)])
     read = trajectory.read(path)
     assert read.source == Source("colored_dots", "people", 0, style="person")
     tokens.write(tmp_path / "out.tokens", read)
@@ -140,7 +138,7 @@ def test_an_episode_that_nobody_ended_was_cut_off(tmp_path: Path) -> None:
         one.hello()
         one.start("colored_dots")
         one.click(365, 68)
-    assert people.convert(only_log(tmp_path)).row["ended"] == "cut off"
+    assert people_trajectories.convert(only_log(tmp_path)).row["ended"] == "cut off"
 
 
 def test_too_many_clicks_end_an_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +151,16 @@ def test_too_many_clicks_end_an_episode(tmp_path: Path, monkeypatch: pytest.Monk
         assert one.receive()["ended"] == "cut off"
         assert "finished" in one.click(0, 0)["refused"]
     assert len(only_log(tmp_path).clicks) == 3
+
+
+def test_long_pauses_do_not_count_as_work(tmp_path: Path) -> None:
+    with page(app_at(tmp_path, "colored_dots")) as one:
+        one.hello()
+        one.start("colored_dots")
+        assert people.working_ms(only_log(tmp_path)) == 0
+        for down in (1_000, 3_000, 200_000):
+            one.click(0, 0, shown_ms=500.0, down_ms=float(down))
+    assert people.working_ms(only_log(tmp_path)) == 500 + 2_000 + people.IDLE_MS
 
 
 # Clicks that count, and those that do not
@@ -303,10 +311,10 @@ def test_logs_that_no_longer_fit_are_refused(tmp_path: Path) -> None:
     log = people.read(path)
     opening = log.opening.model_copy(update={"task_version": 0})
     with pytest.raises(people.PeopleError, match="version 0 of task 'colored_dots'"):
-        people.convert(log._replace(opening=opening))
+        people_trajectories.convert(log._replace(opening=opening))
     opening = log.opening.model_copy(update={"world": "0" * 16})
     with pytest.raises(people.PeopleError, match="another world"):
-        people.convert(log._replace(opening=opening))
+        people_trajectories.convert(log._replace(opening=opening))
     screen = log.clicks[0].model_copy(update={"screen": "0" * 16})
     with pytest.raises(people.PeopleError, match="step 0 was made on screen 0000"):
         people.check(log._replace(clicks=(screen,)))
@@ -636,6 +644,13 @@ def test_what_no_server_can_offer_is_refused(
 ) -> None:
     with pytest.raises(LastmileError, match=problem):
         server.make_app(Settings(tmp_path, **settings), "token")
+
+
+def test_a_folder_has_one_server(tmp_path: Path) -> None:
+    with open(tmp_path / ".lock", "w", encoding="utf-8") as lock:
+        assert locks.take(lock)
+        with pytest.raises(LastmileError, match="another lastmile play"):
+            server.serve(Settings(tmp_path), port=0)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from lastmile.screen import draw
-from lastmile.simulation import people, trajectory
+from lastmile.simulation import people, people_trajectories, trajectory
 from lastmile.simulation.source import Source
 from lastmile.simulation.trajectory import record
 
@@ -111,10 +111,8 @@ def test_the_stored_click_is_the_pixel_under_the_pointer(
     """Browser zoom is a larger pixel ratio in a window of fewer CSS pixels."""
     size = {"width": int(1280 / zoom), "height": int(720 / zoom)}
     with window(browser, serving, viewport=size, device_scale_factor=scale) as page:
-        place = page.evaluate("(({x, y, width}) => [x, y, width])(screen_box())".replace(
-            "screen_box()", "document.getElementById('screen').getBoundingClientRect()"
-        ))
-        left, top, width = (value * scale for value in place)
+        place = page.locator("#screen").bounding_box()
+        left, top, width = (place[name] * scale for name in ("x", "y", "width"))
         factor = round(width / 448)
         assert factor >= 1 and abs(width / 448 - factor) < 1e-3
         assert abs(left - round(left)) < 0.05 and abs(top - round(top)) < 0.05
@@ -177,29 +175,29 @@ def test_an_annotator_in_the_browser_leaves_the_recording_of_one_without(
                     page.wait_for_selector("#banner:not([hidden])")
                     page.mouse.click(*point(page, 5, 5))  # nobody hears it
                     server = Server(tmp_path / "in", server.port)
-                    page.wait_for_selector("#banner", state="hidden")
-                    page.wait_for_function("ready")
+                    at_step(page, 10)
+                    assert page.locator("#banner").is_hidden()
             page.wait_for_selector("#result:not([hidden])")
             assert f"{round(100 * expected.score.score)} %" == page.inner_text("#score")
             log = log_of(page, server)
     finally:
         server.kill()
     people.check(log)
-    people.export(tmp_path / "out.parquet", [log])
+    people_trajectories.export(tmp_path / "out.parquet", [log])
     steps = trajectory.read(tmp_path / "out.parquet").steps
     for column in ("x", "y", "widget", "kind", "verdict", "open_mistakes"):
         assert steps[column].tolist() == expected.columns[column], column
 
 
-def test_of_a_hundred_clicks_at_once_none_is_lost_in_silence(
-    browser: Any, serving: Server
-) -> None:
+def test_of_a_hundred_clicks_at_once_none_is_lost_in_silence(browser: Any, serving: Server) -> None:
     with window(browser, serving) as page:
         page.evaluate(
             """() => {
-              window.refusals = 0;
-              const watch = new MutationObserver((changes) => { window.refusals += changes.filter(
-                (change) => change.addedNodes.length).length; });
+              let refusals = 0;
+              const watch = new MutationObserver((changes) => {
+                refusals += changes.filter((change) => change.addedNodes.length).length;
+                document.body.dataset.refusals = refusals;
+              });
               watch.observe(document.getElementById("notice"), {childList: true});
               const canvas = document.getElementById("screen");
               const box = canvas.getBoundingClientRect();
@@ -211,8 +209,7 @@ def test_of_a_hundred_clicks_at_once_none_is_lost_in_silence(
               }
             }"""
         )
-        page.wait_for_function("window.refusals >= 99")
-        assert page.evaluate("window.refusals") == 99
+        page.wait_for_selector("body[data-refusals='99']")
         at_step(page, 1)
         assert "previous screen" in page.inner_text("#notice")
         assert len(log_of(page, serving).clicks) == 1

@@ -80,11 +80,16 @@ def recordings() -> None:
 @recordings.command("list")
 @click.argument("folder", type=FOLDER)
 def list_recordings(folder: Path) -> None:
-    """List the recordings in FOLDER."""
+    """List the recordings in FOLDER.
+
+    World p0 is the first one for practice. Pauses of more than 30 s count as 30 s.
+    """
     from lastmile.errors import LastmileError
     from lastmile.simulation import people
 
-    click.echo(f"{'person':<16} {'task':<20} {'level':<6} {'world':>8} {'clicks':>7}  ended")
+    click.echo(
+        f"{'person':<16} {'task':<20} {'level':<6} {'world':>8} {'clicks':>7} {'time':>7}  ended"
+    )
     for path in people.logs(folder):
         try:
             log = people.read(path)
@@ -92,11 +97,12 @@ def list_recordings(folder: Path) -> None:
             click.echo(f"{path.parent.name:<16} {error}")
             continue
         opening = log.opening
-        world = opening.episode - people.PRACTICE if opening.practice else opening.episode
+        world = str(opening.episode)
+        if opening.practice:
+            world = f"p{opening.episode - people.PRACTICE}"
         click.echo(
-            f"{opening.person:<16} {opening.task:<20} {opening.difficulty:<6} "
-            f"{'p' if opening.practice else ''}{world:>{7 if opening.practice else 8}} "
-            f"{len(log.clicks):>7}  {log.ending or 'open'}"
+            f"{opening.person:<16} {opening.task:<20} {opening.difficulty:<6} {world:>8} "
+            f"{len(log.clicks):>7} {people.working_ms(log) / 1000:>5.0f} s  {log.ending or 'open'}"
         )
 
 
@@ -143,6 +149,7 @@ def export_recordings(
     column `ended` tells them apart.
     """
     from lastmile.simulation import people
+    from lastmile.simulation.people_trajectories import export
 
     logs = [
         log
@@ -151,5 +158,5 @@ def export_recordings(
         and (difficulty is None or log.opening.difficulty == difficulty)
         and (practice or not log.opening.practice)
     ]
-    count = people.export(out, logs)
+    count = export(out, logs)
     click.echo(f"{out}: {count} episodes")

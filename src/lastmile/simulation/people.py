@@ -1,4 +1,4 @@
-"""Recordings of people: a log of clicks for each episode, and trajectories made of such logs.
+"""Recordings of people: a log of clicks for each episode, durable click by click.
 
 A log is JSON, line by line: an opening, which names the world and the look, a line for each click,
 and at the end how the episode ended. A line counts as soon as its line break is on the disk; what
@@ -14,12 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lastmile.closed import Closed
@@ -28,10 +28,9 @@ from lastmile.screen import HEIGHT, WIDTH, Look, draw
 from lastmile.simulation import trajectory
 from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
-from lastmile.simulation.trajectory import EPISODES, STEPS, Recorded
 from lastmile.storage import files
 from lastmile.tasks import get_task
-from lastmile.tasks.task import State, digest
+from lastmile.tasks.task import digest
 
 FORMAT = "lastmile.people/1"
 SPLIT = "people"
@@ -41,43 +40,10 @@ PRACTICE = 1_000_000
 """Number of the first world for practice."""
 LONGEST = trajectory.LONGEST
 """Clicks after which an episode is cut off."""
+IDLE_MS = 30_000.0
+"""A pause that is longer counts as one of this length when working time is added up."""
 LARGEST = 8_000_000
-"""Bytes of the largest log that is read: `LONGEST` clicks take a quarter of it."""
-
-PEOPLE_STEPS = pa.schema(
-    [
-        *STEPS,
-        ("shown_ms", pa.float64()),
-        ("down_ms", pa.float64()),
-        ("up_ms", pa.float64()),
-        ("received_ms", pa.float64()),
-        ("via", pa.dictionary(pa.int32(), pa.string())),
-    ]
-)
-"""Columns of the steps of people. Times are in ms since 1970, unedited.
-
-- `shown_ms`, `down_ms`, `up_ms`: when the screen was shown, and the pointer or key went down and up
-  again, by the clock of the browser.
-- `received_ms`: when the click arrived, by the clock of the server.
-- `via`: `pointer` or `key`, a shortcut that presses the middle of a button.
-"""
-
-PEOPLE_EPISODES = pa.schema(
-    [
-        *EPISODES,
-        ("source", pa.dictionary(pa.int32(), pa.string())),
-        ("practice", pa.bool_()),
-        ("device", pa.dictionary(pa.int32(), pa.string())),
-        ("ended", pa.dictionary(pa.int32(), pa.string())),
-    ]
-)
-"""Columns of the episodes of people.
-
-- `source`: the pseudonym of the person.
-- `practice`: whether the world was for practice, where hints are given.
-- `device`: size and pixel ratio of the browser's window, and the kind of pointer.
-- `ended`: `done`, `abandoned` (given up by the person) or `cut off` (everything else).
-"""
+"""Bytes of the largest log that is read: `LONGEST` clicks take an eighth of it."""
 
 
 class PeopleError(LastmileError):
@@ -148,7 +114,7 @@ class Opening(Closed):
 
 
 class Click(Closed):
-    """A click, as a line of a log; see `PEOPLE_STEPS` for times and `via`.
+    """A click, as a line of a log; see `people_trajectories.STEPS` for times and `via`.
 
     Attributes:
         step: Its number, from 0.
@@ -275,69 +241,18 @@ def line(value: Closed) -> bytes:
 
 def screen_digest(pixels: np.ndarray) -> str:
     """Return a short digest of a screen, (336, 448, 3) uint8."""
-    return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=8).hexdigest()
+    return hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
 
 
-def ended(log: Log, state: State) -> str:
-    """Return how an episode ended whose last state is given."""
-    return "done" if state.done else log.ending if log.ending == "abandoned" else "cut off"
+def working_ms(log: Log) -> float:
+    """Return the working time of an episode in ms, from its first screen to its last click.
 
-
-def convert(log: Log) -> Recorded:
-    """Replay a log, and return the row of each click and that of the episode.
-
-    `kind`, `verdict`, `position` and `open_mistakes` come from state and truth, as for virtual
-    annotators; what only an annotator knows of itself stays empty.
-
-    Raises:
-        PeopleError: There are no clicks, or the world is no longer the one that was worked on.
+    A pause of more than `IDLE_MS` between two clicks counts as `IDLE_MS`.
     """
-    opening = log.opening
-    columns: dict[str, list[Any]] = {name: [] for name in PEOPLE_STEPS.names}
-    session: Session[Any, Any] | None = None
-    for click, session in log.replay():
-        columns["open_mistakes"].append(len(session.mistakes))
-        columns["position"].append(session.interface.position(session.state))
-    if session is None:
-        raise PeopleError(f"{log.path}: has no clicks")
-
-    times = ("shown_ms", "down_ms", "up_ms", "received_ms", "via")
-    for click, step in zip(log.clicks, session.steps):
-        row: dict[str, Any] = {
-            "episode": opening.episode,
-            "step": click.step,
-            "x": click.x,
-            "y": click.y,
-            "widget": step.hit.widget,
-            "kind": step.hit.kind,
-            "phase": "",
-            "mistake": "",
-            "target_x": -1.0,
-            "target_y": -1.0,
-            "critical": False,
-            "verdict": session.verdict(step),
-            "again_x": -1,
-            "again_y": -1,
-            **{name: getattr(click, name) for name in times},
-        }
-        for name, value in row.items():
-            columns[name].append(value)
-    return Recorded(
-        columns,
-        {
-            "episode": opening.episode,
-            "steps": len(log.clicks),
-            "score": session.score.score,
-            "success": session.score.success,
-            "layout": opening.layout,
-            "theme": opening.theme,
-            "world": opening.world,
-            "source": opening.person,
-            "practice": opening.practice,
-            "device": opening.device,
-            "ended": ended(log, session.state),
-        },
-    )
+    if not log.clicks:
+        return 0.0
+    times = [log.clicks[0].shown_ms, *(click.down_ms for click in log.clicks)]
+    return sum(min(max(after - before, 0.0), IDLE_MS) for before, after in pairwise(times))
 
 
 def check(log: Log) -> None:
@@ -353,41 +268,6 @@ def check(log: Log) -> None:
                 f"{log.path}: step {click.step} was made on screen {click.screen}, "
                 f"which is now drawn as {shown}"
             )
-
-
-def export(path: str | Path, chosen: Sequence[Log]) -> int:
-    """Write logs of one task, difficulty and seed as trajectories.
-
-    They can be read, tokenized and trained on like those of virtual annotators, and have the
-    further columns of `PEOPLE_STEPS` and `PEOPLE_EPISODES`. Logs without clicks are left out.
-
-    Args:
-        path: File of the steps; the episodes go to `trajectory.episodes_path(path)`.
-        chosen: The logs.
-
-    Returns:
-        The number of episodes.
-
-    Raises:
-        PeopleError: None has a click, they do not belong together, or one cannot be replayed.
-    """
-    chosen = [log for log in chosen if log.clicks]
-    kinds = {(log.opening.task, log.opening.difficulty, log.opening.seed) for log in chosen}
-    if len(kinds) != 1:
-        found = "; ".join(f"{task}, {level}, seed {seed}" for task, level, seed in sorted(kinds))
-        raise PeopleError(
-            f"{path}: expected recordings of one task, difficulty and seed, got {found or 'none'}"
-        )
-    (task, difficulty, seed), *_ = kinds
-    layouts, themes = (
-        tuple(sorted({getattr(log.opening, part) for log in chosen}))
-        for part in ("layout", "theme")
-    )
-    source = Source(task, SPLIT, seed, difficulty, STYLE, layouts, themes)
-    recorded = map(convert, chosen)
-    schemas = (PEOPLE_STEPS, PEOPLE_EPISODES)
-    trajectory.write_recorded(path, source, recorded, schemas=schemas)
-    return len(chosen)
 
 
 class LogFile:

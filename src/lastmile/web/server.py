@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -33,6 +33,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lastmile.errors import LastmileError
 from lastmile.simulation.people import Click
+from lastmile.storage import locks
 from lastmile.tasks import get_task
 from lastmile.web.messages import (
     LARGEST,
@@ -202,6 +203,7 @@ class Window:
         if self.work is None:
             await self._menu()
         else:
+            await run_in_threadpool(self.work.screen)
             await self._show(self.work)
 
     async def _click(self, work: Work, press: Press) -> None:
@@ -209,7 +211,7 @@ class Window:
         refused = ""
         async with work.lock:
             try:
-                await run_in_threadpool(work.click, click)
+                await run_in_threadpool(work.click_and_draw, click)
             except Refused as error:
                 refused = str(error)
         await self._show(work, refused)
@@ -229,7 +231,7 @@ class Window:
     async def _show(self, work: Work, refused: str = "") -> None:
         """Send the current screen, and why the last click was refused, if it was."""
         async with work.lock:  # as long as the screen and its number belong together
-            digest, pixels = await run_in_threadpool(work.screen)
+            digest, pixels = work.screen()  # drawn already
             screen = work.session.screen()
             header = {
                 "type": "screen",
@@ -388,11 +390,20 @@ def serve(
         say: Called with the address, once it answers.
 
     Raises:
-        LastmileError: The address cannot be listened at, or a setting is wrong.
+        LastmileError: The address cannot be listened at, a setting is wrong, or another server
+            records in the folder.
     """
+    settings.check()
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with open(settings.folder / ".lock", "w", encoding="utf-8") as lock:
+        if locks.take(lock) is False:  # two servers would write to one log
+            raise LastmileError(f"{settings.folder}: another lastmile play records there")
+        _serve(settings, host, port, say)
+
+
+def _serve(settings: Settings, host: str, port: int, say: Callable[[str], Any]) -> None:
     token = secrets.token_urlsafe(32)
     app = make_app(settings, token, host in LOOPBACK)
-    family: Literal[socket.AddressFamily.AF_INET, socket.AddressFamily.AF_INET6]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)

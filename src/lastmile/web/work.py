@@ -210,6 +210,11 @@ class Work:
         self._hint = None
         self._end_if_over()
 
+    def click_and_draw(self, click: Click) -> None:
+        """Make a click and draw the next screen; errors as for `click`."""
+        self.click(click)
+        self.screen()
+
     def abandon(self) -> None:
         """Give up."""
         if not self.ending:
@@ -277,7 +282,7 @@ class People:
             try:
                 key = read_json(path, Identity, "the key of a person", 10_000).key
             except RecordError:
-                continue  # nobody can go on with these; `lastmile recordings check` still reads them
+                continue  # nobody can go on here, but the logs are read all the same
             self._people[key] = Person(path.parent.name, key, path.parent)
 
     def find(self, secret: str) -> Person | None:

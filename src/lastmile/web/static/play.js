@@ -57,6 +57,7 @@ function connect() {
   socket.onclose = (event) => {
     ready = false;
     pressed = null;
+    delete canvas.dataset.step;
     if (event.code === WRONG_TOKEN) {
       banner("Open the address that lastmile play printed: this page has no valid token.");
       return;
