@@ -302,6 +302,28 @@ def test_damage_to_a_log_is_named(tmp_path: Path, change: Any, problem: str) -> 
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_changed_log_is_read_or_refused(tmp_path: Path) -> None:
+    with page(app_at(tmp_path, "colored_dots")) as one:
+        one.hello()
+        one.start("colored_dots")
+        for _ in range(3):
+            one.click(365, 68)
+    (path,) = people.logs(tmp_path)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(len(data)))
+            data[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(3)))
+        path.write_bytes(data)
+        try:
+            people_trajectories.convert(people.read(path))
+        except people.PeopleError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 100
+
+
 def test_logs_that_no_longer_fit_are_refused(tmp_path: Path) -> None:
     with page(app_at(tmp_path, "colored_dots")) as one:
         secret = one.hello()["person"]

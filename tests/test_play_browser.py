@@ -93,9 +93,12 @@ def log_of(page: Any, server: Server) -> people.Log:
     return people.read(path)
 
 
-def point(page: Any, x: float, y: float) -> tuple[float, float]:
+def point(
+    page: Any, x: float, y: float, place: dict[str, float] | None = None
+) -> tuple[float, float]:
     """Return where the middle of a logical pixel is in the window."""
-    place = page.locator("#screen").bounding_box()
+    place = place or page.locator("#screen").bounding_box()
+    assert place
     return (
         place["x"] + (x + 0.5) * place["width"] / 448,
         place["y"] + (y + 0.5) * place["height"] / 336,
@@ -163,8 +166,9 @@ def test_an_annotator_in_the_browser_leaves_the_recording_of_one_without(
     server = Server(tmp_path / "in")
     try:
         with window(browser, server) as page:
+            place = page.locator("#screen").bounding_box()
             for number, (x, y) in enumerate(todo, 1):
-                page.mouse.click(*point(page, x, y))
+                page.mouse.click(*point(page, x, y, place))
                 if number < len(todo):
                     at_step(page, number)
                 if number == 5:

@@ -52,6 +52,9 @@ class PeopleError(LastmileError):
 
 Milliseconds = Annotated[float, Field(ge=0, le=1e14)]
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Name = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Device = Annotated[str, Field(max_length=100, pattern=r"^[ -~]*$")]
 
 
 class Opening(Closed):
@@ -74,17 +77,17 @@ class Opening(Closed):
     """
 
     format: Literal["lastmile.people/1"]
-    task: str
+    task: Name
     task_version: int
-    difficulty: str
+    difficulty: Name
     seed: Number
     episode: Number
-    world: str
-    layout: str
-    theme: str
-    person: str
+    world: Digest
+    layout: Name
+    theme: Name
+    person: Name
     practice: bool
-    device: str
+    device: Device
     opened_ms: Milliseconds
 
     @property
@@ -124,7 +127,7 @@ class Click(Closed):
     """
 
     step: Number
-    screen: str
+    screen: Digest
     x: Annotated[int, Field(ge=0, lt=WIDTH)]
     y: Annotated[int, Field(ge=0, lt=HEIGHT)]
     via: Literal["pointer", "key"]

@@ -8,12 +8,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lastmile.closed import Closed
 from lastmile.screen import HEIGHT, WIDTH
-from lastmile.simulation.people import Milliseconds, Number
+from lastmile.simulation.people import Device, Digest, Milliseconds, Number
 
 LARGEST = 4000
 """Bytes of the largest message."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
 
 
@@ -29,7 +28,7 @@ class Hello(Closed):
     type: Literal["hello"]
     token: Secret
     person: Secret
-    device: Annotated[str, Field(max_length=100, pattern=r"^[ -~]*$")]
+    device: Device
 
 
 class Start(Closed):
