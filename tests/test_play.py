@@ -87,6 +87,7 @@ def test_a_recording_is_the_one_made_without_a_browser(task: str, tmp_path: Path
 
 
 def test_recordings_are_tokenized_and_trained_on(tmp_path: Path) -> None:
+    from lastmile.evaluation import skills
     from lastmile.training.windows import held_out_batches
 
     for _ in range(2):
@@ -106,6 +107,9 @@ def test_recordings_are_tokenized_and_trained_on(tmp_path: Path) -> None:
     assert np.array_equal(store.clicks, read.steps[["x", "y"]])
     batches = held_out_batches([store], 20, 4)
     assert batches and all(bool(batch["mask"].any()) for batch in batches)
+    table = skills.measure(read, {"trigram": skills.trigram(read), "exact": store.clicks})
+    exact = table[table["predictor"] == "exact"].groupby("skill")[["hits", "total"]].sum()
+    assert exact.loc["action", "hits"] == exact.loc["action", "total"] == store.frames
 
 
 def test_worlds_of_people_are_nobody_elses() -> None:

@@ -19,7 +19,8 @@ from PIL import Image
 from lastmile.screen import draw
 from lastmile.simulation import people, people_trajectories, trajectory
 from lastmile.simulation.source import Source
-from lastmile.simulation.trajectory import record
+from lastmile.simulation.trajectory import Episode, record
+from lastmile.tasks import get_task, task_names
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,7 +44,7 @@ class Server:
     """`lastmile play` in a process of its own."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        words = ["play", TASK, "--folder", str(folder), "--port", str(port)]
+        words = ["play", "--folder", str(folder), "--port", str(port)]
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lastmile", *words], stdout=subprocess.PIPE, text=True
@@ -68,7 +69,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def window(browser: Any, server: Server, **options: Any) -> Iterator[Any]:
+def window(browser: Any, server: Server, task: str = TASK, **options: Any) -> Iterator[Any]:
     """Open the page in a browser of its own, and begin a world that counts."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
     page = context.new_page()
@@ -76,7 +77,8 @@ def window(browser: Any, server: Server, **options: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(server.address)
-    page.click("li:has-text('Channel alignment') button.primary")
+    title = get_task(task).interface.title
+    page.get_by_role("button", name=f"Worlds that count: {title}").click()
     at_step(page, 0)
     yield page
     context.close()
@@ -186,9 +188,31 @@ def test_an_annotator_in_the_browser_leaves_the_recording_of_one_without(
             log = log_of(page, server)
     finally:
         server.kill()
+    agree(log, expected, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", task_names())
+def test_every_task_is_played_in_the_browser(
+    browser: Any, serving: Server, task: str, tmp_path: Path
+) -> None:
+    expected = record(Source(task, "people", 0), 0)
+    todo = list(zip(expected.columns["x"], expected.columns["y"]))
+    with window(browser, serving, task) as page:
+        place = page.locator("#screen").bounding_box()
+        for number, (x, y) in enumerate(todo, 1):
+            page.mouse.click(*point(page, x, y, place))
+            at_step(page, number)
+        page.wait_for_selector("#result:not([hidden])")
+        log = log_of(page, serving)
+    agree(log, expected, tmp_path)
+
+
+def agree(log: people.Log, expected: Episode, folder: Path) -> None:
+    """Check that what a log becomes is a recording that was made without a browser."""
     people.check(log)
-    people_trajectories.export(tmp_path / "out.parquet", [log])
-    steps = trajectory.read(tmp_path / "out.parquet").steps
+    people_trajectories.export(folder / "out.parquet", [log])
+    steps = trajectory.read(folder / "out.parquet").steps
     for column in ("x", "y", "widget", "kind", "verdict", "open_mistakes"):
         assert steps[column].tolist() == expected.columns[column], column
 
