@@ -207,9 +207,33 @@ def test_a_click_that_cannot_be_stored_was_not_made(
     people.check(only_log(tmp_path))
 
 
-def test_every_acknowledged_click_was_synced(
+def test_nothing_follows_an_end_that_could_not_be_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    append = people.LogFile.append
+
+    def only_clicks(self: people.LogFile, value: Any) -> None:
+        if isinstance(value, people.Ending):
+            raise OSError(28, "No space left on device")
+        append(self, value)
+
+    todo = clicks("limb_tracking")
+    with page(app_at(tmp_path, "limb_tracking")) as one:
+        secret = one.hello()["person"]
+        one.start("limb_tracking")
+        with monkeypatch.context() as patched:
+            patched.setattr(people.LogFile, "append", only_clicks)
+            with pytest.raises(WebSocketDisconnect):
+                for x, y in todo:
+                    one.click(x, y)
+    assert only_log(tmp_path).ending == ""
+    with page(app_at(tmp_path, "limb_tracking")) as one:
+        one.hello("", secret)
+        assert one.start("limb_tracking")["world"] == 1
+    assert people.read(people.logs(tmp_path)[0]).ending == "done"
+
+
+def test_every_acknowledged_click_is_in_the_file(tmp_path: Path) -> None:
     with page(app_at(tmp_path, "colored_dots")) as one:
         one.hello()
         one.start("colored_dots")

@@ -144,7 +144,7 @@ def test_the_stored_click_is_the_pixel_under_the_pointer(
 
 
 def test_touches_and_keys_are_clicks(browser: Any, serving: Server) -> None:
-    options = {"viewport": {"width": 768, "height": 1024}, "has_touch": True}
+    options: dict[str, Any] = {"viewport": {"width": 768, "height": 1024}, "has_touch": True}
     with window(browser, serving, device_scale_factor=2, **options) as page:
         page.touchscreen.tap(*point(page, 120, 130))
         at_step(page, 1)

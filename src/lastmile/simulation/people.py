@@ -325,6 +325,7 @@ class LogFile:
         os.ftruncate(self._handle, self.size)
         os.lseek(self._handle, self.size, os.SEEK_SET)
 
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._handle)
+    def __del__(self) -> None:
+        """Close the file when nobody writes to it any more."""
+        if hasattr(self, "_handle"):
+            os.close(self._handle)

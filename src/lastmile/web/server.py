@@ -332,7 +332,9 @@ def make_app(settings: Settings, token: str, loopback: bool = True) -> Starlette
                 raise Closing(FULL, "too many windows are open")
             open_sockets.add(one)
             await one.serve()
-        except WebSocketDisconnect:
+        except WebSocketDisconnect as gone:
+            if gone.code == TOO_LARGE:  # uvicorn refused it before it came here
+                LOG.warning("closed a window of %s: a message is too large", _name(one))
             return
         except Closing as closing:
             code, reason = closing.code, closing.reason

@@ -173,11 +173,6 @@ class Work:
             work._end_if_over()
         return work
 
-    def __del__(self) -> None:
-        """Close the log when nobody looks at the episode any more."""
-        if hasattr(self, "_file"):
-            self._file.close()
-
     @property
     def step(self) -> int:
         """Number of the clicks so far."""
@@ -261,8 +256,10 @@ class Work:
             self._end("cut off")
 
     def _end(self, ended: Literal["done", "abandoned", "cut off"]) -> None:
-        self._file.append(Ending(ended=ended))
+        # First, so that no click follows even if the line cannot be written. It is written when the
+        # log is opened the next time.
         self.ending = ended
+        self._file.append(Ending(ended=ended))
 
 
 class People:
