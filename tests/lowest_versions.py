@@ -31,6 +31,6 @@ def lowest_versions(pyproject: Path, extras: tuple[str, ...] | None = None) -> d
 
 if __name__ == "__main__":
     # Tools for developers are not held to their lowest versions: no user meets them.
-    TESTED = ("", "data", "train", "watch", "workflow", "dinov2", "test")
+    TESTED = ("", "data", "train", "watch", "web", "workflow", "dinov2", "test")
     for name, version in lowest_versions(Path(sys.argv[1]), TESTED).items():
         print(f"{name}=={version}")

@@ -21,7 +21,7 @@ ALLOWED = {
 """Lints of Snakemake that are accepted, with the reason."""
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 """Names of packages in conda, where they differ."""
-USER_EXTRAS = ("", "data", "train", "watch", "workflow", "dinov2")
+USER_EXTRAS = ("", "data", "train", "watch", "web", "workflow", "dinov2")
 """The base and the extras that `all` consists of."""
 
 

@@ -295,8 +295,8 @@ def test_the_title_is_escaped() -> None:
         (["colored_dots", "--episodes", "3-1"], "episodes: expected a range of 1 to 200 numbers"),
         (["colored_dots", "--episodes", "x"], "episodes: expected numbers such as 0,3,5 or 0-9"),
         (["colored_dots", "--episodes", "0-200"], "episodes: expected a range of 1 to 200"),
-        (["colored_dots", "--policy", "nowhere"], "nowhere/config.json: no such file"),
-        (["colored_dots", "--play", "nowhere"], "nowhere/config.json: no such file"),
+        (["colored_dots", "--policy", "./nowhere"], "nowhere/config.json: no such file"),
+        (["colored_dots", "--play", "./nowhere"], "nowhere/config.json: no such file"),
         (["nowhere.parquet"], "nowhere.parquet: no such file"),
     ],
 )

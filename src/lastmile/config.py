@@ -19,7 +19,8 @@ from lastmile.errors import LastmileError
 from lastmile.storage.records import RecordError, read_yaml
 
 SIZES = ("xs", "s", "m", "l", "paper")
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "people")
+"""Splits of the worlds. `people` are those that people work on: no policy is evaluated on them."""
 
 
 LARGEST = 1_000_000

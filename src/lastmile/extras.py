@@ -20,6 +20,9 @@ EXTRAS = {
     "matplotlib": "workflow",
     "seaborn": "workflow",
     "snakemake": "workflow",
+    "starlette": "web",
+    "uvicorn": "web",
+    "websockets": "web",
     "transformers": "dinov2",
 }
 """Extra of each package, by the name that is imported."""

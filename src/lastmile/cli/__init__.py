@@ -19,6 +19,7 @@ from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
 from lastmile.cli.view import view
+from lastmile.cli.web import play, recordings
 from lastmile.cli.workflow import stage
 from lastmile.errors import LastmileError
 from lastmile.extras import needed_for
@@ -33,6 +34,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         clean,
         watch,
         view,
+        play,
+        recordings,
         check,
         evaluate,
         leaderboard,

@@ -39,6 +39,8 @@ from lastmile.tasks import get_task
 from lastmile.tasks.annotator import PHASES
 
 FORMAT = "lastmile.tokens/3"
+NO_PHASE = -1
+"""Phase of the clicks of people, whose intent nobody knows."""
 
 
 class TokenError(LastmileError):
@@ -76,7 +78,8 @@ def write(
 
         rows = trajectories.steps
         phases = rows["phase"].astype("category").cat
-        numbers = np.array([PHASES.index(phase) for phase in phases.categories], np.int8)
+        numbers = np.array([(*PHASES, "").index(name) for name in phases.categories], np.int8)
+        numbers[numbers == len(PHASES)] = NO_PHASE
         arrays = {
             "blob_offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "chunk_frames": np.array([*first_frames, len(rows)], np.int64),
@@ -132,7 +135,7 @@ class TokenStore:
         clicks: (frames, 2) int16, the clicks, logical px.
         targets: (frames, 2) int16, what a policy learns to predict: the click, or the middle of
             the button that it hit.
-        phase: (frames,) int8, index into PHASES.
+        phase: (frames,) int8, index into PHASES; NO_PHASE in recordings of people.
         position: (frames,) float32, where in the data the view is, 0 to 1.
         open_mistakes: (frames,) int16, mistakes in the annotation.
         chunk_frames: (chunks + 1,) int64, first frame of each chunk, and their end.
@@ -272,7 +275,7 @@ class TokenStore:
             if (points < 0).any() or (points >= (WIDTH, HEIGHT)).any():
                 return "a click or its target outside the screen"
         if (
-            (self.phase < 0).any()
+            (self.phase < NO_PHASE).any()
             or (self.phase >= len(PHASES)).any()
             or not np.isfinite(self.position).all()
         ):

@@ -8,7 +8,7 @@ task, and each episode the digest of its world, so that a recording that no long
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -61,7 +61,7 @@ STEPS = pa.schema(
 """Columns of the steps, one row per click.
 
 - `x`, `y`: the click, logical px. `widget`, `kind`: what it hit.
-- `phase`, `mistake`, `critical`: the annotator's intent.
+- `phase`, `mistake`, `critical`: the annotator's intent; empty for people.
 - `open_mistakes`: mistakes in the annotation before the step.
 - `position`: where in the data the view was, 0 to 1.
 - `target_x`, `target_y`: the true point of a placement, logical px; -1 for other steps.
@@ -123,7 +123,6 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
     # The second answers have a generator of their own: asking does not change the episode.
     again_rng = source.generator(episode, "again")
     annotator = make_annotator(task, world, interface, source.style, rng)
-
     columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
     for number in range(LONGEST):
         state, screen = session.state, session.screen()
@@ -162,7 +161,7 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
     )
 
 
-class _Recorded(NamedTuple):
+class Recorded(NamedTuple):
     """What is kept of an episode.
 
     Attributes:
@@ -174,7 +173,7 @@ class _Recorded(NamedTuple):
     row: dict[str, Any]
 
 
-def _record(source: Source, number: int, again: bool) -> _Recorded:
+def _record(source: Source, number: int, again: bool) -> Recorded:
     """Record an episode, and keep what is written of it."""
     episode = record(source, number, again)
     row = {
@@ -186,17 +185,17 @@ def _record(source: Source, number: int, again: bool) -> _Recorded:
         "theme": episode.look.theme,
         "world": episode.world,
     }
-    return _Recorded(episode.columns, row)
+    return Recorded(episode.columns, row)
 
 
-def _record_range(source: Source, again: bool, numbers: range) -> list[_Recorded]:
+def _record_range(source: Source, again: bool, numbers: range) -> list[Recorded]:
     """Record a few episodes, in a worker process."""
     return [_record(source, number, again) for number in numbers]
 
 
 def _record_all(
     source: Source, episodes: int, again: bool, pool: Workers | None
-) -> Iterator[_Recorded]:
+) -> Iterator[Recorded]:
     """Record episodes 0 to `episodes` - 1 one after the other, or side by side in a pool."""
     # The first one here, always: an impossible source is refused before anybody is put to work.
     yield _record(source, 0, again)
@@ -234,29 +233,38 @@ def write(
     """
     if episodes < 1:
         raise LastmileError(f"episodes: expected at least 1, got {episodes}")
-
-    meta = {
-        "format": FORMAT,
-        "task_version": get_task(source.task).version,
-        "source": source.__dict__,
-    }
     recordings = _record_all(source, episodes, source.split != "train", pool)
     first = next(recordings)  # before a file is begun: an impossible source leaves none
-    episode_columns: dict[str, list[Any]] = {name: [] for name in EPISODES.names}
+    write_recorded(path, source, chain([first], recordings), progress)
+
+
+def write_recorded(
+    path: str | Path,
+    source: Source,
+    recordings: Iterable[Recorded],
+    progress: Callable[[int], None] | None = None,
+    schemas: tuple[pa.Schema, pa.Schema] = (STEPS, EPISODES),
+) -> None:
+    """Write recorded episodes; arguments as in `write`, and schemas may have further columns."""
+    step_schema, episode_schema = schemas
+    version = get_task(source.task).version
+    meta = {"format": FORMAT, "task_version": version, "source": source.__dict__}
+    rows: list[dict[str, Any]] = []
     with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
-        with parquet.writing(steps_part, STEPS, meta) as add:
-            columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-            for recorded in chain([first], recordings):
+        with parquet.writing(steps_part, step_schema, meta) as add:
+            columns: dict[str, list[Any]] = {name: [] for name in step_schema.names}
+            for recorded in recordings:
                 for name, values in recorded.columns.items():
                     columns[name].extend(values)
-                for name, value in recorded.row.items():
-                    episode_columns[name].append(value)
-                if len(columns["x"]) >= GROUP or recorded.row["episode"] == episodes - 1:
-                    add(pa.Table.from_pydict(columns, schema=STEPS))
-                    columns = {name: [] for name in STEPS.names}
+                rows.append(recorded.row)
+                if len(columns["x"]) >= GROUP:
+                    add(pa.Table.from_pydict(columns, schema=step_schema))
+                    columns = {name: [] for name in step_schema.names}
                 if progress:
                     progress(recorded.row["steps"])
-        parquet.write(pa.Table.from_pydict(episode_columns, schema=EPISODES), episodes_part, meta)
+            if columns["x"]:
+                add(pa.Table.from_pydict(columns, schema=step_schema))
+        parquet.write(pa.Table.from_pylist(rows, schema=episode_schema), episodes_part, meta)
 
 
 def episodes_path(path: str | Path) -> Path:
@@ -393,7 +401,7 @@ def _inconsistency(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
     if not (steps["x"].between(0, WIDTH - 1) & steps["y"].between(0, HEIGHT - 1)).all():
         return "a click lies outside the screen"
     for kind, values, known in (
-        ("phase", steps["phase"], PHASES),
+        ("phase", steps["phase"], (*PHASES, "")),  # empty: nobody knows it of a person
         ("layout", episodes["layout"], LAYOUTS),
         ("theme", episodes["theme"], THEMES),
     ):

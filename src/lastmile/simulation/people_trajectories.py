@@ -1,0 +1,148 @@
+"""Trajectories made of people's logs: the tables of virtual annotators, with times and names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lastmile.simulation import trajectory
+from lastmile.simulation.people import SPLIT, STYLE, Log, PeopleError
+from lastmile.simulation.session import Session
+from lastmile.simulation.source import Source
+from lastmile.simulation.trajectory import Recorded
+from lastmile.tasks.task import State
+
+STEPS = pa.schema(
+    [
+        *trajectory.STEPS,
+        ("shown_ms", pa.float64()),
+        ("down_ms", pa.float64()),
+        ("up_ms", pa.float64()),
+        ("received_ms", pa.float64()),
+        ("via", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+"""Columns of the steps of people. Times are in ms since 1970, unedited.
+
+- `shown_ms`, `down_ms`, `up_ms`: when the screen was shown, and the pointer or key went down and up
+  again, by the clock of the browser.
+- `received_ms`: when the click arrived, by the clock of the server.
+- `via`: `pointer` or `key`, a shortcut that presses the middle of a button.
+"""
+
+EPISODES = pa.schema(
+    [
+        *trajectory.EPISODES,
+        ("source", pa.dictionary(pa.int32(), pa.string())),
+        ("practice", pa.bool_()),
+        ("device", pa.dictionary(pa.int32(), pa.string())),
+        ("ended", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+"""Columns of the episodes of people.
+
+- `source`: the pseudonym of the person.
+- `practice`: whether the world was for practice, where hints are given.
+- `device`: size and pixel ratio of the browser's window, and the kind of pointer.
+- `ended`: `done`, `abandoned` (given up by the person) or `cut off` (everything else).
+"""
+
+
+def ended(log: Log, state: State) -> str:
+    """Return how an episode ended whose last state is given."""
+    return "done" if state.done else log.ending if log.ending == "abandoned" else "cut off"
+
+
+def convert(log: Log) -> Recorded:
+    """Replay a log, and return the row of each click and that of the episode.
+
+    `kind`, `verdict`, `position` and `open_mistakes` come from state and truth, as for virtual
+    annotators; what only an annotator knows of itself stays empty.
+
+    Raises:
+        PeopleError: There are no clicks, or the world is no longer the one that was worked on.
+    """
+    opening = log.opening
+    columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
+    session: Session[Any, Any] | None = None
+    for _, session in log.replay():
+        columns["open_mistakes"].append(len(session.mistakes))
+        columns["position"].append(session.interface.position(session.state))
+    if session is None:
+        raise PeopleError(f"{log.path}: has no clicks")
+
+    times = ("shown_ms", "down_ms", "up_ms", "received_ms", "via")
+    for click, step in zip(log.clicks, session.steps):
+        row: dict[str, Any] = {
+            "episode": opening.episode,
+            "step": click.step,
+            "x": click.x,
+            "y": click.y,
+            "widget": step.hit.widget,
+            "kind": step.hit.kind,
+            "phase": "",
+            "mistake": "",
+            "target_x": -1.0,
+            "target_y": -1.0,
+            "critical": False,
+            "verdict": session.verdict(step),
+            "again_x": -1,
+            "again_y": -1,
+            **{name: getattr(click, name) for name in times},
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+    return Recorded(
+        columns,
+        {
+            "episode": opening.episode,
+            "steps": len(log.clicks),
+            "score": session.score.score,
+            "success": session.score.success,
+            "layout": opening.layout,
+            "theme": opening.theme,
+            "world": opening.world,
+            "source": opening.person,
+            "practice": opening.practice,
+            "device": opening.device,
+            "ended": ended(log, session.state),
+        },
+    )
+
+
+def export(path: str | Path, chosen: Sequence[Log]) -> int:
+    """Write logs of one task, difficulty and seed as trajectories.
+
+    They can be read, tokenized and trained on like those of virtual annotators, and have the
+    further columns of `STEPS` and `EPISODES`. Logs without clicks are left out.
+
+    Args:
+        path: File of the steps; the episodes go to `trajectory.episodes_path(path)`.
+        chosen: The logs.
+
+    Returns:
+        The number of episodes.
+
+    Raises:
+        PeopleError: None has a click, they do not belong together, or one cannot be replayed.
+    """
+    chosen = [log for log in chosen if log.clicks]
+    kinds = {(log.opening.task, log.opening.difficulty, log.opening.seed) for log in chosen}
+    if len(kinds) != 1:
+        found = "; ".join(f"{task}, {level}, seed {seed}" for task, level, seed in sorted(kinds))
+        raise PeopleError(
+            f"{path}: expected recordings of one task, difficulty and seed, got {found or 'none'}"
+        )
+    (task, difficulty, seed), *_ = kinds
+    layouts, themes = (
+        tuple(sorted({getattr(log.opening, part) for log in chosen}))
+        for part in ("layout", "theme")
+    )
+    source = Source(task, SPLIT, seed, difficulty, STYLE, layouts, themes)
+    recorded = map(convert, chosen)
+    schemas = (STEPS, EPISODES)
+    trajectory.write_recorded(path, source, recorded, schemas=schemas)
+    return len(chosen)

@@ -1,0 +1,1 @@
+"""Screens in the browser: people annotate, and what they do is recorded."""

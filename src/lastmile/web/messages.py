@@ -1,0 +1,84 @@
+"""What a browser may send: closed schemas, bounded in every direction."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lastmile.closed import Closed
+from lastmile.screen import HEIGHT, WIDTH
+from lastmile.simulation.people import Device, Digest, Milliseconds, Number
+
+LARGEST = 4000
+"""Bytes of the largest message."""
+
+Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
+
+
+class Hello(Closed):
+    """The first message.
+
+    Attributes:
+        token: The token of the server's address; empty for people who come back.
+        person: The secret of a person who comes back; empty for a new one.
+        device: What the browser says of the device.
+    """
+
+    type: Literal["hello"]
+    token: Secret
+    person: Secret
+    device: Device
+
+
+class Start(Closed):
+    """Begin a world of a task, or go on with it."""
+
+    type: Literal["start"]
+    task: Annotated[str, Field(max_length=100)]
+    practice: bool
+
+
+class Press(Closed):
+    """A click, made on the screen with this step and digest; times are in ms since 1970."""
+
+    type: Literal["click"]
+    step: Number
+    screen: Digest
+    x: Annotated[int, Field(ge=0, lt=WIDTH)]
+    y: Annotated[int, Field(ge=0, lt=HEIGHT)]
+    via: Literal["pointer", "key"]
+    shown_ms: Milliseconds
+    down_ms: Milliseconds
+    up_ms: Milliseconds
+
+
+class AskHint(Closed):
+    """Ask for the next click of the virtual annotator."""
+
+    type: Literal["hint"]
+
+
+class GiveUp(Closed):
+    """Give up on the world."""
+
+    type: Literal["give up"]
+
+
+class Menu(Closed):
+    """Go back to the list of tasks; the world stays open."""
+
+    type: Literal["menu"]
+
+
+Message = Hello | Start | Press | AskHint | GiveUp | Menu
+
+_MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+def parse(text: str) -> Message | None:
+    """Return a message; None if it is not one."""
+    try:
+        return _MESSAGES.validate_json(text, strict=True)
+    except (ValidationError, UnicodeError):
+        return None

@@ -1,0 +1,92 @@
+"""A stand-in for the page of `lastmile play`, and virtual annotators who work through it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient, WebSocketTestSession
+
+from lastmile.web.server import make_app
+from lastmile.web.work import Settings
+
+TOKEN = "token-of-the-test"
+ADDRESS = "http://127.0.0.1:8710"
+SOCKET = "ws://127.0.0.1:8710/socket"
+
+
+class Page:
+    """A window without pixels: it answers each screen as the page does."""
+
+    def __init__(self, socket: WebSocketTestSession) -> None:
+        self.socket = socket
+        self.screen: dict[str, Any] = {}
+        self.pixels = b""
+
+    def send(self, **message: Any) -> None:
+        self.socket.send_text(json.dumps(message))
+
+    def receive(self) -> dict[str, Any]:
+        """Return the next message; the header of a screen, whose pixels are kept."""
+        event = self.socket.receive()
+        self.socket._raise_on_close(event)
+        if event.get("bytes") is None:
+            answer: dict[str, Any] = json.loads(event["text"])
+            return answer
+        data = event["bytes"]
+        (length,) = struct.unpack("<I", data[:4])
+        self.screen = json.loads(data[4 : 4 + length])
+        self.pixels = data[4 + length :]
+        assert len(self.pixels) == 336 * 448 * 3
+        digest = hashlib.blake2b(self.pixels, digest_size=8).hexdigest()
+        assert digest == self.screen["digest"]
+        return self.screen
+
+    def hello(self, token: str = TOKEN, person: str = "") -> dict[str, Any]:
+        """Join; returns the welcome."""
+        self.send(type="hello", token=token, person=person, device="1280x720 @1 mouse")
+        welcome = self.receive()
+        assert welcome["type"] == "welcome"
+        self.menu = self.receive()
+        assert self.menu["type"] == "menu"
+        return welcome
+
+    def start(self, task: str, practice: bool = False) -> dict[str, Any]:
+        self.send(type="start", task=task, practice=practice)
+        return self.receive()
+
+    def click(self, x: int, y: int, via: str = "pointer", **changes: Any) -> dict[str, Any]:
+        """Click on the current screen; returns the next one."""
+        number = self.screen["step"]
+        message = {
+            "type": "click",
+            "step": number,
+            "screen": self.screen["digest"],
+            "x": x,
+            "y": y,
+            "via": via,
+            "shown_ms": 1000.0 * number,
+            "down_ms": 1000.0 * number + 500,
+            "up_ms": 1000.0 * number + 600,
+        }
+        self.send(**{**message, **changes})
+        return self.receive()
+
+
+@contextmanager
+def page(app: Starlette, origin: str = ADDRESS) -> Iterator[Page]:
+    """Open a window on an application."""
+    client = TestClient(app)
+    with client.websocket_connect(SOCKET, headers={"origin": origin}) as socket:
+        yield Page(socket)
+
+
+def app_at(folder: Path, *tasks: str, **settings: Any) -> Starlette:
+    """Return a server that offers these tasks."""
+    return make_app(Settings(folder, tasks, **settings), TOKEN)
