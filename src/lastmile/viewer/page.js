@@ -91,7 +91,8 @@ function pictures(episode) {
     let tiles = [];
     for (const changes of episode.screens) {
       tiles = tiles.slice();
-      for (let i = 0; i < changes.length; i += 2) tiles[changes[i]] = changes[i + 1];
+      for (let i = 0; i < changes.length; i += 3)
+        for (let k = 0; k < changes[i + 2]; k++) tiles[changes[i] + k] = changes[i + 1] + k;
       screens.push(tiles);
     }
     if (loaded.size > 3) loaded.delete(loaded.keys().next().value);
