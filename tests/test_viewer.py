@@ -536,6 +536,11 @@ def test_nothing_is_wider_than_the_window(
     browser_page.set_viewport_size({"width": width, "height": 720})
     visit(browser_page, with_policy)
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    browser_page.get_by_label("Zoom").select_option("2")
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    left = "document.querySelector('{}').getBoundingClientRect().left"
+    screen, frame = (browser_page.evaluate(left.format(id)) for id in (".screen", "#screens"))
+    assert screen >= frame  # the left part of the screen can be reached
     browser_page.set_viewport_size({"width": 1280, "height": 720})
 
 

@@ -4,6 +4,7 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const [WIDTH, HEIGHT] = data.size;
 const TILE = data.tile;
 const RATE = 4; // steps per second while playing
+const NEAR = 10; // px between clicks that are taken for the same
 const KINDS = ['navigate', 'look', 'mode', 'place', 'decide', 'undo', 'done', 'invalid'];
 const MARKS = {made: 'mistake made', noticed: 'noticed', repaired: 'repaired', undo: 'undo'};
 const $ = id => document.getElementById(id);
@@ -359,20 +360,25 @@ function agreement(track, i) {
   return track.again_kind[i] + ', ' + labelOf(track, track.again_widget[i]);
 }
 function guess(track, i) {
-  const predictions = track.predictions;
+  const predictions = track.predictions, steps = track.steps;
   if (!predictions || i >= track.steps.x.length) return null;
   const items = predictions.top[i].map(([x, y, chance, widget, kind], n) => {
     const bar = el('i');
     bar.style.width = 100 * chance + '%';
     const place = widget && widget !== 'canvas' ? labelOf(track, widget)
       : (widget ? kind + ' ' : 'nothing ') + '(' + x + ', ' + y + ')';
-    return el('li', {title: kind + ' at (' + x + ', ' + y + ')'},
-      bar, el('span', {}, String(n + 1)), el('span', {}, place), el('span', {}, percent(chance)));
+    const button = widget && widget !== 'canvas';
+    const same = widget === steps.widget[i] && (button ||
+      Math.max(Math.abs(x - steps.x[i]), Math.abs(y - steps.y[i])) <= NEAR);
+    return el('li', {class: same ? 'same' : '', title: kind + ' at (' + x + ', ' + y + ')'},
+      bar, el('span', {}, String(n + 1)),
+      el('span', {}, place, same ? el('span', {class: 'muted'}, '  this click') : null),
+      el('span', {}, percent(chance)));
   });
   const nats = predictions.nats[i];
   return el('section', {}, el('h3', {}, 'Prediction',
     el('span', {class: 'muted'}, data.predictor)),
-  el('dl', {}, el('dt', {}, 'this click'), el('dd', {class: 'number'}, nats.toFixed(2) + ' nats')),
+  el('dl', {}, el('dt', {}, 'surprise'), el('dd', {class: 'number'}, nats.toFixed(2) + ' nats')),
   el('ol', {class: 'top', 'aria-label': 'Most likely clicks'}, ...items));
 }
 
@@ -434,7 +440,8 @@ function draw() {
   history.replaceState(null, '', '#e=' + encodeURIComponent(episode.key) + '&s=' + (i + 1));
 }
 function layout() {
-  document.querySelector('main').classList.toggle('both', visible().length > 1);
+  document.querySelector('main').classList.toggle('wide',
+    visible().length > 1 || Number($('zoom').value) > 1);
   makeScreens();
   legend();
   draw();
