@@ -141,10 +141,11 @@ def test_tiles_give_back_every_pixel(recorded: trajectory.Trajectories) -> None:
     shown: dict[int, np.ndarray] = {}
     canvas = np.zeros_like(screens[0])
     for number, changes in enumerate(kept.screens):
-        for place, tile in zip(changes[::2], changes[1::2]):
-            y, x = (side * n for n in divmod(place, 448 // side))
-            v, u = (side * n for n in divmod(tile, kept.columns))
-            canvas[y : y + side, x : x + side] = tiles[v : v + side, u : u + side]
+        for place, tile, length in zip(changes[::3], changes[1::3], changes[2::3]):
+            for k in range(length):
+                y, x = (side * n for n in divmod(place + k, 448 // side))
+                v, u = (side * n for n in divmod(tile + k, kept.columns))
+                canvas[y : y + side, x : x + side] = tiles[v : v + side, u : u + side]
         shown[number] = canvas.copy()
     assert all(np.array_equal(shown[n], screen) for n, screen in zip(numbers, screens))
 
@@ -535,6 +536,11 @@ def test_nothing_is_wider_than_the_window(
     browser_page.set_viewport_size({"width": width, "height": 720})
     visit(browser_page, with_policy)
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    browser_page.get_by_label("Zoom").select_option("2")
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    left = "document.querySelector('{}').getBoundingClientRect().left"
+    screen, frame = (browser_page.evaluate(left.format(id)) for id in (".screen", "#screens"))
+    assert screen >= frame  # the left part of the screen can be reached
     browser_page.set_viewport_size({"width": 1280, "height": 720})
 
 

@@ -1,9 +1,8 @@
-
-'use strict';
 const data = JSON.parse(document.getElementById('data').textContent);
 const [WIDTH, HEIGHT] = data.size;
 const TILE = data.tile;
 const RATE = 4; // steps per second while playing
+const NEAR = 10; // px between clicks that are taken for the same
 const KINDS = ['navigate', 'look', 'mode', 'place', 'decide', 'undo', 'done', 'invalid'];
 const MARKS = {made: 'mistake made', noticed: 'noticed', repaired: 'repaired', undo: 'undo'};
 const $ = id => document.getElementById(id);
@@ -20,7 +19,8 @@ function el(tag, attributes, ...children) {
   element.append(...children.filter(child => child != null));
   return element;
 }
-const color = name => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
+const color = name =>
+  getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 const colorOf = name => color(name === 'undo' ? 'undoing' : name) || color('muted');
 const number = (count, noun) => count + ' ' + noun + (count === 1 ? '' : 's');
 const percent = p => p >= 0.9995 ? '100 %' : (100 * p).toFixed(p < 0.0995 ? 1 : 0) + ' %';
@@ -49,13 +49,13 @@ function options(select, all, pairs) {
   select.onchange = listEpisodes;
 }
 function fillFilters() {
-  const distinct = values => [...new Set(values)].sort();
+  const distinct = values => [...new Set(values)].sort().map(value => [value, value]);
   const titles = new Map(data.episodes.map(episode => [episode.task, episode.title]));
   options($('filter-task'), 'all tasks', [...titles]);
-  options($('filter-source'), 'all sources', distinct(data.episodes.flatMap(sources)).map(s => [s, s]));
+  options($('filter-source'), 'all sources', distinct(data.episodes.flatMap(sources)));
   options($('filter-success'), 'any', distinct(data.episodes.flatMap(episode =>
-    episode.tracks.map(outcome))).map(s => [s, s]));
-  options($('filter-mistake'), 'any', [...distinct(data.episodes.flatMap(mistakes)).map(m => [m, m]),
+    episode.tracks.map(outcome))));
+  options($('filter-mistake'), 'any', [...distinct(data.episodes.flatMap(mistakes)),
     [' none', 'none made'], [' left', 'some left']]);
 }
 function listEpisodes() {
@@ -80,245 +80,6 @@ function listEpisodes() {
   $('count').textContent = chosen.length + ' of ' + data.episodes.length;
 }
 
-/* Pictures: an episode's tiles are one image; a screen is a list of tiles. */
-
-const loaded = new Map();
-function pictures(episode) {
-  if (!loaded.has(episode.key)) {
-    const image = new Image();
-    image.src = episode.picture;
-    const screens = [];
-    let tiles = [];
-    for (const changes of episode.screens) {
-      tiles = tiles.slice();
-      for (let i = 0; i < changes.length; i += 2) tiles[changes[i]] = changes[i + 1];
-      screens.push(tiles);
-    }
-    if (loaded.size > 3) loaded.delete(loaded.keys().next().value);
-    loaded.set(episode.key, {image, screens, ready: image.decode()});
-  }
-  return loaded.get(episode.key);
-}
-function drawPixels(canvas, episode, index) {
-  const {image, screens} = pictures(episode);
-  const context = canvas.getContext('2d', {alpha: false});
-  const across = WIDTH / TILE;
-  screens[index].forEach((tile, place) => context.drawImage(
-    image, tile % episode.columns * TILE, Math.floor(tile / episode.columns) * TILE, TILE, TILE,
-    place % across * TILE, Math.floor(place / across) * TILE, TILE, TILE));
-}
-
-/* The probability map. It is blurred, since a policy that has learned to press a button is sure of a
-   single pixel in its middle, and brightness is the cube root, so that one percent is still seen. */
-
-const BLUR = 2; // standard deviation in squares of the map
-const KERNEL = [...Array(6 * BLUR + 1)].map((_, i) => Math.exp(-((i - 3 * BLUR) ** 2) / (2 * BLUR ** 2)));
-
-function blurred(values, width, height) {
-  const along = (source, step, line, length, lines) => {
-    const result = new Float32Array(source.length), reach = 3 * BLUR;
-    for (let n = 0; n < lines; n++)
-      for (let i = 0; i < length; i++) {
-        const value = source[n * line + i * step];
-        if (!value) continue;
-        for (let k = Math.max(-reach, -i); k <= reach && i + k < length; k++)
-          result[n * line + (i + k) * step] += value * KERNEL[k + reach];
-      }
-    return result;
-  };
-  return along(along(values, 1, width, width, height), width, 1, height, width);
-}
-function heat(predictions, step) {
-  const {width, height, block} = predictions, columns = width / block;
-  const chances = new Float32Array(width * height);
-  for (const [cell, mass, fine] of predictions.maps[step]) {
-    const bytes = fine ? Uint8Array.from(atob(fine), c => c.charCodeAt(0)) : null;
-    const total = bytes ? bytes.reduce((a, b) => a + b, 0) : block * block;
-    const left = cell % columns * block, top = Math.floor(cell / columns) * block;
-    for (let i = 0; i < block * block; i++)
-      chances[(top + Math.floor(i / block)) * width + left + i % block] = mass * (bytes ? bytes[i] : 1) / total;
-  }
-  const density = blurred(chances, width, height);
-  const largest = density.reduce((a, b) => Math.max(a, b), 0);
-  const canvas = el('canvas', {width, height});
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(width, height);
-  density.forEach((value, i) => {
-    const v = Math.cbrt(value / largest);
-    if (v < 0.1) return;
-    image.data.set([255, Math.round(40 + 190 * v * v), Math.round(120 * (1 - v)),
-      Math.round(255 * 0.66 * Math.min(1, (v - 0.1) / 0.6))], 4 * i);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
-/* What is drawn over a screen. */
-
-function ring(context, x, y, radius, stroke, dash) {
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.setLineDash([]);
-  context.strokeStyle = 'rgba(255,255,255,.9)';
-  context.lineWidth = 4;
-  if (!dash) context.stroke();
-  context.setLineDash(dash || []);
-  context.strokeStyle = stroke;
-  context.lineWidth = 2;
-  context.stroke();
-  context.setLineDash([]);
-}
-function drawOver(canvas, track, step, scale) {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(WIDTH * scale * ratio);
-  canvas.height = Math.round(HEIGHT * scale * ratio);
-  const context = canvas.getContext('2d');
-  context.scale(ratio, ratio);
-  const steps = track.steps;
-  if (step >= steps.x.length) return;
-  const at = (x, y) => [(x + 0.5) * scale, (y + 0.5) * scale];
-  const size = 6 + 3 * scale;
-
-  if (track.predictions && current.map) {
-    context.imageSmoothingEnabled = true;
-    context.drawImage(heat(track.predictions, step), 0, 0, WIDTH * scale, HEIGHT * scale);
-  }
-  if (steps.target_x[step] >= 0) {
-    const [x, y] = at(steps.target_x[step], steps.target_y[step]);
-    context.strokeStyle = '#37e08d';
-    context.lineWidth = 2;
-    context.beginPath();
-    context.moveTo(x - 5, y); context.lineTo(x + 5, y);
-    context.moveTo(x, y - 5); context.lineTo(x, y + 5);
-    context.stroke();
-  }
-  if (current.again && steps.again_x[step] >= 0)
-    ring(context, ...at(steps.again_x[step], steps.again_y[step]), size - 4, '#5bd0ff', [3, 3]);
-  ring(context, ...at(steps.x[step], steps.y[step]), size, '#ff3b6b');
-  if (track.predictions && current.top) {
-    context.font = '600 11px system-ui,sans-serif';
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
-    track.predictions.top[step].map((click, i) => [click, i]).reverse().forEach(([click, i]) => {
-      if (click[2] < 0.01) return; // those are in the list alone
-      const [x, y] = at(click[0], click[1]);
-      // Beside the place, so that what is clicked can be seen.
-      const bx = x > 30 ? x - size - 6 : x + size + 6, by = y > 30 ? y - size - 3 : y + size + 3;
-      context.fillStyle = '#ffd54a';
-      context.strokeStyle = '#222';
-      context.lineWidth = 1;
-      for (const [cx, cy, r] of [[x, y, 2.5], [bx, by, 7.5]]) {
-        context.beginPath();
-        context.arc(cx, cy, r, 0, 2 * Math.PI);
-        context.fill();
-        context.stroke();
-      }
-      context.fillStyle = '#222';
-      context.fillText(i + 1, bx, by + 0.5);
-    });
-  }
-}
-
-/* The timeline: a row per player on screen, all with the same steps. */
-
-function mark(context, name, x, y, r) {
-  context.fillStyle = context.strokeStyle = color(name);
-  context.lineWidth = 1.6;
-  context.beginPath();
-  if (name === 'made') {
-    context.moveTo(x - r, y - r + 1); context.lineTo(x + r, y - r + 1); context.lineTo(x, y + r);
-    context.closePath(); context.fill();
-  } else if (name === 'noticed') {
-    context.arc(x, y, r - 0.8, 0, 2 * Math.PI); context.stroke();
-  } else if (name === 'repaired') {
-    context.moveTo(x, y - r); context.lineTo(x + r, y); context.lineTo(x, y + r);
-    context.lineTo(x - r, y); context.closePath(); context.fill();
-  } else {
-    context.moveTo(x + r - 1, y - r + 1); context.lineTo(x - r + 2, y);
-    context.lineTo(x + r - 1, y + r - 1); context.stroke();
-  }
-}
-const LANE = {noticed: 6, made: 17, repaired: 17, undo: 48};
-const EDGE = 9, BAR = 26, THICK = 14, NATS = 58, LOUD = 6; // px; nats of a bar of full height
-function rowHeight(track) { return track.predictions ? 82 : 56; }
-function columnOf(step, count, width) { return EDGE + (step + 0.5) / count * (width - 2 * EDGE); }
-/* By phase if all players on screen have phases, else by kind of action: one legend for all. */
-const colored = () =>
-  visible().every(track => track.steps.phase.some(phase => phase)) ? 'phase' : 'kind';
-
-function drawTimeline() {
-  const box = $('timeline'), width = box.clientWidth, ratio = window.devicePixelRatio || 1;
-  const tracks = visible(), count = stepCount() + 1;
-  const height = tracks.reduce((sum, track) => sum + rowHeight(track), 0);
-  let canvas = box.querySelector('canvas');
-  if (!canvas) box.append(canvas = el('canvas', {'aria-hidden': 'true'}));
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  canvas.style.height = height + 'px';
-  const context = canvas.getContext('2d');
-  context.scale(ratio, ratio);
-  const wide = (width - 2 * EDGE) / count;
-  let top = 0;
-  for (const track of tracks) {
-    const names = track.steps[colored()];
-    context.fillStyle = color('soft');
-    context.fillRect(EDGE, top + BAR, width - 2 * EDGE, THICK);
-    names.forEach((name, i) => {
-      context.fillStyle = colorOf(name);
-      const gap = wide > 5 && i < names.length - 1 ? 1 : 0;
-      context.fillRect(EDGE + i * wide, top + BAR, wide - gap + (gap ? 0 : 0.3), THICK);
-    });
-    const r = Math.max(3.5, Math.min(5.5, wide));
-    for (const name of Object.keys(MARKS))
-      for (const step of track.events[name])
-        mark(context, name, columnOf(step, count, width), top + LANE[name], r);
-    if (track.predictions) {
-      context.fillStyle = color('nats');
-      track.predictions.nats.forEach((nats, i) => {
-        const tall = Math.max(1, Math.min(1, nats / LOUD) * 20);
-        context.fillRect(EDGE + i * wide, top + NATS + 20 - tall, Math.max(1, wide - 1), tall);
-      });
-    }
-    top += rowHeight(track);
-  }
-  const x = columnOf(current.step, count, width);
-  context.fillStyle = color('ink');
-  context.fillRect(x - 1, 0, 2, height);
-  context.beginPath();
-  context.moveTo(x - 5, 0); context.lineTo(x + 5, 0); context.lineTo(x, 7);
-  context.fill();
-}
-function legend() {
-  const items = [], tracks = visible();
-  const swatch = (name, text) => el('li', {}, dot(name), text);
-  for (const track of tracks) {
-    const by = colored(), order = by === 'phase' ? data.phases : KINDS;
-    for (const name of order)
-      if (track.steps[by].includes(name) && !items.some(item => item.dataset.name === name)) {
-        const item = swatch(name, name);
-        item.dataset.name = name;
-        items.push(item);
-      }
-  }
-  for (const [name, text] of Object.entries(MARKS)) {
-    if (!tracks.some(track => track.events[name].length)) continue;
-    const canvas = el('canvas', {width: 24, height: 24, 'aria-hidden': 'true'});
-    const context = canvas.getContext('2d');
-    context.scale(2, 2);
-    mark(context, name, 6, 6, 5);
-    items.push(el('li', {}, canvas, text));
-  }
-  if (tracks.some(track => track.predictions))
-    items.push(el('li', {title: 'Negative log-likelihood of the click that was made'},
-      dot('nats'), 'surprise, nats'));
-  $('legend').replaceChildren(...items);
-}
-function dot(name) {
-  const swatch = el('span', {class: 'swatch', 'aria-hidden': 'true'});
-  swatch.style.background = colorOf(name);
-  return swatch;
-}
-
 /* Facts about a step. */
 
 function labelOf(track, widget) {
@@ -331,15 +92,16 @@ function facts(track) {
   const row = (name, value, kind) => rows.push(el('dt', {}, name),
     el('dd', kind ? {class: kind} : {}, value));
   if (i < count) {
-    if (steps.phase[i]) row('phase', el('span', {class: 'phase'}, dot(steps.phase[i]), steps.phase[i]));
+    const phase = steps.phase[i], verdict = steps.verdict[i];
+    if (phase) row('phase', el('span', {class: 'phase'}, dot(phase), phase));
     row('action', steps.kind[i] + ', ' + labelOf(track, steps.widget[i]));
     row('click', '(' + steps.x[i] + ', ' + steps.y[i] + ')', 'number');
-    if (steps.verdict[i]) row('verdict', steps.verdict[i], steps.verdict[i] === 'right' ? 'right' : 'alarm');
+    if (verdict) row('verdict', verdict, verdict === 'right' ? 'right' : 'alarm');
     if (steps.mistake[i]) row('mistake', steps.mistake[i], 'alarm');
     if (steps.critical[i]) row('decision', 'critical');
     if (steps.target_x[i] >= 0) row('off target', Math.hypot(steps.x[i] - steps.target_x[i],
       steps.y[i] - steps.target_y[i]).toFixed(1) + ' px', 'number');
-  } else row('result', track.success ? 'success' : outcome(track), track.success ? 'right' : 'alarm');
+  } else row('result', outcome(track), track.success ? 'right' : 'alarm');
   row('open mistakes', String(track.open[i]), track.open[i] ? 'alarm number' : 'number');
   if (i < count) row('position', steps.position[i].toFixed(2), 'number');
   row('score', track.score[i].toFixed(3), 'number');
@@ -347,7 +109,8 @@ function facts(track) {
   if (i < count && steps.again_x[i] >= 0) row('asked again', agreement(track, i));
   const head = el('h3', {}, el('span', {class: 'who'}, track.player),
     el('span', {class: 'muted number'}, i < count ? (i + 1) + ' of ' + count : 'end'));
-  return el('div', {class: 'card'}, el('section', {}, head, el('dl', {}, ...rows)), guess(track, i));
+  const section = el('section', {}, head, el('dl', {}, ...rows));
+  return el('div', {class: 'card'}, section, guess(track, i));
 }
 function agreement(track, i) {
   const steps = track.steps;
@@ -358,20 +121,25 @@ function agreement(track, i) {
   return track.again_kind[i] + ', ' + labelOf(track, track.again_widget[i]);
 }
 function guess(track, i) {
-  const predictions = track.predictions;
+  const predictions = track.predictions, steps = track.steps;
   if (!predictions || i >= track.steps.x.length) return null;
   const items = predictions.top[i].map(([x, y, chance, widget, kind], n) => {
     const bar = el('i');
     bar.style.width = 100 * chance + '%';
     const place = widget && widget !== 'canvas' ? labelOf(track, widget)
       : (widget ? kind + ' ' : 'nothing ') + '(' + x + ', ' + y + ')';
-    return el('li', {title: kind + ' at (' + x + ', ' + y + ')'},
-      bar, el('span', {}, String(n + 1)), el('span', {}, place), el('span', {}, percent(chance)));
+    const button = widget && widget !== 'canvas';
+    const same = widget === steps.widget[i] && (button ||
+      Math.max(Math.abs(x - steps.x[i]), Math.abs(y - steps.y[i])) <= NEAR);
+    return el('li', {class: same ? 'same' : '', title: kind + ' at (' + x + ', ' + y + ')'},
+      bar, el('span', {}, String(n + 1)),
+      el('span', {}, place, same ? el('span', {class: 'muted'}, '  this click') : null),
+      el('span', {}, percent(chance)));
   });
   const nats = predictions.nats[i];
   return el('section', {}, el('h3', {}, 'Prediction',
     el('span', {class: 'muted'}, data.predictor)),
-  el('dl', {}, el('dt', {}, 'this click'), el('dd', {class: 'number'}, nats.toFixed(2) + ' nats')),
+  el('dl', {}, el('dt', {}, 'surprise'), el('dd', {class: 'number'}, nats.toFixed(2) + ' nats')),
   el('ol', {class: 'top', 'aria-label': 'Most likely clicks'}, ...items));
 }
 
@@ -420,12 +188,13 @@ function draw() {
   drawTimeline();
   $('facts').replaceChildren(...visible().map(facts));
   const count = stepCount(), ended = current.step >= count;
-  const words = ended ? 'end, after ' + number(count, 'step') : 'step ' + (current.step + 1) + ' of ' + count;
+  const words = ended ? 'end, after ' + number(count, 'step')
+    : 'step ' + (current.step + 1) + ' of ' + count;
   $('where').textContent = words;
   const slider = $('timeline'), first = visible()[0], i = current.step;
-  const said = words + (i < first.steps.x.length
-    ? ', ' + [first.steps.phase[i], first.steps.kind[i], first.steps.mistake[i] && 'mistake ' + first.steps.mistake[i]]
-      .filter(Boolean).join(', ') : '');
+  const {phase, kind, mistake} = first.steps; // past the end there are none
+  const said = [words, phase[i], kind[i], mistake[i] && 'mistake ' + mistake[i]]
+    .filter(Boolean).join(', ');
   slider.setAttribute('aria-valuemax', count + 1);
   slider.setAttribute('aria-valuenow', i + 1);
   slider.setAttribute('aria-valuetext', said);
@@ -433,7 +202,8 @@ function draw() {
   history.replaceState(null, '', '#e=' + encodeURIComponent(episode.key) + '&s=' + (i + 1));
 }
 function layout() {
-  document.querySelector('main').classList.toggle('both', visible().length > 1);
+  document.querySelector('main').classList.toggle('wide',
+    visible().length > 1 || Number($('zoom').value) > 1);
   makeScreens();
   legend();
   draw();
@@ -463,11 +233,18 @@ function buttons() {
   if (tracks.length > 1) names.push('side by side');
   $('views').replaceChildren(...(tracks.length > 1 ? names : []).map((name, n) => el('button', {
     'aria-pressed': String(current.view === n),
-    onclick: () => { current.view = n; current.step = Math.min(current.step, stepCount()); buttons(); layout(); },
+    onclick: () => {
+      current.view = n;
+      current.step = Math.min(current.step, stepCount());
+      buttons();
+      layout();
+    },
   }, name)));
   const overlays = [];
-  if (visible().some(track => track.predictions)) overlays.push(['map', 'Map'], ['top', 'Top clicks']);
-  if (visible().some(track => track.steps.again_x.some(x => x >= 0))) overlays.push(['again', 'Asked again']);
+  if (visible().some(track => track.predictions))
+    overlays.push(['map', 'Map'], ['top', 'Top clicks']);
+  if (visible().some(track => track.steps.again_x.some(x => x >= 0)))
+    overlays.push(['again', 'Asked again']);
   $('overlays').replaceChildren(...overlays.map(([name, text]) => el('button', {
     'aria-pressed': String(current[name]), onclick: () => toggle(name),
   }, text)));

@@ -43,7 +43,8 @@ def write(path: str | Path, episodes: Sequence[Episode], title: str, predictor: 
 
 def page(episodes: Sequence[Episode], title: str, predictor: str = "") -> str:
     """Return the page as HTML; arguments as those of `write`."""
-    style, script = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style = _text("page.css")
+    script = _text("page.drawing.js") + _text("page.js")
     parts = {
         "title": html.escape(title),
         "style": style,
@@ -53,8 +54,11 @@ def page(episodes: Sequence[Episode], title: str, predictor: str = "") -> str:
         "policy": f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
     }
-    template = (_HERE / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _text("page.html"))
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from lastmile.screen import HEIGHT, WIDTH
 
-TILE = 28
-"""Side of a tile, logical px: 16 x 12 tiles are a screen."""
+TILE = 16
+"""Side of a tile, logical px: 28 x 21 tiles are a screen."""
 _ROWS = HEIGHT // TILE
 _COLUMNS = WIDTH // TILE
 
@@ -40,16 +40,23 @@ class Pictures:
 
     @property
     def screens(self) -> list[list[int]]:
-        """How each screen differs from the one before: position, tile, position, tile, ...
+        """How each screen differs from the one before, in runs: position, tile, length, ...
 
-        Positions and tiles are numbered row by row, tiles in `picture`.
+        Positions and tiles are numbered row by row, tiles in `picture`. A run is a number of
+        consecutive positions with consecutive tiles.
         """
         before: tuple[int, ...] = (-1,) * (_ROWS * _COLUMNS)
         changes = []
         for screen in self._screens:
-            changes.append(
-                [n for i, tile in enumerate(screen) if tile != before[i] for n in (i, tile)]
-            )
+            runs: list[int] = []
+            for position, tile in enumerate(screen):
+                if tile == before[position]:
+                    continue
+                if runs and (position - runs[-3], tile - runs[-2]) == (runs[-1], runs[-1]):
+                    runs[-1] += 1
+                else:
+                    runs += [position, tile, 1]
+            changes.append(runs)
             before = screen
         return changes
 
@@ -68,5 +75,5 @@ class Pictures:
         pixels_of_all = tiles.reshape(rows, columns, TILE, TILE, 3).swapaxes(1, 2)
         image = Image.fromarray(pixels_of_all.reshape(rows * TILE, columns * TILE, 3))
         file = io.BytesIO()
-        image.save(file, "WEBP", lossless=True, quality=50, method=2)
+        image.save(file, "WEBP", lossless=True, quality=80, method=4)
         return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
