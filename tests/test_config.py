@@ -183,3 +183,10 @@ def test_settings_stay_few() -> None:
 def test_parsing_imports_no_torch(root: Path) -> None:
     code = f"import sys; from lastmile import config; config.load({str(root / 'config.yaml')!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_no_preset_trains_longer_by_what_it_leaves_out(root: Path) -> None:
+    """Presets are laid over `desk`, whose longer joint policy would be most of the smoke study."""
+    for path in sorted((root / "workflow" / "presets").glob("*.yaml")):
+        scaling = yaml.safe_load(path.read_text()).get("scaling", {})
+        assert "joint" in scaling or "frames" not in scaling, path.name
