@@ -231,6 +231,7 @@ def kill_on_the_way(folder: Path, target: str) -> None:
 
 
 @in_proc
+@pytest.mark.slow
 def test_kills(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     folder = copy(root, tmp_path.resolve())
     kill_on_the_way(folder, POLICY)

@@ -114,7 +114,15 @@ def figures(folder: Path) -> list[str]:
 
 def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:
     jobs = planned(folder, "emergence", name="fresh")
-    assert jobs == {"record": 6, "tokenize": 6, "train": 2, "skills": 2, "study": 1, "figure": 1}
+    assert jobs == {
+        "record": 6,
+        "tokenize": 6,
+        "train": 2,
+        "train_longest": 1,
+        "skills": 4,
+        "study": 1,
+        "figure": 1,
+    }
     assert not (folder / "results" / "fresh").exists()
     assert set(planned(folder, "tasks", name="fresh")) == {"study_with_screens", "figure"}
     jobs = planned(folder, "heads", name="fresh")
@@ -368,11 +376,12 @@ def test_a_moved_folder_and_tasks_in_another_order_change_nothing(finished: Path
 def test_another_temperature_trains_nothing(finished: Path) -> None:
     jobs = planned(finished, "all", evaluation={"temperature": 0.9})
     assert jobs == {
-        "closed_loop": 2,
-        "recovery": 2,
+        "closed_loop": 4,
+        "recovery": 4,
         "closed_loop_curve": 2,
-        "study": 2,
-        "figure": 2,
+        "cross_task_probes": 1,
+        "study": 3,
+        "figure": 3,
         "findings": 1,
         "run_table": 1,
         "report": 1,
@@ -413,7 +422,16 @@ def test_another_learning_rate_trains_again(finished: Path, settings: Settings) 
 def test_one_more_task_leaves_the_others_alone(finished: Path) -> None:
     third = next(name for name in task_names() if name not in TASKS)
     jobs = planned(finished, "emergence", tasks=[*TASKS, third])
-    assert jobs == {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "figure": 1}
+    # The policy for all tasks is another one with a third task, and is measured on each.
+    assert jobs == {
+        "record": 3,
+        "tokenize": 3,
+        "train": 1,
+        "train_longest": 1,
+        "skills": 4,
+        "study": 1,
+        "figure": 1,
+    }
 
 
 @contextmanager
@@ -444,7 +462,15 @@ def edited(folder: Path, file: str, *, prose: bool = False) -> Iterator[None]:
         (
             f"tasks/{TASKS[1]}/world.py",
             "emergence",
-            {"record": 3, "tokenize": 3, "train": 1, "skills": 1, "study": 1, "figure": 1},
+            {
+                "record": 3,
+                "tokenize": 3,
+                "train": 1,
+                "train_longest": 1,
+                "skills": 3,
+                "study": 1,
+                "figure": 1,
+            },
         ),
     ],
 )
