@@ -78,8 +78,10 @@ def plan(
     from lastmile.pipeline.pace import pace
     from lastmile.pipeline.plan import RATES, rates, to_text
 
-    here = pace(settings, Path("results") / settings.name)
-    paces = here.stages if here.jobs and rates_file is None else None
+    paces = None
+    if rates_file is None:
+        here = pace(settings, Path("results") / settings.name)
+        paces = here.stages if here.jobs else None
     click.echo(to_text(settings, cores, rates(rates_file or RATES), paces), nl=False)
 
 

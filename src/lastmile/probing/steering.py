@@ -11,7 +11,7 @@ the annotation may be gone in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +104,17 @@ def middle_layer(layers: int) -> int:
     return max(1, layers // 2)
 
 
+@contextmanager
+def _changed(policy: Policy, change: Callable[[object, object, Tensor], Tensor]) -> Iterator[None]:
+    """Change the output of the middle layer of the transformer."""
+    layer = policy.context.layers[middle_layer(len(policy.context.layers)) - 1]
+    handle = layer.register_forward_hook(change)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 @torch.inference_mode()
 def steered(
     policy: Policy,
@@ -131,12 +142,12 @@ def steered(
     random = unit(rng.normal(size=(RANDOM, len(shared)))) * np.linalg.norm(shared)
     redrawn = [shared_direction(sample, samples, rng) for _ in range(REDRAWN)]
 
-    moved: list[tuple[str, float, int]] = []  # measure, strength and draw of each shift
+    keys: list[tuple[str, float, int]] = []  # measure, strength and draw of each shift
     shifts: list[np.ndarray] = []
     for strength in STRENGTHS:
-        moved += [("undo:shared", strength, 0)] + [("undo:random", strength, 0)] * RANDOM
+        keys += [("undo:shared", strength, 0)] + [("undo:random", strength, 0)] * RANDOM
         shifts += [strength * shared, *(strength * random)]
-    moved += [("undo:shared", TESTED, draw) for draw in range(1, REDRAWN + 1)]
+    keys += [("undo:shared", TESTED, draw) for draw in range(1, REDRAWN + 1)]
     shifts += [TESTED * vector for vector in redrawn]
     stacked = torch.from_numpy(np.stack(shifts)).float()
 
@@ -145,7 +156,7 @@ def steered(
         replay = trajectories.open(episode)
         rect = replay.interface.screen(branch.state, replay.look).widget("undo").rect
         chances = undo_chances(policy, branch, rect, stacked).tolist()
-        rows += [(*key, episode, chance) for key, chance in zip(moved, chances)]
+        rows += [(*key, episode, chance) for key, chance in zip(keys, chances)]
     columns = ["measure", "strength", "draw", "episode", "score"]
     table = pd.DataFrame(rows, columns=columns).assign(total=1.0)
     # Random directions count as one: their mean.
@@ -177,12 +188,8 @@ def undo_chances(policy: Policy, branch: Branch, rect: Rect, shifts: Tensor) -> 
     screens = torch.from_numpy(np.concatenate([branch.screens, branch.screen[None]]))
     previous = torch.cat([torch.tensor([NO_CLICK]), torch.from_numpy(branch.clicks).long()])
     frames = policy.encode(screens, previous)
-    layer = policy.context.layers[middle_layer(len(policy.context.layers)) - 1]
-    handle = layer.register_forward_hook(move)
-    try:
+    with _changed(policy, move):
         context, _ = policy.context.each(frames.tokens[None].expand(len(shifts), -1, -1, -1))
-    finally:
-        handle.remove()
     cells, patches = (
         values[-1:].expand(len(shifts), *values.shape[1:])
         for values in (frames.cells, frames.patches)
@@ -199,7 +206,6 @@ def moved(policy: Policy, shift: Tensor) -> Iterator[None]:
         shift: (D,), by how much, in the middle of the transformer.
     """
     context = policy.context
-    layer = context.layers[middle_layer(len(context.layers)) - 1]
     plain = context.last
     newest = torch.empty(0, dtype=torch.long)
 
@@ -215,13 +221,12 @@ def moved(policy: Policy, shift: Tensor) -> Iterator[None]:
         output[torch.arange(len(output), device=output.device), at] += shift.to(output)
         return output
 
-    handle = layer.register_forward_hook(move)
     context.last = last  # type: ignore[method-assign]
     try:
-        yield
+        with _changed(policy, move):
+            yield
     finally:
         del context.last
-        handle.remove()
 
 
 def worked_on(

@@ -116,8 +116,8 @@ class Opening(Closed):
         return Session(task, world, Look(self.layout, self.theme).check())
 
 
-class Click(Closed):
-    """A click, as a line of a log; see `people_trajectories.STEPS` for times and `via`.
+class BrowserClick(Closed):
+    """A click, as a browser tells it; see `people_trajectories.STEPS` for times and `via`.
 
     Attributes:
         step: Its number, from 0.
@@ -134,6 +134,11 @@ class Click(Closed):
     shown_ms: Milliseconds
     down_ms: Milliseconds
     up_ms: Milliseconds
+
+
+class Click(BrowserClick):
+    """A click, as a line of a log."""
+
     received_ms: Milliseconds
 
 

@@ -56,45 +56,54 @@ def ended(log: Log, state: State) -> str:
     return "done" if state.done else log.ending if log.ending == "abandoned" else "cut off"
 
 
-def convert(log: Log) -> Recorded:
-    """Replay a log, and return the row of each click and that of the episode.
+def steps_of(session: Session[Any, Any], episode: int) -> dict[str, list[Any]]:
+    """Return the columns `trajectory.STEPS` of what somebody did who does not tell intents.
 
     `kind`, `verdict`, `position` and `open_mistakes` come from state and truth, as for virtual
     annotators; what only an annotator knows of itself stays empty.
 
-    Raises:
-        PeopleError: There are no clicks, or the world is no longer the one that was worked on.
+    Args:
+        session: The session, with its steps.
+        episode: Number of the episode.
     """
-    opening = log.opening
-    columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-    session: Session[Any, Any] | None = None
-    for _, session in log.replay():
-        columns["open_mistakes"].append(len(session.mistakes))
-        columns["position"].append(session.interface.position(session.state))
-    if session is None:
-        raise PeopleError(f"{log.path}: has no clicks")
-
-    times = ("shown_ms", "down_ms", "up_ms", "received_ms", "via")
-    for click, step in zip(log.clicks, session.steps):
-        row: dict[str, Any] = {
-            "episode": opening.episode,
-            "step": click.step,
-            "x": click.x,
-            "y": click.y,
+    columns: dict[str, list[Any]] = {name: [] for name in trajectory.STEPS.names}
+    for number, step in enumerate(session.steps):
+        row = {
+            "episode": episode,
+            "step": number,
+            "x": step.click[0],
+            "y": step.click[1],
             "widget": step.hit.widget,
             "kind": step.hit.kind,
             "phase": "",
             "mistake": "",
+            "open_mistakes": len(session.task.mistakes(session.world, step.before)),
+            "position": session.interface.position(step.before),
             "target_x": -1.0,
             "target_y": -1.0,
             "critical": False,
             "verdict": session.verdict(step),
             "again_x": -1,
             "again_y": -1,
-            **{name: getattr(click, name) for name in times},
         }
         for name, value in row.items():
             columns[name].append(value)
+    return columns
+
+
+def convert(log: Log) -> Recorded:
+    """Replay a log, and return the row of each click and that of the episode.
+
+    Raises:
+        PeopleError: There are no clicks, or the world is no longer the one that was worked on.
+    """
+    opening = log.opening
+    if not log.clicks:
+        raise PeopleError(f"{log.path}: has no clicks")
+    *_, (_, session) = log.replay()  # the same session at each click
+    columns = steps_of(session, opening.episode)
+    for name in ("shown_ms", "down_ms", "up_ms", "received_ms", "via"):
+        columns[name] = [getattr(click, name) for click in log.clicks]
     return Recorded(
         columns,
         {

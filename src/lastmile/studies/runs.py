@@ -162,6 +162,22 @@ def kind_of_policy(rows: pd.DataFrame) -> pd.Series:
     return of_one.map({True: POLICY, False: JOINT_POLICY})
 
 
+def by_kind(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Tell the policies for one task from those for all, in a column that says `POLICY` for both.
+
+    Whatever else was measured (annotator, ceiling, floor) stands beside each policy, always the
+    same: what stands beside the policies for one task is kept.
+
+    Args:
+        rows: Measurements as for `kind_of_policy`.
+        column: The column, in which `JOINT_POLICY` is put.
+    """
+    kind = kind_of_policy(rows)
+    of_policy = rows[column] == POLICY
+    rows = rows.assign(**{column: kind.where(of_policy, rows[column])})
+    return rows[of_policy | (kind == POLICY)]
+
+
 def held_out_groups(settings: Settings) -> list[tuple[str, ...]]:
     """Return the groups of tasks that are held out of a pretraining.
 

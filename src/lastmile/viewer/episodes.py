@@ -13,6 +13,7 @@ from lastmile.config import Evaluation
 from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, WIDTH
 from lastmile.simulation import trajectory
+from lastmile.simulation.people_trajectories import steps_of
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
@@ -198,39 +199,12 @@ def with_rollouts(
         rollouts[episode.number] = Rollout(episode.number, task, session.world, session.look, limit)
     play_rollouts(policy, rollouts.values(), temperature, episodes[0].source.seed)
     tracks = {
-        number: Track(f"policy {name}, T = {temperature:g}", rollout, _columns(rollout, number))
+        number: Track(f"policy {name}, T = {temperature:g}", rollout, steps_of(rollout, number))
         for number, rollout in rollouts.items()
     }
     return [
         replace(episode, tracks=(*episode.tracks, tracks[episode.number])) for episode in episodes
     ]
-
-
-def _columns(session: Session[Any, Any], number: int) -> dict[str, list[Any]]:
-    """Return the columns of a recording for a session without intents."""
-    columns: dict[str, list[Any]] = {name: [] for name in trajectory.STEPS.names}
-    for i, step in enumerate(session.steps):
-        row = {
-            "episode": number,
-            "step": i,
-            "x": step.click[0],
-            "y": step.click[1],
-            "widget": step.hit.widget,
-            "kind": step.hit.kind,
-            "phase": "",
-            "mistake": "",
-            "open_mistakes": len(session.task.mistakes(session.world, step.before)),
-            "position": session.interface.position(step.before),
-            "target_x": -1.0,
-            "target_y": -1.0,
-            "critical": False,
-            "verdict": session.verdict(step),
-            "again_x": -1,
-            "again_y": -1,
-        }
-        for name, value in row.items():
-            columns[name].append(value)
-    return columns
 
 
 def with_predictions(episodes: Iterable[Episode], policy: Policy) -> list[Episode]:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lastmile.closed import Closed
-from lastmile.screen import HEIGHT, WIDTH
-from lastmile.simulation.people import Device, Digest, Milliseconds, Number
+from lastmile.simulation.people import BrowserClick, Device
 
 LARGEST = 4000
 """Bytes of the largest message."""
@@ -39,18 +38,10 @@ class Start(Closed):
     practice: bool
 
 
-class Press(Closed):
-    """A click, made on the screen with this step and digest; times are in ms since 1970."""
+class Press(BrowserClick):
+    """A click."""
 
     type: Literal["click"]
-    step: Number
-    screen: Digest
-    x: Annotated[int, Field(ge=0, lt=WIDTH)]
-    y: Annotated[int, Field(ge=0, lt=HEIGHT)]
-    via: Literal["pointer", "key"]
-    shown_ms: Milliseconds
-    down_ms: Milliseconds
-    up_ms: Milliseconds
 
 
 class AskHint(Closed):

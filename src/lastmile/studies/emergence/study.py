@@ -23,7 +23,7 @@ from lastmile.evaluation.statistics import (
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, JOINT_POLICY, POLICY
-from lastmile.studies.runs import Need, both_kinds, kind_of_policy
+from lastmile.studies.runs import Need, both_kinds, by_kind, kind_of_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,24 +123,12 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     import pandas as pd
 
     count = settings.evaluation.resamples
-    skills = _by_kind(inputs["skills"])
+    skills = by_kind(inputs["skills"], "predictor")
     rows = _share_rows(skills, count)
     for kind, of_kind in skills.groupby("predictor", sort=True):
         if kind in (POLICY, JOINT_POLICY):
             rows += _half_rows(of_kind, all_halves(inputs["skills"], count, str(kind)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _by_kind(skills: pd.DataFrame) -> pd.DataFrame:
-    """Tell the policies for one task from those for all, in the column `predictor`.
-
-    Ceilings and floors come with each policy, and do not depend on it: those with the policies for
-    one task are kept.
-    """
-    kind = kind_of_policy(skills)
-    of_policy = skills["predictor"] == POLICY
-    skills = skills.assign(predictor=kind.where(of_policy, skills["predictor"]))
-    return skills[of_policy | (kind == POLICY)]
 
 
 def _half_rows(skills: pd.DataFrame, halves: Halves) -> list[tuple]:
@@ -250,7 +238,7 @@ def all_halves(skills: pd.DataFrame, count: int, kind: str = POLICY) -> Halves:
         count: Number of resamples.
         kind: Which of them. The noise between seeds is common to the tasks of a joint policy.
     """
-    skills = _by_kind(skills)
+    skills = by_kind(skills, "predictor")
     halves: Halves = {}
     for stratum, (task, part) in enumerate(skills.groupby("task", sort=True)):
         policy = part[part["predictor"] == kind]

@@ -26,7 +26,7 @@ from lastmile.evaluation.statistics import (
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, ANNOTATOR, JOINT_POLICY, POLICY, RECOVERY_STEPS
-from lastmile.studies.runs import Need, both_kinds, kind_of_policy
+from lastmile.studies.runs import Need, both_kinds, by_kind, kind_of_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,8 +102,7 @@ def _of_joint(hypothesis: Hypothesis) -> Hypothesis:
     return replace(
         hypothesis,
         claim=f"{hypothesis.claim}, joint policy",
-        statement=hypothesis.statement.replace("The policy", "One policy for all tasks")
-        + (" of a policy for all tasks" if hypothesis is SNOWBALL else ""),
+        statement=f"{hypothesis.statement} (one policy for all tasks)",
     )
 
 
@@ -143,7 +142,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     rows: list[tuple] = []
     count = settings.evaluation.resamples
-    played = _by_kind(inputs["closed_loop"]).assign(one=1)
+    played = by_kind(inputs["closed_loop"], "who").assign(one=1)
     ratios = {f"share:{kind}": (kind, "steps") for kind in SHARES}
     ratios |= {name: (column, "placements") for name, column in RATES.items()}
 
@@ -186,24 +185,13 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _by_kind(played: pd.DataFrame) -> pd.DataFrame:
-    """Tell the policies for one task from those for all, in the column `who`.
-
-    The annotator is measured beside each policy, always the same: once is kept.
-    """
-    kind = kind_of_policy(played)
-    of_policy = played["who"] == POLICY
-    played = played.assign(who=kind.where(of_policy, played["who"]))
-    return played[of_policy | (kind == POLICY)]
-
-
 def _annotations(skills: pd.DataFrame) -> pd.DataFrame:
     """Return counts of `wrong` annotations by episode and `who`, of the trained policies."""
     rows = skills[skills["skill"] == "annotation"]
     trained = rows["frames"] == rows.groupby(["run", "seed"])["frames"].transform("max")
     who = rows["predictor"].map({"policy": POLICY, "ceiling": ANNOTATOR})
     rows = rows.assign(who=who, wrong=rows["total"] - rows["hits"])
-    return _by_kind(rows[(who == ANNOTATOR) | ((who == POLICY) & trained)])
+    return by_kind(rows[(who == ANNOTATOR) | ((who == POLICY) & trained)], "who")
 
 
 def _recovery_rows(who: str, recovery: pd.DataFrame, count: int) -> list[tuple]:
@@ -302,7 +290,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test whether policies err less than their data, and correct injected mistakes."""
     count = settings.evaluation.resamples
     tasks = list(task_list(settings))
-    annotations, played = _annotations(inputs["skills"]), _by_kind(inputs["closed_loop"])
+    annotations, played = _annotations(inputs["skills"]), by_kind(inputs["closed_loop"], "who")
     played = played.assign(wrong=played["mistakes"], total=played["placements"])
     at_once = inputs["recovery"][inputs["recovery"]["delay"] == 0].assign(one=1)
     skills_kind, recovery_kind = kind_of_policy(inputs["skills"]), kind_of_policy(at_once)

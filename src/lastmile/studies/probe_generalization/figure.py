@@ -228,10 +228,9 @@ def _cosine_words(table: pd.DataFrame) -> list[str]:
 def _moved_words(table: pd.DataFrame) -> list[str]:
     """Say what moving the activation does."""
     mean = table[table["target"] == ALL].set_index(["measure", "strength"])
-    needed = [("undo:shared", 0.0), ("undo:shared", 1.0), ("undo:random", 1.0)]
-    if not all(key in mean.index for key in needed):
+    if (arms := _arms(mean, "undo")) is None:
         return []
-    still, shared, random = (mean.loc[key] for key in needed)
+    still, shared, random = arms
     return [
         "c: chance of Undo after right annotations, mean over tasks (thin: by task), after moving "
         f"the activation: {still['value']:.3f} unmoved; at a shift of 1 {shared['value']:.3f} "
@@ -241,12 +240,17 @@ def _moved_words(table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _arms(mean: pd.DataFrame, what: str) -> list[pd.Series] | None:
+    """Return the rows of a measure unmoved, and moved by 1 along both kinds of directions."""
+    keys = [(f"{what}:shared", 0.0), (f"{what}:shared", 1.0), (f"{what}:random", 1.0)]
+    return [mean.loc[key] for key in keys] if all(key in mean.index for key in keys) else None
+
+
 def _worked_on_words(mean: pd.DataFrame) -> list[str]:
     """Say what happens if the policy works on, moved at every step."""
-    needed = [("gone:shared", 0.0), ("gone:shared", 1.0), ("gone:random", 1.0)]
-    if not all(key in mean.index for key in needed):
+    if (arms := _arms(mean, "gone")) is None:
         return []
-    still, shared, random = (mean.loc[key] for key in needed)
+    still, shared, random = arms
     return [
         "If the policy works on, moved at every step, right annotations are gone in the end in "
         f"{still['value']:.3f} unmoved, {shared['value']:.3f} [{shared['low']:.3f}, "
