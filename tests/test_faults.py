@@ -484,8 +484,9 @@ def test_faults_heal_to_the_end(whole: Path) -> None:
         print(f"{seed}, {left} left: {words}{more}: as if undisturbed", flush=True)
 
 
-def start_run(folder: Path) -> subprocess.Popen[bytes]:
+def start_run(folder: Path, **settings: Any) -> subprocess.Popen[bytes]:
     """The whole study by our own command, which verifies it at the end."""
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY | settings))
     command = [sys.executable, "-m", "lastmile", "run", "--cores", "2"]
     presets = ["--configfile", "workflow/presets/smoke.yaml", "--configfile", "study.yaml"]
     with open(folder / "said.txt", "wb") as said:
@@ -503,6 +504,32 @@ def run_to_the_end(folder: Path) -> None:
     """The same, left alone. It must succeed."""
     code = start_run(folder).wait(PATIENCE)
     assert code == 0, (folder / "said.txt").read_text(errors="replace")[-6000:]
+
+
+@in_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_ends_its_jobs(undisturbed: Path, number: signal.Signals) -> None:
+    """Of `docker stop`, a batch system or a shell that is closed: only the command itself gets it."""
+    before = set(undisturbed.glob("runs/*"))
+    with fault(f"{number.name} to lastmile run", "train", "its jobs end, with a checkpoint"):
+        process = start_run(undisturbed, training={"frames": 10_000_000})
+        begun = when(
+            lambda: {
+                path.parent
+                for path in undisturbed.glob("runs/*/progress.jsonl")
+                if path.stat().st_size and path.parent not in before
+            },
+            process,
+        )
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 130
+        assert not jobs(undisturbed)
+    said = (undisturbed / "said.txt").read_text()
+    assert "run the same command again to resume" in said, said
+    assert all((run / "last.ckpt").exists() for run in begun)
+    for run in set(undisturbed.glob("runs/*")) - before:
+        shutil.rmtree(run)
 
 
 def test_a_clock_that_goes_back(undisturbed: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
 import re
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pandas as pd
 import pytest
 
 from lastmile.config import parse
-from lastmile.pipeline import plan, status
+from lastmile.pipeline import plan, run, status
 from lastmile.pipeline.pace import pace
 from lastmile.pipeline.why import Job
 from lastmile.storage import parquet
@@ -221,3 +225,29 @@ def test_follow_ends_when_nothing_runs(
     monkeypatch.setattr(status, "planned", lambda targets, overlay: [Job("a", ["x"], "", "")])
     status.show(parse({}), follow=True)
     assert "nothing is running" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_snakemake_and_its_jobs(tmp_path: Path, number: signal.Signals) -> None:
+    """Also where SIGINT is ignored, as by what `nohup ... &` starts."""
+    begun = tmp_path / "begun"
+    job = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(1000)"
+    workflow = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {job!r}])"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with (
+            open(tmp_path / "said.txt", "wb+") as said,
+            run._started([sys.executable, "-c", workflow], os.environ, said) as (process, stopped),
+        ):
+            while not begun.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            os.kill(os.getpid(), number)
+            assert process.wait() and stopped.is_set()
+            with contextlib.suppress(ProcessLookupError):
+                while True:  # until nobody is left in the group
+                    os.killpg(process.pid, 0)
+                    time.sleep(0.01)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from lastmile.config import Settings
 from lastmile.errors import LastmileError
@@ -42,7 +44,8 @@ def run(
 
     On a terminal the page is updated in place, with Snakemake's newest lines below it; its whole
     output goes to results/NAME/logs/snakemake.log. Without a terminal, Snakemake's output is
-    printed as it comes, and the page once a minute. Ctrl-C and SIGTERM shut Snakemake down cleanly.
+    printed as it comes, and the page once a minute. Ctrl-C and SIGTERM end Snakemake and its jobs;
+    a training run first writes a checkpoint.
 
     Args:
         settings: Settings of the study.
@@ -97,44 +100,73 @@ def _run(settings: Settings, targets: Sequence[str], overlay: Overlay, cores: st
 
     if terminal:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "w", encoding="utf-8") as handle:
-            child = subprocess.Popen(
-                command, stdout=handle, stderr=subprocess.STDOUT, env=environment
-            )
         print(f"{settings.name}: looking at what is there", flush=True)
-    else:
-        child = subprocess.Popen(command, env=environment)
-    interrupted = False
-
-    def end(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        child.terminate()
-
-    signal.signal(signal.SIGTERM, end)
-    shown = time.monotonic()
-    while True:
-        try:
-            status = child.wait(REFRESH)
-            ended.set()
-            break
-        except subprocess.TimeoutExpired:
-            pass
-        except KeyboardInterrupt:  # Snakemake got it too and ends its jobs
-            interrupted = True
-            continue
-        if plan and (terminal or time.monotonic() - shown > EVERY):
-            shown = time.monotonic()
-            if terminal:
-                print(f"{CLEAR}{look()}\n{_end(log, NEWEST)}", flush=True)
-            else:
-                print(f"\n{look()}", flush=True)
+    with (
+        open(log, "wb") if terminal else contextlib.nullcontext() as output,
+        _started(command, environment, output) as (child, interrupted),
+    ):
+        shown = time.monotonic()
+        while True:
+            try:
+                status = child.wait(REFRESH)
+                ended.set()
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if plan and (terminal or time.monotonic() - shown > EVERY):
+                shown = time.monotonic()
+                if terminal:
+                    print(f"{CLEAR}{look()}\n{_end(log, NEWEST)}", flush=True)
+                else:
+                    print(f"\n{look()}", flush=True)
     if terminal:
         print(f"{CLEAR}{look()}" if plan and not status else _end(log, LAST), flush=True)
-    if interrupted and status:
+    if interrupted.is_set() and status:
         print(RESUME, file=sys.stderr, flush=True)
         return 130
     return status
+
+
+@contextlib.contextmanager
+def _started(
+    command: list[str], environment: Mapping[str, str], output: IO[bytes] | None
+) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
+    """Start Snakemake, and let SIGINT and SIGTERM end it and its jobs.
+
+    Snakemake alone would wait for its jobs after SIGTERM, so that its whole process group gets
+    SIGINT, as from Ctrl-C. The handlers are there before it starts: a process that ignores SIGINT
+    (`nohup ... &`) would hand that down.
+
+    Yields:
+        The process, and what is set after a signal.
+    """
+    interrupted = threading.Event()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def end(*_: object) -> None:
+        interrupted.set()
+        for child in started:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGINT)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        started.append(
+            subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                env=environment,
+                process_group=0,
+            )
+        )
+        if interrupted.is_set():
+            end()
+        yield started[0], interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(log: Path, count: int) -> str:
