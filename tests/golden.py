@@ -11,17 +11,24 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import lastmile.tasks
 from lastmile.config import canonical
-from lastmile.simulation.trajectory import Source, record
+from lastmile.screen import LAYOUTS, THEMES, Look, draw, draw_small_series
+from lastmile.simulation.session import Session
+from lastmile.simulation.trajectory import Episode, Source, record
 from lastmile.tasks import get_task, task_names
 
 EPISODES = (("typical", 0), ("hasty", 1))
 """Style of the annotator and number of the episode."""
+
+
+PIXELS = "pixels"
+"""The digest that also depends on the versions of the libraries that draw."""
 
 
 def golden_path(task: str) -> Path:
@@ -34,12 +41,13 @@ def compute_digests(task: str) -> dict[str, object]:
 
     Returns:
         The task's version and, for each episode, the digest of its world, the number of steps, the
-        digest of all clicks and labels, and the score.
+        digest of all clicks and labels, the digest of the pixels, and the score.
     """
     digests: dict[str, object] = {"version": get_task(task).version}
 
     for style, number in EPISODES:
-        episode = record(Source(task, "test", 7, style=style), number, again=True)
+        source = Source(task, "test", 7, style=style)
+        episode = record(source, number, again=True)
         # Rounded, so that the last bits of floating-point sums may differ between processors.
         rows = canonical(
             {
@@ -54,11 +62,25 @@ def compute_digests(task: str) -> dict[str, object]:
             "world": episode.world,
             "steps": len(episode.columns["x"]),
             "rows": hashlib.blake2b(rows.encode(), digest_size=12).hexdigest(),
+            PIXELS: _digest_pixels(source, number, episode),
             "score": round(float(episode.score.score), 6),
             "success": bool(episode.score.success),
         }
 
     return digests
+
+
+def _digest_pixels(source: Source, number: int, episode: Episode) -> str:
+    """Digest what a policy sees of an episode, and its last screen as a person sees it in any look."""
+    session = Session(get_task(source.task), source.world(number), source.look(number))
+    screens = [session.screen()]
+    clicks = zip(episode.columns["x"], episode.columns["y"], strict=True)
+    screens += [session.screen() for _ in session.play(clicks)]
+    seen = hashlib.blake2b(draw_small_series(screens).tobytes(), digest_size=12)
+    for layout, theme in itertools.product(LAYOUTS, THEMES):
+        look = Look(layout, theme)
+        seen.update(draw(session.interface.screen(session.state, look)).tobytes())
+    return seen.hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,7 +31,7 @@ def extended(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, folder / "src" / "lastmile", ignore=ignore)
     shutil.copytree(root / "tests", folder / "tests", ignore=ignore)
-    for name in ("config.yaml", "Snakefile", "pyproject.toml"):
+    for name in ("config.yaml", "Snakefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(root / name, folder)
     for kind, name in NAMES.items():
         out = python(folder, "-m", "lastmile", "new-task", name, "--kind", kind)
