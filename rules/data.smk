@@ -3,12 +3,12 @@
 
 rule record:
     output:
-        steps=f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
-        episodes=f"{RESULTS}/trajectories/{{task}}/{{split}}.episodes.parquet",
+        steps=f"{RESULTS}/trajectories/{{recording}}/{{split}}.parquet",
+        episodes=f"{RESULTS}/trajectories/{{recording}}/{{split}}.episodes.parquet",
     log:
-        f"{RESULTS}/logs/record/{{task}}.{{split}}.log",
+        f"{RESULTS}/logs/record/{{recording}}.{{split}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/record/{{task}}.{{split}}.tsv"
+        f"{RESULTS}/benchmarks/record/{{recording}}.{{split}}.tsv"
     priority: 30
     threads: 1
     resources:
@@ -23,14 +23,14 @@ rule record:
 
 rule tokenize:
     input:
-        steps=f"{RESULTS}/trajectories/{{task}}/{{split}}.parquet",
-        episodes=f"{RESULTS}/trajectories/{{task}}/{{split}}.episodes.parquet",
+        steps=f"{RESULTS}/trajectories/{{recording}}/{{split}}.parquet",
+        episodes=f"{RESULTS}/trajectories/{{recording}}/{{split}}.episodes.parquet",
     output:
-        tokens=f"{RESULTS}/tokens/{{task}}/{{split}}.tokens",
+        tokens=f"{RESULTS}/tokens/{{recording}}/{{split}}.tokens",
     log:
-        f"{RESULTS}/logs/tokenize/{{task}}.{{split}}.log",
+        f"{RESULTS}/logs/tokenize/{{recording}}.{{split}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tokenize/{{task}}.{{split}}.tsv"
+        f"{RESULTS}/benchmarks/tokenize/{{recording}}.{{split}}.tsv"
     priority: 30
     threads: 1
     resources:

@@ -65,6 +65,7 @@ SETTINGS = parse(
         "scaling": {"sizes": ["xs", "s", "m"], "episodes": [50]},
         "transfer": {"held_out": [["cell_lineage", "colored_dots"]]},
         "heads": {"tasks": ["cell_lineage", "colored_dots"]},
+        "composition": {"tasks": ["cell_lineage", "colored_dots"]},
         "training": {"seeds": [0, 1, 2]},
         "evaluation": {"resamples": 500},
     }
@@ -72,6 +73,7 @@ SETTINGS = parse(
 """Settings of the made-up evaluations."""
 
 RECORDING: dict[str, Any] = {
+    "recording": "colored_dots",
     "task": "colored_dots",
     "split": "test",
     "seed": 3,

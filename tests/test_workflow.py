@@ -27,6 +27,7 @@ from lastmile.pipeline.stages import get_stage, stage_names
 from lastmile.provenance.manifests import file_digest
 from lastmile.provenance.verify import verify
 from lastmile.studies import all_needs, all_runs
+from lastmile.studies.composition.study import ARMS
 from lastmile.tasks import task_names
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
@@ -127,6 +128,13 @@ def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:
     assert set(planned(folder, "tasks", name="fresh")) == {"study_with_screens", "figure"}
     jobs = planned(folder, "heads", name="fresh")
     assert jobs["record"] == 3 and trained(jobs) == 3 and jobs["speed"] == 2 and jobs["skills"] == 3
+
+
+def test_each_arm_learns_from_a_recording_of_its_own(folder: Path) -> None:
+    arms, tasks = len(ARMS), ["colored_dots"]
+    jobs = planned(folder, "composition", name="fresh", composition={"tasks": tasks})
+    assert jobs["record"] == jobs["tokenize"] == arms + 2  # validation and test are shared
+    assert trained(jobs) == jobs["skills"] == jobs["closed_loop"] == jobs["recovery"] == arms
 
 
 def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Settings) -> None:

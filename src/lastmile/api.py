@@ -98,7 +98,8 @@ def record(
             the annotator is asked twice at every step, which gives its self-agreement.
         seed: Seed of the recording.
         difficulty: Name of one of the task's difficulties.
-        style: Style of the annotator: "careful", "typical", "hasty" or "oracle".
+        style: Style of the annotator: "careful", "typical", "hasty", "oracle" or "mixed", with
+            changes if any, as in "typical+uncorrected" (see `lastmile.tasks.styles.get_style`).
         out: Parquet file of the steps; the episodes are written beside it, to
             `STEM.episodes.parquet`. Without it nothing is kept on disk.
 
@@ -117,10 +118,10 @@ def record(
         >>> screens = [recording.open(0).screen()]
     """
     from lastmile.tasks import get_task
-    from lastmile.tasks.annotator import get_style
+    from lastmile.tasks.styles import check_style
 
     get_task(task).difficulty(difficulty)
-    get_style(style)
+    check_style(style)
 
     with needed_for("lastmile.record"):
         from lastmile.simulation import trajectory

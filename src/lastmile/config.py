@@ -7,7 +7,6 @@ reads this module for every job.
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,7 +43,9 @@ class Worlds(Closed):
     style: str = Field(
         "typical",
         description=(
-            "Style of the virtual annotator who makes the data: careful, typical, hasty or oracle."
+            "Style of the virtual annotator who makes the data: careful, typical, hasty, oracle or "
+            "mixed. Changes may follow, such as typical+mistakes=0.2+uncorrected: mistakes=RATE, "
+            "uncorrected, noticed_at_once, noticed_late, unexplored, unverified."
         ),
     )
     layouts: tuple[str, ...] = Field(
@@ -290,6 +291,16 @@ class Heads(Closed):
     frames: int = Field(6_000, ge=1, le=10**12, description="Frames that both see.")
 
 
+class Composition(Closed):
+    """Policies that learn from demonstrations which differ in one thing."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks to compare on. Tasks that are not studied are ignored."
+    )
+    size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of the policies.")
+    frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each sees.")
+
+
 RESERVED = ("reference",)
 """Names of folders in `results/` that no study may have: published results are kept there."""
 
@@ -313,6 +324,7 @@ class Settings(Closed):
     scaling: Scaling = Scaling()
     transfer: Transfer = Transfer()
     heads: Heads = Heads()
+    composition: Composition = Composition()
 
     @field_validator("tasks")
     @classmethod
@@ -337,13 +349,18 @@ def parse(values: dict[str, Any], source: str = "config") -> Settings:
     Raises:
         ConfigError: With one line per bad key: its name, what was expected, and what came.
     """
+    from lastmile.tasks.known_names import check_names
+
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain_errors(Settings, error, source)) from None
-    _check_names(settings, source)
+    try:
+        check_names(settings, source)
+    except LastmileError as error:
+        raise ConfigError(str(error)) from None
     return settings
 
 
@@ -381,45 +398,6 @@ def _merge(into: dict, new: dict) -> None:
             _merge(into[key], value)
         else:
             into[key] = value
-
-
-def _check_names(settings: Settings, source: str) -> None:
-    """Check names that types do not know: tasks, difficulties, styles, layouts, themes."""
-    from lastmile.screen import LAYOUTS, THEMES
-    from lastmile.tasks import get_task, task_names
-    from lastmile.tasks.annotator import STYLES
-
-    def known(key: str, name: str, names: Any) -> None:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ConfigError(
-                f"{source}: setting '{key}': unknown '{name}'{hint} (known: {', '.join(names)})"
-            )
-
-    held_out = [task for group in settings.transfer.held_out for task in group]
-    for key, tasks in (
-        ("tasks", settings.tasks),
-        ("transfer.held_out", held_out),
-        ("heads.tasks", settings.heads.tasks),
-    ):
-        for task in tasks:
-            known(key, task, task_names())
-    if len(set(settings.tasks)) != len(settings.tasks):
-        raise ConfigError(
-            f"{source}: setting 'tasks': a task is named twice in {list(settings.tasks)}"
-        )
-    if len(set(held_out)) != len(held_out):
-        raise ConfigError(
-            f"{source}: setting 'transfer.held_out': a task is named twice in {held_out}"
-        )
-    known("worlds.style", settings.worlds.style, STYLES)
-    for layout in settings.worlds.layouts:
-        known("worlds.layouts", layout, LAYOUTS)
-    for theme in settings.worlds.themes:
-        known("worlds.themes", theme, THEMES)
-    for task in settings.tasks or task_names():
-        known("worlds.difficulty", settings.worlds.difficulty, get_task(task).difficulties)
 
 
 def task_list(settings: Settings) -> tuple[str, ...]:

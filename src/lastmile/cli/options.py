@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lastmile.errors import UnknownNameError
+from lastmile.errors import LastmileError, UnknownNameError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,6 +67,23 @@ class Difficulties(Names):
         return str(value) if value in self.COMMON else super().convert(value, param, ctx)
 
 
+class Styles(Names):
+    """The names of styles, and those of changed ones (see `lastmile.tasks.styles.get_style`)."""
+
+    def __init__(self) -> None:
+        super().__init__("style", _styles)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name of a style and its changes."""
+        from lastmile.tasks.styles import check_style
+
+        try:
+            check_style(str(value))
+        except LastmileError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 class Cores(click.ParamType[int]):
     """A number of cores, or `all`, which is as many as this process may use."""
 
@@ -114,9 +131,9 @@ def _difficulties() -> list[str]:
 
 
 def _styles() -> tuple[str, ...]:
-    from lastmile.tasks.annotator import STYLES
+    from lastmile.tasks.styles import MIXED, STYLES
 
-    return tuple(STYLES)
+    return (*STYLES, MIXED)
 
 
 def _players() -> tuple[str, ...]:
@@ -153,7 +170,7 @@ def _sizes() -> tuple[str, ...]:
 TASK = Names("task", _tasks)
 TASK_OR_ALL = Names("task", _tasks_or_all)
 DIFFICULTY = Difficulties()
-STYLE = Names("style", _styles)
+STYLE = Styles()
 PLAYER = Names("style", _players)
 LAYOUT = Names("layout", _layouts)
 THEME = Names("theme", _themes)

@@ -8,19 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def trajectories(results: Path, task: str, split: str) -> Path:
+def recording(task: str, style: str | None = None) -> str:
+    """Return the name of a recording: its task, and the style where it is not that of the study."""
+    return task if style is None else f"{task}.{style}"
+
+
+def trajectories(results: Path, recording: str, split: str) -> Path:
     """Return the file with the steps of recorded episodes."""
-    return results / "trajectories" / task / f"{split}.parquet"
+    return results / "trajectories" / recording / f"{split}.parquet"
 
 
-def episodes(results: Path, task: str, split: str) -> Path:
+def episodes(results: Path, recording: str, split: str) -> Path:
     """Return the table of recorded episodes, beside their steps."""
-    return results / "trajectories" / task / f"{split}.episodes.parquet"
+    return results / "trajectories" / recording / f"{split}.episodes.parquet"
 
 
-def tokens(results: Path, task: str, split: str) -> Path:
+def tokens(results: Path, recording: str, split: str) -> Path:
     """Return the file of tokens: recorded episodes as a policy reads them."""
-    return results / "tokens" / task / f"{split}.tokens"
+    return results / "tokens" / recording / f"{split}.tokens"
 
 
 def model(results: Path, run: str, seed: int) -> Path:

@@ -45,6 +45,7 @@ TITLES = {
     "probe_generalization": "A mistake representation shared across tasks",
     "annotators": "The virtual annotators",
     "heads": "Output heads and contexts",
+    "composition": "What demonstrations must hold",
     "tasks": "The tasks",
 }
 """Headings of studies; other studies are headed by their name."""

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from lastmile.studies.runs import Need, Points, Run
 
 
+SPLITS = ("train", "validation", "test")
+"""The splits that a study records."""
+
+
 class Spec(Closed):
     """What a job does.
 
@@ -130,6 +134,21 @@ class Request:
         """The tasks that are recorded: those of the study, and others that its runs learn."""
         learned = {task for run in self.runs.values() for task in run.tasks}
         return (*self.tasks, *sorted(learned - set(self.tasks)))
+
+    @property
+    def recordings(self) -> dict[tuple[str, str, str], int]:
+        """How many episodes are recorded, by task, style of the annotator, and split.
+
+        An empty style is that of the study. Whatever a policy learns from, it is measured on
+        episodes of that style.
+        """
+        episodes = self.settings.episodes.model_dump()
+        counts = {(task, "", split): episodes[split] for task in self.recorded for split in SPLITS}
+        for run in sorted(self.runs.values(), key=lambda run: run.style or ""):
+            for task in run.tasks if run.style is not None else ():
+                key = (task, run.style or "", "train")
+                counts[key] = max(counts.get(key, 0), run.episodes)
+        return counts
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:
         """Return run, seed and task of each measurement that goes into tables of this name."""

@@ -11,6 +11,7 @@ from lastmile.config import SPLITS
 from lastmile.errors import UnknownNameError
 from lastmile.screen import Look
 from lastmile.tasks import get_task
+from lastmile.tasks.styles import MIXED, MIXTURE
 from lastmile.tasks.task import generator
 
 
@@ -23,7 +24,7 @@ class Source:
         split: One of `lastmile.config.SPLITS`.
         seed: Seed of the recording.
         difficulty: Name of one of the task's difficulties.
-        style: Name of the annotator's style.
+        style: Name of the annotator's style, with changes if any; or `mixed`.
         layouts: Layouts to draw from.
         themes: Themes to draw from.
     """
@@ -53,6 +54,12 @@ class Source:
     def world(self, episode: int) -> Any:
         """Make the world of an episode."""
         return get_task(self.task).world(self.key(episode), self.difficulty)
+
+    def style_of(self, episode: int) -> str:
+        """Return the style of the annotator of an episode."""
+        if self.style != MIXED:
+            return self.style
+        return str(self.generator(episode, "style").choice(MIXTURE))
 
     def look(self, episode: int) -> Look:
         """Draw the layout and theme of an episode."""

@@ -115,14 +115,15 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
         again: Whether to ask the annotator a second time at every step, with fresh randomness.
 
     Raises:
-        RuntimeError: The annotator did not finish within `LONGEST` steps.
+        TrajectoryError: The annotator did not finish within `LONGEST` steps, as one who never
+            corrects a mistake may not.
     """
     session = Session(get_task(source.task), source.world(episode), source.look(episode))
     task, world, interface = session.task, session.world, session.interface
     rng = source.generator(episode, "annotator")
     # The second answers have a generator of their own: asking does not change the episode.
     again_rng = source.generator(episode, "again")
-    annotator = make_annotator(task, world, interface, source.style, rng)
+    annotator = make_annotator(task, world, interface, source.style_of(episode), rng)
     columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
     for number in range(LONGEST):
         state, screen = session.state, session.screen()
@@ -155,9 +156,9 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
             columns[name].append(value)
         if session.done:
             return Episode(columns, session.state, session.score, session.look, digest(world))
-    raise RuntimeError(
+    raise TrajectoryError(
         f"the annotator of '{source.task}' did not finish episode {episode} of {source} "
-        f"within {LONGEST} steps"
+        f"within {LONGEST} steps; its style may not be able to do this task"
     )
 
 

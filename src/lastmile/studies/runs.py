@@ -36,6 +36,7 @@ class Run:
         frames: Frames seen in training.
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
+        style: Style of the annotator whose episodes it learns from; None for that of the study.
         once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
@@ -45,6 +46,7 @@ class Run:
     frames: int
     episodes: int
     start: Run | None = None
+    style: str | None = None
     once: bool = field(default=False, compare=False)
 
     def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -81,6 +83,7 @@ def training_run(
     episodes: int | None = None,
     start: Run | None = None,
     policy: Mapping[str, str] | None = None,
+    style: str | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -91,7 +94,9 @@ def training_run(
         episodes: Distinct training episodes of each task; all recorded ones by default.
         start: The run to start from, if any.
         policy: Settings of the policy that differ from `settings.policy`.
+        style: Style of the annotator to learn from; that of the study by default.
     """
+    style = None if style == settings.worlds.style else style
     studied = task_list(settings)
     tasks = tuple(sorted(tasks))
     policy_settings = settings.policy.model_copy(update=dict(policy or {}))
@@ -112,9 +117,11 @@ def training_run(
         parts.append(f"{frames // 1000}k" if frames % 1000 == 0 else str(frames))
     if episodes != settings.episodes.train:
         parts.append(f"{episodes}episodes")
+    if style is not None:
+        parts.append(style)
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start)
+    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style)
 
 
 def single(settings: Settings, task: str) -> Run:

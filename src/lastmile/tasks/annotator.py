@@ -14,6 +14,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -219,11 +220,11 @@ class Annotator(ABC, Generic[W, S]):
         # Repairs come first; then each phase hands over to the next when it has nothing to do.
         before = self.phase
         intent = self.repair(state, noticed)._replace(phase="correct") if noticed else None
-        if intent is None:
+        if intent is None and self.style.explores:
             intent = _in_phase(self.explore(state), "explore")
         if intent is None:
             intent = _in_phase(self._work(state), "annotate")
-        if intent is None and self.checked != state.edits:
+        if intent is None and self.style.verifies and self.checked != state.edits:
             intent = _in_phase(self.verify(state), "verify")
             if intent is None:
                 self.checked = state.edits
@@ -429,4 +430,6 @@ def make_annotator(
     """
     if isinstance(style, str):
         style = get_style(style)
+    if style.mistake_rate is not None:
+        style = replace(style, mistakes=style.mistake_rate / task.mistake_rate)
     return task.annotator(task, world, interface, style, rng)

@@ -8,14 +8,19 @@ self-agreement, the ceiling of a policy's accuracy.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lastmile.errors import UnknownNameError
+from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.tasks.task import Mistake, State
 
 if TYPE_CHECKING:
     from lastmile.tasks.annotator import Annotator
+
+
+class StyleError(LastmileError):
+    """The name of a style that cannot be; the message says what was expected."""
+
 
 Noticed = frozenset[Hashable]
 """The mistakes that an annotator has noticed, by `Annotator.key`."""
@@ -103,6 +108,9 @@ class Style:
         mistakes: Factor on the mistake rate of the task.
         noticing: How they become aware of mistakes.
         jitter: Standard deviation of most placements around their target, logical px.
+        mistake_rate: Mistake rate in every task; None for the rate of the task times `mistakes`.
+        explores: Whether they look around before they annotate at all.
+        verifies: Whether they check their work at the end at all.
     """
 
     name: str
@@ -111,6 +119,9 @@ class Style:
     mistakes: float
     noticing: Noticing
     jitter: float
+    mistake_rate: float | None = None
+    explores: bool = True
+    verifies: bool = True
 
 
 STYLES: dict[str, Style] = {
@@ -125,12 +136,67 @@ STYLES: dict[str, Style] = {
 """Styles by name. `oracle` makes no mistakes and notices every one."""
 
 
+MIXED = "mixed"
+"""Stands for three people: each episode is by one of `MIXTURE`."""
+MIXTURE = ("careful", "typical", "hasty")
+MOST_MISTAKES = 0.5
+"""Largest mistake rate that a style can be given."""
+
+MODIFIERS: dict[str, Callable[[Style], Style]] = {
+    "uncorrected": lambda style: replace(style, noticing=notice_nothing),
+    "noticed_at_once": lambda style: replace(style, noticing=NoticeByChance(1.0, 1.0, 1.0)),
+    "noticed_late": lambda style: replace(style, noticing=NoticeByChance(0.0, 0.0, 0.95)),
+    "unexplored": lambda style: replace(style, explores=False),
+    "unverified": lambda style: replace(style, verifies=False),
+}
+"""What can be changed in a style, by name.
+
+Mistakes are never corrected; noticed as soon as they are seen; noticed in the final check alone; no
+looking around at first; no check at the end.
+"""
+
+
 def get_style(name: str) -> Style:
     """Return the style with this name.
 
+    Args:
+        name: One of `STYLES`; changes may follow, each after a `+`: one of `MODIFIERS`, or
+            `mistakes=RATE` for a mistake rate that is the same in every task. An example is
+            `typical+mistakes=0.2+uncorrected`.
+
     Raises:
-        UnknownNameError: No style has this name.
+        UnknownNameError: There is no such style or change.
+        StyleError: A mistake rate is impossible.
     """
-    if name not in STYLES:
-        raise UnknownNameError("style", name, STYLES)
-    return STYLES[name]
+    base, *changes = name.split("+")
+    if base not in STYLES:
+        raise UnknownNameError("style", base, STYLES)
+    style = STYLES[base]
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key == "mistakes":
+            style = replace(style, mistake_rate=_rate(value, name))
+        elif change in MODIFIERS:
+            style = MODIFIERS[change](style)
+        else:
+            raise UnknownNameError("change of a style", change, (*MODIFIERS, "mistakes=RATE"))
+    return replace(style, name=name)
+
+
+def _rate(text: str, name: str) -> float:
+    """Return a mistake rate from the name of a style."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= MOST_MISTAKES:  # also what is not a number
+        raise StyleError(
+            f"style '{name}': expected a mistake rate from 0 to {MOST_MISTAKES}, got '{text}'"
+        )
+    return rate
+
+
+def check_style(name: str) -> None:
+    """Raise the error of `get_style` unless this is `MIXED` or the name of a style."""
+    if name != MIXED:
+        get_style(name)

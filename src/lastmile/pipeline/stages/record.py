@@ -11,7 +11,7 @@ from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
-LABELS = ("task", "split")
+LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file
 MEMORY = 400e6  # what packages and the caches of a task take
 ROW, ROWS = 350, 1 << 19  # bytes of a step in memory, and the steps that are in it at most
@@ -20,9 +20,11 @@ ROW, ROWS = 350, 1 << 19  # bytes of a step in memory, and the steps that are in
 class Spec(BaseSpec):
     """Which episodes to record.
 
-    All fields but `episodes` (their number) are those of `lastmile.simulation.trajectory.Source`.
+    All fields but `recording` (its name) and `episodes` (their number) are those of
+    `lastmile.simulation.trajectory.Source`.
     """
 
+    recording: str
     task: str
     split: str
     seed: int
@@ -50,8 +52,8 @@ def inputs(spec: Spec, results: Path) -> Inputs:
 
 def outputs(spec: Spec, results: Path) -> Outputs:
     return Outputs(
-        paths.trajectories(results, spec.task, spec.split),
-        paths.episodes(results, spec.task, spec.split),
+        paths.trajectories(results, spec.recording, spec.split),
+        paths.episodes(results, spec.recording, spec.split),
     )
 
 
@@ -59,8 +61,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.progress import Progress
     from lastmile.simulation import trajectory
 
-    source = trajectory.Source(**spec.model_dump(exclude={"episodes"}))
-    with Progress(f"record {spec.task} {spec.split}", None, "steps") as progress:
+    source = trajectory.Source(**spec.model_dump(exclude={"recording", "episodes"}))
+    with Progress(f"record {spec.recording} {spec.split}", None, "steps") as progress:
         trajectory.write(outputs.steps, source, spec.episodes, progress)
 
 
@@ -70,20 +72,19 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 def wanted(request: Request) -> list[Spec]:
     worlds = request.settings.worlds
-    episodes = request.settings.episodes.model_dump()
     return [
         Spec(
+            recording=paths.recording(task, style or None),
             task=task,
             split=split,
             seed=request.settings.seed,
             difficulty=worlds.difficulty,
-            style=worlds.style,
+            style=style or worlds.style,
             layouts=worlds.layouts,
             themes=worlds.themes,
-            episodes=episodes[split],
+            episodes=count,
         )
-        for task in request.recorded
-        for split in ("train", "validation", "test")
+        for (task, style, split), count in request.recordings.items()
     ]
 
 

@@ -9,7 +9,7 @@ from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
-LABELS = ("task", "split")
+LABELS = ("recording", "split")
 MEMORY = 500e6  # what packages and the caches of a task take
 ROW = 150  # bytes of a step in memory: its labels; the screens are not kept
 
@@ -17,6 +17,7 @@ ROW = 150  # bytes of a step in memory: its labels; the screens are not kept
 class Spec(BaseSpec):
     """Which episodes to tokenize."""
 
+    recording: str
     task: str
     split: str
 
@@ -36,13 +37,13 @@ class Outputs(NamedTuple):
 
 def inputs(spec: Spec, results: Path) -> Inputs:
     return Inputs(
-        paths.trajectories(results, spec.task, spec.split),
-        paths.episodes(results, spec.task, spec.split),
+        paths.trajectories(results, spec.recording, spec.split),
+        paths.episodes(results, spec.recording, spec.split),
     )
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
-    return Outputs(paths.tokens(results, spec.task, spec.split))
+    return Outputs(paths.tokens(results, spec.recording, spec.split))
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
@@ -50,7 +51,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.simulation import tokens, trajectory
 
     recording = trajectory.read(inputs.steps)
-    with Progress(f"tokenize {spec.task} {spec.split}", len(recording.steps), "frames") as progress:
+    name = f"tokenize {spec.recording} {spec.split}"
+    with Progress(name, len(recording.steps), "frames") as progress:
         tokens.write(outputs.tokens, recording, progress)
 
 
@@ -59,12 +61,15 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
-    splits = ("train", "validation", "test")
-    return [Spec(task=task, split=split) for task in request.recorded for split in splits]
+    return [
+        Spec(recording=paths.recording(task, style or None), task=task, split=split)
+        for task, style, split in request.recordings
+    ]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
-    episodes = estimates.request.settings.episodes.model_dump()[spec.split]
+    style = spec.recording.removeprefix(spec.task).removeprefix(".")
+    episodes = estimates.request.recordings[spec.task, style, spec.split]
     steps = episodes * estimates.steps(spec.task)
     seconds = steps * estimates.task_rate(spec.task, "tokenize")
     disk = steps * estimates.task_rate(spec.task, "bytes")

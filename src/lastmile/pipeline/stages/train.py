@@ -40,6 +40,7 @@ class Spec(BaseSpec):
         training: Settings of the training.
         episodes: Train on the first n episodes of each task; None for all.
         start: The run of the same seed whose policy it starts from; None for random weights.
+        style: Style of the annotator to learn from; None for that of the study.
     """
 
     run: str
@@ -49,6 +50,7 @@ class Spec(BaseSpec):
     training: Training
     episodes: int | None = None
     start: str | None = None
+    style: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -72,7 +74,9 @@ class Outputs(NamedTuple):
 
 def inputs(spec: Spec, results: Path) -> Inputs:
     return Inputs(
-        tuple(paths.tokens(results, task, "train") for task in spec.tasks),
+        tuple(
+            paths.tokens(results, paths.recording(task, spec.style), "train") for task in spec.tasks
+        ),
         tuple(paths.tokens(results, task, "validation") for task in spec.tasks),
         paths.model(results, spec.start, spec.seed) / "policy.safetensors" if spec.start else None,
         _backbone(spec.policy),
@@ -149,6 +153,7 @@ def wanted(request: Request) -> list[Spec]:
                 training=training,
                 episodes=one.episodes if fewer else None,
                 start=one.start.name if one.start else None,
+                style=one.style,
             )
             for seed in request.seeds(one)
         ]

@@ -65,7 +65,14 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         )
     if (halves["measure"] == "not reached").any():
         handles.append(style.point_handle(style.INK, "not reached", "$\\rightarrow$"))
-    style.legend_below(figure, handles, fontsize=6.5, columnspacing=1.0, handlelength=1.8)
+    style.legend_below(
+        figure,
+        handles,
+        ncols=-(-len(handles) // 2),
+        fontsize=6.5,
+        columnspacing=1.0,
+        handlelength=1.8,
+    )
     return figure
 
 
