@@ -37,11 +37,12 @@ rule all:
 
 rule trajectories:
     input:
-        expand(
-            rules.record.output.steps,
-            task=REQUEST.recorded,
-            split=["train", "validation", "test"],
-        ),
+        [
+            expand(
+                rules.record.output.steps, recording=spec.recording, split=spec.split
+            )
+            for spec in JOBS.specs("record").values()
+        ],
 
 
 rule models:

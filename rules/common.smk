@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from lastmile import config as lastmile_config
 from lastmile import warm
-from lastmile.pipeline import damage, lock, paths, plan
+from lastmile.pipeline import damage, lock, plan
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
 from lastmile.studies.runs import JOINT
@@ -66,8 +66,7 @@ wildcard_constraints:
     run="|".join(map(re.escape, REQUEST.runs)),
     task="|".join((*REQUEST.recorded, JOINT)),
     recording="|".join(
-        re.escape(paths.recording(task, style or None))
-        for task, style, _ in REQUEST.recordings
+        re.escape(spec.recording) for spec in JOBS.specs("record").values()
     ),
     split="train|validation|test",
     seed=r"\d+",

@@ -37,7 +37,8 @@ def recorded(task: str, style: str) -> tuple[Counter[str], Counter[str], float]:
 def test_changes_of_a_style_change_what_they_say(task: str) -> None:
     phases, mistakes, success = recorded(task, "typical+mistakes=0+unexplored+unverified")
     assert not {"explore", "verify", "correct"} & set(phases) and set(mistakes) == {""}
-    assert success == 1.0
+    if task != "object_exploration":  # whose work is to explore
+        assert success == 1.0
 
     _, mistakes, _ = recorded(task, "typical+mistakes=0.3")
     share = 1 - mistakes[""] / mistakes.total()

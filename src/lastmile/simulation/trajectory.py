@@ -115,8 +115,7 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
         again: Whether to ask the annotator a second time at every step, with fresh randomness.
 
     Raises:
-        TrajectoryError: The annotator did not finish within `LONGEST` steps, as one who never
-            corrects a mistake may not.
+        TrajectoryError: The annotator did not finish within `LONGEST` steps.
     """
     session = Session(get_task(source.task), source.world(episode), source.look(episode))
     task, world, interface = session.task, session.world, session.interface

@@ -105,5 +105,5 @@ def caption(table: pd.DataFrame) -> str:
         f"{doses}) and in closed loop (mistakes per placement); thin lines are tasks. Right: what "
         f"the other dials change, at 20 % mistakes, and three kinds of people. Success: {success}. "
         f"Share of injected mistakes that are gone: {gone}. Diamonds are means over "
-        f"{len(tasks)} task(s) with 95 % intervals, dots the tasks."
+        f"tasks with 95 % intervals, dots the tasks ({', '.join(map(style.title, tasks))})."
     )
