@@ -494,6 +494,9 @@ VALID: list[dict[str, Any]] = [
     {"type": "start", "task": "colored_dots", "practice": True},
     {"type": "hint"},
     {"type": "menu"},
+    {"type": "policy", "step": 0, "screen": "0" * 16},
+    {"type": "outlook", "step": 0, "screen": "0" * 16},
+    {"type": "review", "view": 0},
     {"type": "hello", "token": "t", "person": "", "device": ""},
 ]
 
@@ -559,7 +562,7 @@ def test_messages_are_bounded() -> None:
         parse(drawn_message(rng, VALID))
     assert all(parse(json.dumps(message)) for message in VALID)
     assert parse("[" * 100_000) is None
-    assert parse('{"type": "hint"}') is not None
+    assert parse('{"type": "hint"}') is not None and parse('{"type": "pause"}') is not None
     assert parse('{"type": "hint", "type": "menu"}') is not None  # JSON takes the last
 
 

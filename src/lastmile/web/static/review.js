@@ -29,7 +29,7 @@ function legendItem(kind, text) {
   icon.setAttribute("aria-hidden", "true");
   const context = icon.getContext("2d");
   context.scale(ratio, ratio);
-  drawMark(context, kind, [8, 12], [18, 12], 6);
+  drawMark(context, kind, [kind === "misplaced" ? 8 : 12, 12], [20, 12], 6);
   const item = element("li");
   item.append(icon, text);
   return item;
