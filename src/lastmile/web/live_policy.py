@@ -6,6 +6,7 @@ of the same number of screens, of which the first row is the world and the other
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from lastmile.policy.policy import NO_CLICK, Policy
 from lastmile.screen import Screen
 from lastmile.simulation.pool import Rollout
 from lastmile.viewer.predictions import Outlook, outlook
-from lastmile.web.live import Clicks
 
 
 class _Seen(NamedTuple):
@@ -55,7 +55,7 @@ class LivePolicy:
         self._answer: tuple[int, int] | None = None
 
     @torch.inference_mode()
-    def click(self, clicks: Clicks) -> tuple[int, int]:
+    def click(self, clicks: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """Return the next click, given all so far."""
         context, frames = self._look(clicks)
         if self._answer is None:
@@ -71,7 +71,7 @@ class LivePolicy:
         return self._answer
 
     @torch.inference_mode()
-    def outlook(self, clicks: Clicks) -> tuple[Outlook, Screen]:
+    def outlook(self, clicks: Sequence[tuple[int, int]]) -> tuple[Outlook, Screen]:
         """Return the distribution of the next click, at temperature 1, and the screen it is on."""
         context, frames = self._look(clicks)
         screen = self._rollout.screen()
@@ -80,7 +80,7 @@ class LivePolicy:
     def close(self) -> None:
         """Do nothing: nothing is held that others need."""
 
-    def _look(self, clicks: Clicks) -> _Seen:
+    def _look(self, clicks: Sequence[tuple[int, int]]) -> _Seen:
         """Look at the current screen, once."""
         self._follow(clicks)
         if self._seen is None:
@@ -91,7 +91,7 @@ class LivePolicy:
             self._seen = _Seen(context, frames)
         return self._seen
 
-    def _follow(self, clicks: Clicks) -> None:
+    def _follow(self, clicks: Sequence[tuple[int, int]]) -> None:
         """Make the clicks that are new, and remember the screens that they were made on."""
         steps = self._rollout.steps
         if len(clicks) == len(steps):
