@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession
 
+from lastmile.web.live import Helpers
 from lastmile.web.server import make_app
 from lastmile.web.work import Settings
 
@@ -43,7 +48,11 @@ class Page:
         (length,) = struct.unpack("<I", data[:4])
         self.screen = json.loads(data[4 : 4 + length])
         self.pixels = data[4 + length :]
+        if self.screen["png"]:
+            self.pixels = np.asarray(Image.open(io.BytesIO(self.pixels)).convert("RGB")).tobytes()
         assert len(self.pixels) == 336 * 448 * 3
+        if self.screen["type"] == "review":
+            return self.screen
         digest = hashlib.blake2b(self.pixels, digest_size=8).hexdigest()
         assert digest == self.screen["digest"]
         return self.screen
@@ -78,6 +87,11 @@ class Page:
         self.send(**{**message, **changes})
         return self.receive()
 
+    def ask(self, kind: str = "policy") -> dict[str, Any]:
+        """Ask the policy for a click, or for an `outlook`; returns what comes next."""
+        self.send(type=kind, step=self.screen["step"], screen=self.screen["digest"])
+        return self.receive()
+
 
 @contextmanager
 def page(app: Starlette, origin: str = ADDRESS) -> Iterator[Page]:
@@ -87,6 +101,43 @@ def page(app: Starlette, origin: str = ADDRESS) -> Iterator[Page]:
         yield Page(socket)
 
 
-def app_at(folder: Path, *tasks: str, **settings: Any) -> Starlette:
+def app_at(
+    folder: Path,
+    *tasks: str,
+    helpers: Helpers | None = None,
+    loopback: bool = True,
+    **settings: Any,
+) -> Starlette:
     """Return a server that offers these tasks."""
-    return make_app(Settings(folder, tasks, **settings), TOKEN)
+    return make_app(Settings(folder, tasks, **settings), TOKEN, loopback, helpers)
+
+
+class Thinker:
+    """A player that clicks at (9, 9), once it is allowed to.
+
+    Attributes:
+        asked: Set when somebody waits for an answer.
+        allowed: Answers are given while it is set.
+    """
+
+    asked = threading.Event()
+    allowed = threading.Event()
+
+    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
+        self.asked.set()
+        assert self.allowed.wait(30)
+        return 9, 9
+
+
+def make_thinker() -> Thinker:
+    """Return a player, for `lastmile play --policy people_at_work:make_thinker`."""
+    return Thinker()
+
+
+def make_failing() -> Callable[..., Any]:
+    """Return a player that fails."""
+
+    def player(observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
+        raise ValueError("no idea")
+
+    return player

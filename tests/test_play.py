@@ -19,7 +19,7 @@ from lastmile.simulation import people, people_trajectories, tokens, trajectory
 from lastmile.simulation.trajectory import Source, record
 from lastmile.storage import locks, parquet
 from lastmile.tasks import get_task, task_names
-from lastmile.web import server
+from lastmile.web import answers, server, window
 from lastmile.web.keys import shortcuts
 from lastmile.web.messages import parse
 from lastmile.web.work import People, Settings, Work
@@ -32,7 +32,7 @@ INTENT = {"phase", "mistake", "critical", "target_x", "target_y", "again_x", "ag
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests click faster than people."""
-    monkeypatch.setattr(server, "PER_SECOND", 1e9)
+    monkeypatch.setattr(window, "PER_SECOND", 1e9)
 
 
 def clicks(task: str, episode: int = 0, **source: Any) -> list[tuple[int, int]]:
@@ -199,7 +199,7 @@ def test_a_click_that_cannot_be_stored_was_not_made(
             patched.setattr("lastmile.simulation.people.os.fsync", full)
             with pytest.raises(WebSocketDisconnect) as closed:
                 one.click(365, 68)
-    assert closed.value.code == server.FAILED and "No space left" in (closed.value.reason or "")
+    assert closed.value.code == window.FAILED and "No space left" in (closed.value.reason or "")
     with page(app) as one:
         one.hello("", secret)
         assert one.start("colored_dots")["step"] == 1
@@ -411,7 +411,7 @@ def test_a_server_for_others_answers_its_own_pages_alone() -> None:
 def test_wrong_tokens_are_refused(tmp_path: Path, token: str, person: str) -> None:
     with page(app_at(tmp_path)) as one, pytest.raises(WebSocketDisconnect) as closed:
         one.hello(token, person)
-    assert closed.value.code == server.UNKNOWN_PERSON
+    assert closed.value.code == window.UNKNOWN_PERSON
     assert not [*tmp_path.iterdir()]
 
 
@@ -431,19 +431,19 @@ def closing_code(one: Page, *messages: str | bytes) -> int:
 @pytest.mark.parametrize(
     "message, code",
     [
-        ("", server.MALFORMED),
-        ("null", server.MALFORMED),
-        ("[" * 3000, server.MALFORMED),
-        ('{"type": "start", "task": "colored_dots", "practice": 1}', server.MALFORMED),
-        ('{"type": "start", "task": "../../etc/passwd", "practice": true}', server.MALFORMED),
-        ('{"type": "start", "task": "colored_dots/..", "practice": true}', server.MALFORMED),
-        ('{"type": "start", "task": "limb_tracking", "practice": true}', server.MALFORMED),
-        ('{"type": "start", "task": "colored_dots\\u0000", "practice": true}', server.MALFORMED),
-        ('{"type": "hint"}', server.MALFORMED),  # out of place: no world is open
-        ('{"type": "hint", "file": "/etc/passwd"}', server.MALFORMED),
-        ('{"type": "hello", "token": "", "person": "../x", "device": ""}', server.MALFORMED),
-        ("x" * 4001, server.TOO_LARGE),
-        (b"\0\1", server.MALFORMED),
+        ("", window.MALFORMED),
+        ("null", window.MALFORMED),
+        ("[" * 3000, window.MALFORMED),
+        ('{"type": "start", "task": "colored_dots", "practice": 1}', window.MALFORMED),
+        ('{"type": "start", "task": "../../etc/passwd", "practice": true}', window.MALFORMED),
+        ('{"type": "start", "task": "colored_dots/..", "practice": true}', window.MALFORMED),
+        ('{"type": "start", "task": "limb_tracking", "practice": true}', window.MALFORMED),
+        ('{"type": "start", "task": "colored_dots\\u0000", "practice": true}', window.MALFORMED),
+        ('{"type": "hint"}', window.MALFORMED),  # out of place: no world is open
+        ('{"type": "hint", "file": "/etc/passwd"}', window.MALFORMED),
+        ('{"type": "hello", "token": "", "person": "../x", "device": ""}', window.MALFORMED),
+        ("x" * 4001, window.TOO_LARGE),
+        (b"\0\1", window.MALFORMED),
     ],
 )
 def test_malformed_messages_close_the_socket(
@@ -458,17 +458,17 @@ def test_malformed_messages_close_the_socket(
 
 def test_the_first_message_is_a_greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with page(app_at(tmp_path)) as one:
-        assert closing_code(one, '{"type": "menu"}') == server.MALFORMED
-    monkeypatch.setattr(server, "PATIENCE", 0.01)
+        assert closing_code(one, '{"type": "menu"}') == window.MALFORMED
+    monkeypatch.setattr(window, "PATIENCE", 0.01)
     with page(app_at(tmp_path)) as one:
-        assert closing_code(one) == server.MALFORMED
+        assert closing_code(one) == window.MALFORMED
 
 
 def test_floods_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PER_SECOND", 0.0)
+    monkeypatch.setattr(window, "PER_SECOND", 0.0)
     with page(app_at(tmp_path, "colored_dots")) as one:
         one.hello()
-        assert closing_code(one, *['{"type": "menu"}'] * 201) == server.TOO_MANY
+        assert closing_code(one, *['{"type": "menu"}'] * 201) == window.TOO_MANY
 
 
 def test_windows_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,7 +476,7 @@ def test_windows_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     app = app_at(tmp_path)
     with page(app) as one, page(app) as other:
         one.hello()
-        assert closing_code(other) == server.FULL
+        assert closing_code(other) == window.FULL
 
 
 VALID: list[dict[str, Any]] = [
@@ -494,6 +494,9 @@ VALID: list[dict[str, Any]] = [
     {"type": "start", "task": "colored_dots", "practice": True},
     {"type": "hint"},
     {"type": "menu"},
+    {"type": "policy", "step": 0, "screen": "0" * 16},
+    {"type": "outlook", "step": 0, "screen": "0" * 16},
+    {"type": "review", "view": 0},
     {"type": "hello", "token": "t", "person": "", "device": ""},
 ]
 
@@ -543,7 +546,7 @@ def test_drawn_messages_change_nothing_that_is_not_theirs(
                         try:
                             one.receive()
                         except WebSocketDisconnect as closed:
-                            assert closed.code in (server.MALFORMED, server.TOO_LARGE), text
+                            assert closed.code in (window.MALFORMED, window.TOO_LARGE), text
                             break
         assert victim.click(365, 68)["step"] == 2  # and it goes on
     assert path.read_bytes().startswith(before)
@@ -559,7 +562,7 @@ def test_messages_are_bounded() -> None:
         parse(drawn_message(rng, VALID))
     assert all(parse(json.dumps(message)) for message in VALID)
     assert parse("[" * 100_000) is None
-    assert parse('{"type": "hint"}') is not None
+    assert parse('{"type": "hint"}') is not None and parse('{"type": "pause"}') is not None
     assert parse('{"type": "hint", "type": "menu"}') is not None  # JSON takes the last
 
 
@@ -617,7 +620,7 @@ def test_hints_are_for_practice(tmp_path: Path) -> None:
         one.hello()
         one.start("colored_dots")
         one.send(type="hint")
-        assert one.receive() == {"type": "notice", "text": "Hints are for practice."}
+        assert one.receive()["text"] == "Hints are for practice."
 
 
 @pytest.mark.parametrize("task", task_names())
@@ -633,8 +636,8 @@ def test_every_button_has_a_key_of_its_own(task: str) -> None:
 
 @pytest.mark.parametrize("task", task_names())
 def test_every_task_says_how_it_works(task: str) -> None:
-    words = server.about(task)
-    assert words["about"] and [title for title, _ in words["guide"]] == [*server.GUIDE]
+    words = answers.about(task)
+    assert words["about"] and [title for title, _ in words["guide"]] == [*answers.GUIDE]
     assert all(len(text) > 5 and "**" not in text for _, text in words["guide"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,16 @@ from lastmile.cli.options import (
     FILE_OUT,
     FOLDER,
     LAYOUT,
+    POSITIVE,
     TASK,
     THEME,
     TaskCommand,
     difficulty_option,
     seed_option,
 )
+
+if TYPE_CHECKING:
+    from lastmile.simulation.people import Log
 
 
 @click.command(cls=TaskCommand)
@@ -29,6 +34,13 @@ from lastmile.cli.options import (
     "--worlds", type=AT_LEAST_1, default=5, help="Worlds that count, for each task and person."
 )
 @seed_option
+@click.option(
+    "--policy",
+    metavar="SOURCE",
+    help="Policy that works beside people, who may take over and hand back: `joint`, which comes "
+    "with the package, a folder, or any other SOURCE of `lastmile evaluate`.",
+)
+@click.option("--temperature", type=POSITIVE, default=0.4, help="Sampling temperature of --policy.")
 @click.option("--host", default="127.0.0.1", help="Address to listen at.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8710, help="Port; 0 for any that is free."
@@ -46,6 +58,8 @@ def play(
     theme: str,
     worlds: int,
     seed: int,
+    policy: str | None,
+    temperature: float,
     host: str,
     port: int,
     folder: Path,
@@ -56,6 +70,7 @@ def play(
     TASK all tasks are offered.
     """
     from lastmile.screen import Look
+    from lastmile.web.live import Helpers
     from lastmile.web.server import serve
     from lastmile.web.work import Settings
 
@@ -65,8 +80,12 @@ def play(
     def say(address: str) -> None:
         click.echo(f"Open {address}\nRecordings go to {folder}. Stop with Ctrl-C.")
 
+    def open_helpers() -> Helpers:
+        assert policy is not None
+        return Helpers(policy, temperature, seed)
+
     try:
-        serve(settings, host, port, say)
+        serve(settings, host, port, say, None if policy is None else open_helpers)
     except KeyboardInterrupt:
         pass
     click.echo(f"Stopped. See: lastmile recordings list {folder}")
@@ -103,7 +122,14 @@ def list_recordings(folder: Path) -> None:
         click.echo(
             f"{opening.person:<16} {opening.task:<20} {opening.difficulty:<6} {world:>8} "
             f"{len(log.clicks):>7} {people.working_ms(log) / 1000:>5.0f} s  {log.ending or 'open'}"
+            f"{_beside(log)}"
         )
+
+
+def _beside(log: Log) -> str:
+    """Return who worked beside the person, and how much; empty if nobody did."""
+    count = sum(click.via == "policy" for click in log.clicks)
+    return f", {count} clicks by {log.helper.policy}" if log.helper and count else ""
 
 
 @recordings.command("check")

@@ -234,19 +234,33 @@ def play_worlds(
 
 def _play(player: Player, rollout: Rollout) -> None:
     """Let a player that is no policy of ours play a rollout to its end."""
+    begin(player)
+    while not rollout.over:
+        rollout.click(*ask(player, rollout))
+
+
+def begin(player: Player) -> None:
+    """Tell a player that is no policy of ours that an episode begins."""
     if hasattr(player, "reset"):
         player.reset()
-    info: dict[str, Any] = {
+
+
+def ask(player: Player, rollout: Rollout) -> tuple[int, int]:
+    """Return what a player that is no policy of ours clicks next.
+
+    Raises:
+        LastmileError: It is no pair of integers.
+    """
+    last = rollout.steps[-1] if rollout.steps else None
+    info = {
         "task": rollout.task.name,
         "max_steps": rollout.max_steps,
-        "click": None,
-        "widget": "",
-        "kind": "",
+        "click": None if last is None else last.click,
+        "widget": "" if last is None else last.hit.widget,
+        "kind": "" if last is None else last.hit.kind,
+        "step": len(rollout.steps),
     }
-    while not rollout.over:
-        answer = player(rollout.observe(), {**info, "step": len(rollout.steps)})
-        step = rollout.click(*_pixel(answer))
-        info.update(click=step.click, widget=step.hit.widget, kind=step.hit.kind)
+    return _pixel(player(rollout.observe(), info))
 
 
 def _pixel(answer: Any) -> tuple[int, int]:

@@ -14,13 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lastmile.closed import Closed
 from lastmile.errors import LastmileError
@@ -42,6 +41,8 @@ LONGEST = trajectory.LONGEST
 """Clicks after which an episode is cut off."""
 IDLE_MS = 30_000.0
 """A pause that is longer counts as one of this length when working time is added up."""
+POLICY = "policy"
+"""What a click that a policy made came by, in place of a pointer or a key."""
 LARGEST = 8_000_000
 """Bytes of the largest log that is read: `LONGEST` clicks take an eighth of it."""
 
@@ -116,8 +117,8 @@ class Opening(Closed):
         return Session(task, world, Look(self.layout, self.theme).check())
 
 
-class BrowserClick(Closed):
-    """A click, as a browser tells it; see `people_trajectories.STEPS` for times and `via`.
+class Placed(Closed):
+    """Where a click was made.
 
     Attributes:
         step: Its number, from 0.
@@ -130,16 +131,46 @@ class BrowserClick(Closed):
     screen: Digest
     x: Annotated[int, Field(ge=0, lt=WIDTH)]
     y: Annotated[int, Field(ge=0, lt=HEIGHT)]
+
+
+class BrowserClick(Placed):
+    """A click, as a browser tells it; see `people_trajectories.STEPS` for times and `via`."""
+
     via: Literal["pointer", "key"]
     shown_ms: Milliseconds
     down_ms: Milliseconds
     up_ms: Milliseconds
 
 
-class Click(BrowserClick):
-    """A click, as a line of a log."""
+class Click(Placed):
+    """A click, as a line of a log. Those of a policy have no times of a browser."""
 
+    via: Literal["pointer", "key", "policy"]
+    shown_ms: Milliseconds | None = None
+    down_ms: Milliseconds | None = None
+    up_ms: Milliseconds | None = None
     received_ms: Milliseconds
+
+    @model_validator(mode="after")
+    def _times_of_people(self) -> Click:
+        times = (self.shown_ms, self.down_ms, self.up_ms)
+        if any((time is None) != (self.via == POLICY) for time in times):
+            raise ValueError("clicks of people have times of a browser, those of a policy none")
+        return self
+
+
+class Helper(Closed):
+    """The line before the first click of a policy: which one it is.
+
+    Attributes:
+        policy: The player, as it was given to `lastmile play`.
+        weights: Digest of the weights of a policy of ours; empty for other players.
+        temperature: Temperature of the clicks of such a policy; None for other players.
+    """
+
+    policy: Annotated[str, Field(max_length=100)]
+    weights: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
+    temperature: Annotated[float, Field(gt=0)] | None
 
 
 class Ending(Closed):
@@ -148,7 +179,7 @@ class Ending(Closed):
     ended: Literal["done", "abandoned", "cut off"]
 
 
-_LINES: TypeAdapter[Click | Ending] = TypeAdapter(Click | Ending)
+_LINES: TypeAdapter[Helper | Ending | Click] = TypeAdapter(Helper | Ending | Click)
 
 
 class Log(NamedTuple):
@@ -160,6 +191,7 @@ class Log(NamedTuple):
         clicks: Its clicks.
         ending: How the episode ended, if the log was closed; else empty.
         size: Bytes of its whole lines; what follows them was never acknowledged.
+        helper: The policy that worked beside the person, if one did.
     """
 
     path: Path
@@ -167,6 +199,7 @@ class Log(NamedTuple):
     clicks: tuple[Click, ...]
     ending: str
     size: int
+    helper: Helper | None = None
 
     def replay(self) -> Iterator[tuple[Click, Session[Any, Any]]]:
         """Yield each click with the session as it was before, and make it.
@@ -212,12 +245,19 @@ def read(path: str | Path) -> Log:
         opening = Opening.model_validate_json(lines[0], strict=True)
         clicks: list[Click] = []
         ending = ""
+        helper: Helper | None = None
         for number, text in enumerate(lines[1:], 2):
             line = _LINES.validate_json(text, strict=True)
             if ending:
                 raise PeopleError(f"{path}: line {number} follows the end of the episode")
             if isinstance(line, Ending):
                 ending = line.ended
+            elif isinstance(line, Helper):
+                if helper is not None:
+                    raise PeopleError(f"{path}: line {number} names a second policy")
+                helper = line
+            elif line.via == POLICY and helper is None:
+                raise PeopleError(f"{path}: line {number}: expected the name of the policy first")
             elif line.step != len(clicks):
                 raise PeopleError(f"{path}: line {number}: expected step {len(clicks)}")
             else:
@@ -227,7 +267,7 @@ def read(path: str | Path) -> Log:
         raise PeopleError(
             f"{path}: line {number} is no line of a log of clicks ({reason})"
         ) from None
-    return Log(path, opening, tuple(clicks), ending, len(whole))
+    return Log(path, opening, tuple(clicks), ending, len(whole), helper)
 
 
 def logs(folder: str | Path) -> list[Path]:
@@ -253,14 +293,36 @@ def screen_digest(pixels: np.ndarray) -> str:
 
 
 def working_ms(log: Log) -> float:
-    """Return the working time of an episode in ms, from its first screen to its last click.
+    """Return the working time of an episode's person in ms.
 
-    A pause of more than `IDLE_MS` between two clicks counts as `IDLE_MS`.
+    It is the time from the first screen to the person's last click, without that in which a policy
+    was at work: after a click of the policy, time counts from when its screen was shown. A pause of
+    more than `IDLE_MS` counts as `IDLE_MS`.
     """
-    if not log.clicks:
-        return 0.0
-    times = [log.clicks[0].shown_ms, *(click.down_ms for click in log.clicks)]
-    return sum(min(max(after - before, 0.0), IDLE_MS) for before, after in pairwise(times))
+    total = 0.0
+    before: float | None = None  # the person's last click, if no other came after it
+    for click in log.clicks:
+        if click.down_ms is None or click.shown_ms is None:
+            before = None
+            continue
+        begin = click.shown_ms if before is None else before
+        total += min(max(click.down_ms - begin, 0.0), IDLE_MS)
+        before = click.down_ms
+    return total
+
+
+def interventions(clicks: Sequence[Click]) -> list[bool]:
+    """Return for each click of an episode whether it is an intervention.
+
+    The policy has the episode from its first click to the end, whoever clicks in between. A click
+    of a person in this time is an intervention; what people do before is not.
+    """
+    had = False
+    flags = []
+    for click in clicks:
+        had = had or click.via == POLICY
+        flags.append(had and click.via != POLICY)
+    return flags
 
 
 def check(log: Log) -> None:

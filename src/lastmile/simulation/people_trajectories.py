@@ -9,7 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from lastmile.simulation import trajectory
-from lastmile.simulation.people import SPLIT, STYLE, Log, PeopleError
+from lastmile.simulation.people import (
+    POLICY,
+    SPLIT,
+    STYLE,
+    Log,
+    PeopleError,
+    interventions,
+)
 from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
 from lastmile.simulation.trajectory import Recorded
@@ -23,14 +30,18 @@ STEPS = pa.schema(
         ("up_ms", pa.float64()),
         ("received_ms", pa.float64()),
         ("via", pa.dictionary(pa.int32(), pa.string())),
+        ("intervention", pa.bool_()),
     ]
 )
 """Columns of the steps of people. Times are in ms since 1970, unedited.
 
 - `shown_ms`, `down_ms`, `up_ms`: when the screen was shown, and the pointer or key went down and up
-  again, by the clock of the browser.
-- `received_ms`: when the click arrived, by the clock of the server.
-- `via`: `pointer` or `key`, a shortcut that presses the middle of a button.
+  again, by the clock of the browser; -1 for clicks of a policy.
+- `received_ms`: when the click arrived, by the clock of the server; when a policy made it.
+- `via`: `pointer`; `key`, a shortcut that presses the middle of a button; or `policy`, for one that
+  worked beside the person.
+- `intervention`: whether it is a click of the person after the first one of the policy; see
+  `lastmile.simulation.people.interventions`.
 """
 
 EPISODES = pa.schema(
@@ -40,6 +51,9 @@ EPISODES = pa.schema(
         ("practice", pa.bool_()),
         ("device", pa.dictionary(pa.int32(), pa.string())),
         ("ended", pa.dictionary(pa.int32(), pa.string())),
+        ("policy", pa.dictionary(pa.int32(), pa.string())),
+        ("weights", pa.dictionary(pa.int32(), pa.string())),
+        ("temperature", pa.float32()),
     ]
 )
 """Columns of the episodes of people.
@@ -48,6 +62,8 @@ EPISODES = pa.schema(
 - `practice`: whether the world was for practice, where hints are given.
 - `device`: size and pixel ratio of the browser's window, and the kind of pointer.
 - `ended`: `done`, `abandoned` (given up by the person) or `cut off` (everything else).
+- `policy`, `weights`, `temperature`: see `lastmile.simulation.people.Helper`; empty, empty and 0
+  where no policy clicked, or it has none.
 """
 
 
@@ -103,7 +119,11 @@ def convert(log: Log) -> Recorded:
     *_, (_, session) = log.replay()  # the same session at each click
     columns = steps_of(session, opening.episode)
     for name in ("shown_ms", "down_ms", "up_ms", "received_ms", "via"):
-        columns[name] = [getattr(click, name) for click in log.clicks]
+        values = (getattr(click, name) for click in log.clicks)
+        columns[name] = [-1.0 if value is None else value for value in values]
+    columns["intervention"] = interventions(log.clicks)
+    clicked = any(click.via == POLICY for click in log.clicks)
+    helper = log.helper if clicked else None
     return Recorded(
         columns,
         {
@@ -118,6 +138,9 @@ def convert(log: Log) -> Recorded:
             "practice": opening.practice,
             "device": opening.device,
             "ended": ended(log, session.state),
+            "policy": helper.policy if helper else "",
+            "weights": helper.weights if helper else "",
+            "temperature": (helper and helper.temperature) or 0.0,
         },
     )
 

@@ -1,5 +1,4 @@
 
-'use strict';
 /* What is drawn: screens, the map, clicks, the timeline and its legend. The rest is in page.js. */
 
 /* Pictures: an episode's tiles are one image; a screen is a list of tiles. */
@@ -31,52 +30,6 @@ function drawPixels(canvas, episode, index) {
     place % across * TILE, Math.floor(place / across) * TILE, TILE, TILE));
 }
 
-/* The probability map. It is blurred, since a policy that has learned to press a button is sure of
-   a single pixel in its middle, and brightness is the cube root, so that one percent is seen. */
-
-const BLUR = 2; // standard deviation in squares of the map
-const KERNEL = [...Array(6 * BLUR + 1)].map((_, i) => Math.exp(-(((i / BLUR) - 3) ** 2) / 2));
-
-function blurred(values, width, height) {
-  const along = (source, step, line, length, lines) => {
-    const result = new Float32Array(source.length), reach = 3 * BLUR;
-    for (let n = 0; n < lines; n++)
-      for (let i = 0; i < length; i++) {
-        const value = source[n * line + i * step];
-        if (!value) continue;
-        for (let k = Math.max(-reach, -i); k <= reach && i + k < length; k++)
-          result[n * line + (i + k) * step] += value * KERNEL[k + reach];
-      }
-    return result;
-  };
-  return along(along(values, 1, width, width, height), width, 1, height, width);
-}
-function heat(predictions, step) {
-  const {width, height, block} = predictions, columns = width / block;
-  const chances = new Float32Array(width * height);
-  for (const [cell, mass, fine] of predictions.maps[step]) {
-    const bytes = fine ? Uint8Array.from(atob(fine), c => c.charCodeAt(0)) : null;
-    const total = bytes ? bytes.reduce((a, b) => a + b, 0) : block * block;
-    const left = cell % columns * block, top = Math.floor(cell / columns) * block;
-    for (let i = 0; i < block * block; i++)
-      chances[(top + Math.floor(i / block)) * width + left + i % block] =
-        mass * (bytes ? bytes[i] : 1) / total;
-  }
-  const density = blurred(chances, width, height);
-  const largest = density.reduce((a, b) => Math.max(a, b), 0);
-  const canvas = el('canvas', {width, height});
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(width, height);
-  density.forEach((value, i) => {
-    const v = Math.cbrt(value / largest);
-    if (v < 0.1) return;
-    image.data.set([255, Math.round(40 + 190 * v * v), Math.round(120 * (1 - v)),
-      Math.round(255 * 0.66 * Math.min(1, (v - 0.1) / 0.6))], 4 * i);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
 /* What is drawn over a screen. */
 
 function ring(context, x, y, radius, stroke, dash) {
@@ -105,7 +58,7 @@ function drawOver(canvas, track, step, scale) {
 
   if (track.predictions && current.map) {
     context.imageSmoothingEnabled = true;
-    context.drawImage(heat(track.predictions, step), 0, 0, WIDTH * scale, HEIGHT * scale);
+    context.drawImage(heat(track.predictions, track.predictions.maps[step]), 0, 0, WIDTH * scale, HEIGHT * scale);
   }
   if (steps.target_x[step] >= 0) {
     const [x, y] = at(steps.target_x[step], steps.target_y[step]);
@@ -119,28 +72,8 @@ function drawOver(canvas, track, step, scale) {
   if (current.again && steps.again_x[step] >= 0)
     ring(context, ...at(steps.again_x[step], steps.again_y[step]), size - 4, '#5bd0ff', [3, 3]);
   ring(context, ...at(steps.x[step], steps.y[step]), size, '#ff3b6b');
-  if (track.predictions && current.top) {
-    context.font = '600 11px system-ui,sans-serif';
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
-    track.predictions.top[step].map((click, i) => [click, i]).reverse().forEach(([click, i]) => {
-      if (click[2] < 0.01) return; // those are in the list alone
-      const [x, y] = at(click[0], click[1]);
-      // Beside the place, so that what is clicked can be seen.
-      const bx = x > 30 ? x - size - 6 : x + size + 6, by = y > 30 ? y - size - 3 : y + size + 3;
-      context.fillStyle = '#ffd54a';
-      context.strokeStyle = '#222';
-      context.lineWidth = 1;
-      for (const [cx, cy, r] of [[x, y, 2.5], [bx, by, 7.5]]) {
-        context.beginPath();
-        context.arc(cx, cy, r, 0, 2 * Math.PI);
-        context.fill();
-        context.stroke();
-      }
-      context.fillStyle = '#222';
-      context.fillText(i + 1, bx, by + 0.5);
-    });
-  }
+  if (track.predictions && current.top)
+    drawTop(context, track.predictions.top[step], at, size);
 }
 
 /* The timeline: a row per player on screen, all with the same steps. */

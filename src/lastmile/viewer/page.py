@@ -21,7 +21,7 @@ from lastmile.viewer.episodes import Episode, Track
 from lastmile.viewer.pictures import TILE, Pictures
 
 if TYPE_CHECKING:
-    from lastmile.viewer.predictions import Prediction
+    from lastmile.viewer.predictions import Outlook, Prediction
 
 UNIT = 100_000
 """Probabilities of a map are whole numbers of this fraction."""
@@ -44,7 +44,7 @@ def write(path: str | Path, episodes: Sequence[Episode], title: str, predictor: 
 def page(episodes: Sequence[Episode], title: str, predictor: str = "") -> str:
     """Return the page as HTML; arguments as those of `write`."""
     style = _text("page.css")
-    script = _text("page.drawing.js") + _text("page.js")
+    script = _text("page.map.js") + _text("page.drawing.js") + _text("page.js")
     parts = {
         "title": html.escape(title),
         "style": style,
@@ -185,7 +185,7 @@ def _predictions(track: Track) -> dict[str, Any]:
     }
 
 
-def sparse(prediction: Prediction) -> list[list[Any]]:
+def sparse(prediction: Prediction | Outlook) -> list[list[Any]]:
     """Return the map of a prediction as a list of cells.
 
     Returns:

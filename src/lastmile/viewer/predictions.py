@@ -45,16 +45,28 @@ class Click(NamedTuple):
     chance: float
 
 
+class Outlook(NamedTuple):
+    """What a policy says of its next click.
+
+    Attributes:
+        chances: Probabilities of the small squares of the screen, (h, w) float32; they sum to 1.
+            With the head `pointer` these are the pixels that the policy sees, with `bins` its bins.
+        block: Side, in squares, of the cells that a sparse map of them consists of.
+        top: The most likely clicks, at most `TOP`.
+    """
+
+    chances: np.ndarray
+    block: int
+    top: tuple[Click, ...]
+
+
 class Prediction(NamedTuple):
     """What a policy says of one step.
 
     Attributes:
         nats: Negative log-likelihood of the target: of the click that was made or, as in training,
             of the middle of the button that it hit.
-        chances: Probabilities of the small squares of the screen, (h, w) float32; they sum to 1.
-            With the head `pointer` these are the pixels that the policy sees, with `bins` its bins.
-        block: Side, in squares, of the cells that a sparse map of them consists of.
-        top: The most likely clicks, at most `TOP`.
+        chances, block, top: See `Outlook`.
     """
 
     nats: float
@@ -114,15 +126,31 @@ def predict(policy: Policy, seen: Seen) -> list[Prediction]:
         target = torch.as_tensor(seen.targets[chunk]).long().to(policy.device)
         nats = policy.head.loss(contexts, frames.cells, frames.patches, target).tolist()
         for i, screen in enumerate(seen.screens[chunk]):
-            chances, places = _distribution(policy.head, contexts[i : i + 1], frames, i)
-            block = 4
-            most_likely = top(chances, places, screen)
-            if isinstance(policy.head, PointerHead):  # two of its bins are a pixel
-                h, w = chances.shape
-                chances = chances.reshape(h // 2, 2, w // 2, 2).sum((1, 3))
-                block = CELL
-            predictions.append(Prediction(nats[i], chances, block, most_likely))
+            predicted = outlook(policy.head, contexts[i : i + 1], frames, i, screen)
+            predictions.append(Prediction(nats[i], *predicted))
     return predictions
+
+
+def outlook(
+    head: PointerHead | BinsHead, context: Tensor, frames: Frames, i: int, screen: Screen
+) -> Outlook:
+    """Return the distribution of the next click.
+
+    Args:
+        head: The head of the policy.
+        context: (1, D), the context of the frame.
+        frames: Frames, of which it is number `i`.
+        i: Number of the frame.
+        screen: Its screen, with the buttons.
+    """
+    chances, places = _distribution(head, context, frames, i)
+    block = 4
+    most_likely = top(chances, places, screen)
+    if isinstance(head, PointerHead):  # two of its bins are a pixel
+        h, w = chances.shape
+        chances = chances.reshape(h // 2, 2, w // 2, 2).sum((1, 3))
+        block = CELL
+    return Outlook(chances, block, most_likely)
 
 
 Places = tuple[np.ndarray, np.ndarray]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lastmile.closed import Closed
-from lastmile.simulation.people import BrowserClick, Device
+from lastmile.simulation.people import BrowserClick, Device, Digest, Number
 
 LARGEST = 4000
 """Bytes of the largest message."""
@@ -56,13 +56,42 @@ class GiveUp(Closed):
     type: Literal["give up"]
 
 
+class AskClick(Closed):
+    """Let the policy make a click on this screen."""
+
+    type: Literal["policy"]
+    step: Number
+    screen: Digest
+
+
+class AskOutlook(Closed):
+    """Ask where the policy would click on this screen."""
+
+    type: Literal["outlook"]
+    step: Number
+    screen: Digest
+
+
+class Pause(Closed):
+    """Take back the question to the policy that is not answered yet."""
+
+    type: Literal["pause"]
+
+
+class Review(Closed):
+    """Show one of the views in which something is missed or wrong, after the end."""
+
+    type: Literal["review"]
+    view: Annotated[int, Field(ge=0, le=10_000)]
+
+
 class Menu(Closed):
     """Go back to the list of tasks; the world stays open."""
 
     type: Literal["menu"]
 
 
-Message = Hello | Start | Press | AskHint | GiveUp | Menu
+Message = Hello | Start | Press | AskHint | GiveUp | AskClick | AskOutlook | Pause | Review | Menu
 
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 

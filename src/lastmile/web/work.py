@@ -23,7 +23,7 @@ from lastmile.closed import Closed
 from lastmile.errors import LastmileError
 from lastmile.screen import Look, draw
 from lastmile.simulation import people
-from lastmile.simulation.people import Click, Ending, Log, LogFile, Opening
+from lastmile.simulation.people import POLICY, Click, Ending, Helper, Log, LogFile, Opening
 from lastmile.simulation.source import Source
 from lastmile.storage import files
 from lastmile.storage.records import RecordError, read_json
@@ -32,6 +32,8 @@ from lastmile.tasks.annotator import Annotator, make_annotator
 from lastmile.tasks.annotator import click as click_of
 from lastmile.tasks.task import digest, generator
 from lastmile.web.keys import shortcuts
+from lastmile.web.live import Helpers, Live
+from lastmile.web.review import View, review
 
 HINTS = "oracle"
 """Style of the annotator whose next click is the hint."""
@@ -139,6 +141,8 @@ class Work:
         session: The episode, as far as the log goes.
         keys: The keyboard shortcut of each button, by its id.
         ending: How it ended; empty while it goes on.
+        helper: The policy that has worked on it; None if none has.
+        via: What the last click came by; empty before the first one.
         lock: Held while the episode changes.
     """
 
@@ -150,12 +154,16 @@ class Work:
         groups = self.session.interface.controls(self.session.state)
         self.keys = shortcuts(button for group in groups for button in group.buttons)
         self.ending = ""
+        self.helper: Helper | None = None
+        self.via = ""
         self.lock = asyncio.Lock()
         self._file = file
         self._screen: tuple[int, str, np.ndarray] | None = None
         self._annotator: Annotator[Any, Any] | None = None
         self._asked = 0  # states that the annotator has seen
         self._hint: Hint | None = None
+        self._live: Live | None = None
+        self._views: list[View] | None = None
 
     @classmethod
     def begin(cls, path: Path, opening: Opening, person: Person) -> Work:
@@ -168,6 +176,8 @@ class Work:
         work = cls(log.opening, person, LogFile(log.path, log.size))
         for click in log.clicks:
             work.session.click(click.x, click.y)
+            work.via = click.via
+        work.helper = log.helper
         work.ending = log.ending
         if not work.ending:
             work._end_if_over()
@@ -202,6 +212,7 @@ class Work:
             raise Refused("That click was made on the previous screen and was not counted.")
         self._file.append(click)
         self.session.click(click.x, click.y)
+        self.via = click.via
         self._hint = None
         self._end_if_over()
 
@@ -209,6 +220,48 @@ class Work:
         """Make a click and draw the next screen; errors as for `click`."""
         self.click(click)
         self.screen()
+
+    def click_of(self, helper: Helper, x: int, y: int) -> None:
+        """Make the click of a policy on the current screen, and draw the next one.
+
+        Raises:
+            Refused: Another policy has worked here, or the episode is over.
+            OSError: It could not be stored, and was not made.
+        """
+        self.expect(helper)
+        if self.helper is None:
+            self._file.append(helper)
+            self.helper = helper
+        step, screen = self.step, self.screen()[0]
+        made = {"step": step, "screen": screen, "x": x, "y": y, "via": POLICY}
+        self.click_and_draw(Click.model_validate({**made, "received_ms": now_ms()}))
+
+    def expect(self, helper: Helper) -> None:
+        """Refuse a policy that is not the one that has worked here.
+
+        Raises:
+            Refused: It is another one.
+        """
+        if self.helper not in (None, helper):
+            raise Refused("Another policy has worked on this world: go on without one.")
+
+    def live(self, helpers: Helpers) -> Live:
+        """Return the player that works on this world, in the thread of the players."""
+        if self._live is None:
+            self._live = helpers.live(self.opening)
+        return self._live
+
+    @property
+    def clicks(self) -> list[tuple[int, int]]:
+        """All clicks so far, (x, y) in logical px."""
+        return [step.click for step in self.session.steps]
+
+    def views(self) -> list[View]:
+        """Return the views in which something is missed or wrong, the last screen first."""
+        if self._views is None:
+            key = self.opening.source.key(self.opening.episode)
+            self._views = review(self.session, generator(key, self.session.task.name, "review"))
+        return self._views
 
     def abandon(self) -> None:
         """Give up."""
@@ -259,6 +312,8 @@ class Work:
         # First, so that no click follows even if the line cannot be written. It is written when the
         # log is opened the next time.
         self.ending = ended
+        if self._live is not None:
+            self._live.close()
         self._file.append(Ending(ended=ended))
 
 

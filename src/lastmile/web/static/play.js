@@ -1,7 +1,8 @@
 "use strict";
 // The page of `lastmile play`. It draws the screens that the server sends, and sends each click
 // with the number and the digest of the screen that it was made on. What the server has not
-// acknowledged by a new screen did not happen.
+// acknowledged by a new screen did not happen. policy.js is about a policy that works beside the
+// person, review.js about the marks at the end, map.js draws probabilities.
 
 const WIDTH = 448, HEIGHT = 336;
 const SECRET = "lastmile.person";
@@ -50,13 +51,15 @@ function connect() {
   socket = new WebSocket(`${scheme}://${location.host}/socket`);
   socket.binaryType = "arraybuffer";
   socket.onopen = () => send({ type: "hello", token, person: secret(), device: device() });
+  let last = Promise.resolve(); // one message after the other: a PNG takes a moment
   socket.onmessage = (event) => {
-    if (typeof event.data === "string") receive(JSON.parse(event.data));
-    else receiveScreen(event.data);
+    last = last.then(() => (typeof event.data === "string"
+      ? receive(JSON.parse(event.data)) : receivePixels(event.data))).catch(reportError);
   };
   socket.onclose = (event) => {
     ready = false;
     pressed = null;
+    stopPolicy();
     delete canvas.dataset.step;
     if (event.code === WRONG_TOKEN) {
       banner("Open the address that lastmile play printed: this page has no valid token.");
@@ -89,7 +92,10 @@ function receive(message) {
     showMenu(message);
   } else if (message.type === "hint") {
     if (screen_ && message.step === screen_.step) showHint(message);
+  } else if (message.type === "outlook") {
+    if (screen_ && message.step === screen_.step) showOutlook(message);
   } else if (message.type === "notice") {
+    if (message.paused) stopPolicy();
     notice(message.text);
   } else if (message.type === "result") {
     showResult(message);
@@ -146,16 +152,30 @@ function begin(task, practice) {
 
 // Screens
 
-function receiveScreen(data) {
+async function receivePixels(data) {
   const length = new DataView(data).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-  const rgb = new Uint8Array(data, 4 + length), rgba = image.data;
+  if (header.png) {
+    const file = new Blob([new Uint8Array(data, 4 + length)], { type: "image/png" });
+    pixels.drawImage(await createImageBitmap(file, { colorSpaceConversion: "none" }), 0, 0);
+  } else {
+    drawRgb(new Uint8Array(data, 4 + length));
+  }
+  if (header.type === "review") showView(header.view);
+  else showScreen(header);
+}
+
+function drawRgb(rgb) {
+  const rgba = image.data;
   for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
     rgba[to] = rgb[from];
     rgba[to + 1] = rgb[from + 1];
     rgba[to + 2] = rgb[from + 2];
   }
   pixels.putImageData(image, 0, 0);
+}
+
+function showScreen(header) {
   const sameScreen = screen_ && screen_.digest === header.digest && screen_.step === header.step;
   screen_ = header;
   if (!sameScreen) shown = now();
@@ -172,6 +192,7 @@ function receiveScreen(data) {
   canvas.dataset.step = header.step;
   canvas.dataset.digest = header.digest;
   canvas.dataset.shown = shown;
+  followPolicy(header);
   if (header.practice && $("always").checked) send({ type: "hint" });
 }
 
@@ -216,8 +237,24 @@ function layOut() {
   const snapped = (value) => Math.round(value * ratio) / ratio - value;
   stage.style.left = `${snapped(place.left + scrollX)}px`;
   stage.style.top = `${snapped(place.top + scrollY)}px`;
+  drawOver();
 }
 addEventListener("resize", layOut);
+
+// What is drawn over the screen: what the policy says while it can be asked, marks at the end.
+function drawOver() {
+  const place = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
+  const over_ = $("over"), scale = place.width / WIDTH;
+  over_.width = Math.round(place.width * ratio); // this also empties it
+  over_.height = Math.round(place.height * ratio);
+  over_.style.width = `${place.width}px`;
+  over_.style.height = `${place.height}px`;
+  const context = over_.getContext("2d");
+  context.scale(ratio, ratio);
+  const at = (x, y) => [(x + 0.5) * scale, (y + 0.5) * scale];
+  if (over) drawMarks(context, at, scale);
+  else drawPolicy(context, at, scale);
+}
 
 // Clicks
 
@@ -234,6 +271,7 @@ function pixelAt(event) {
 function down(point, via, by) {
   if (!screen_ || over) return;
   if (!ready) { notice("Not connected: the click was not counted."); return; }
+  takeOver();
   pressed = {
     by, via, ...point, step: screen_.step, screen: screen_.digest, shown_ms: shown, down_ms: now(),
   };
@@ -259,13 +297,14 @@ canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || $("work").hidden) return;
-  if (event.target.closest("input")) return;
+  if (event.target.closest("input,select")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === "h" && screen_ && screen_.practice && !over) {
     event.preventDefault();
     send({ type: "hint" });
     return;
   }
+  if (policyKey(event)) return;
   const button = screen_ && screen_.buttons.find((one) => one.key === key);
   if (!button || !button.enabled || over) return;
   event.preventDefault();
@@ -290,7 +329,8 @@ function showResult(result) {
   over = true;
   pressed = null;
   ring.hidden = true;
-  for (const id of ["hints", "help", "give-up"]) $(id).hidden = true;
+  stopPolicy();
+  for (const id of ["hints", "help", "give-up", "policy"]) $(id).hidden = true;
   notice("");
   const success = result.success ? "a success" : "not yet a success";
   $("verdict").textContent = `${ENDED[result.ended]}: ${success}`;
@@ -304,6 +344,7 @@ function showResult(result) {
   const missed = result.missed.length ? result.missed.map((text) => element("li", text))
     : [element("li", result.score >= 1 ? "Nothing." : "No mistakes; the work is incomplete.", "none")];
   $("missed").replaceChildren(...missed);
+  showReview(result.views);
   const last = !screen_.practice && screen_.world + 1 >= worlds;
   $("next").textContent = last ? "All tasks" : screen_.practice ? "Practice again" : "Next world";
   $("next").onclick = () => (last ? send({ type: "menu" }) : begin(screen_.task, screen_.practice));
@@ -316,7 +357,7 @@ $("always").onchange = () => {
   if ($("always").checked) send({ type: "hint" });
   canvas.focus({ preventScroll: true });
 };
-$("back").onclick = () => { ready = false; send({ type: "menu" }); };
+$("back").onclick = () => { ready = false; stopPolicy(); send({ type: "menu" }); };
 $("give-up").onclick = () => {
   if (confirm("Give up on this world? It ends as it is now.")) send({ type: "give up" });
 };
@@ -329,4 +370,4 @@ $("other").onclick = () => {
   keep("");
   socket.close();
 };
-connect();
+addEventListener("DOMContentLoaded", connect); // when the other scripts are there, too
