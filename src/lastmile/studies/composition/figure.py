@@ -104,6 +104,7 @@ def caption(table: pd.DataFrame) -> str:
         "its data, in the annotator's states without a mistake (share of wrong annotations: "
         f"{doses}) and in closed loop (mistakes per placement); thin lines are tasks. Right: what "
         f"the other dials change, at 20 % mistakes, and three kinds of people. Success: {success}. "
-        f"Share of injected mistakes that are gone: {gone}. Diamonds are means over "
-        f"tasks with 95 % intervals, dots the tasks ({', '.join(map(style.title, tasks))})."
+        f"Share of injected mistakes that are gone: {gone}. Diamonds: {style.title(whole)}, with "
+        "95 % intervals (unit of inference: the episode); dots: "
+        f"{', '.join(map(style.title, tasks))}."
     )
