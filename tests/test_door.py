@@ -484,9 +484,9 @@ def test_the_name_of_a_task_is_the_released_policy_that_does_it(
 
     # A folder here is a released policy, and one that is called like a task is preferred for it.
     monkeypatch.setattr(released, "HERE", tmp_path)
-    for name, tasks in (("joint", joint.tasks), ("colored_dots", ["colored_dots"])):
+    for name, tasks in (("joint", joint.tasks), ("colored_dots", ("colored_dots",))):
         (tmp_path / name).mkdir()
-        record = {"format": released.FORMAT, "tasks": tasks, "digests": {}}
+        record: dict[str, Any] = {"format": released.FORMAT, "tasks": tasks, "digests": {}}
         (tmp_path / name / released.RECORD).write_text(json.dumps(record))
     released.releases.cache_clear()
     try:

@@ -31,9 +31,13 @@ def embedded(page: Path) -> dict[str, Any]:
     return data
 
 
+def spec_of(settings: Settings, task: str = "colored_dots") -> Any:
+    return Jobs(settings).specs("example")[(task,)]
+
+
 def examples(small_study: Study) -> list[report_examples.Example]:
     settings, results = small_study
-    (spec,) = Jobs(settings).specs("report").values()
+    spec: Any = Jobs(settings).specs("report")[()]
     inputs = report.inputs(spec, results)
     return report_examples.read(inputs.examples, inputs.moments)
 
@@ -64,15 +68,16 @@ def test_the_page_says_how_its_world_was_chosen(small_study: Study) -> None:
     settings, results = small_study
     note = embedded(results / "examples" / "colored_dots.html")["note"]
     assert note.startswith("World 0 of the test split: chosen by its number, before anything")
-    specs = Jobs(settings).specs("example").values()
-    assert {spec.world for spec in specs} == {0} and {spec.run for spec in specs} == {"all"}
+    for task in settings.tasks:
+        spec = spec_of(settings, task)
+        assert (spec.world, spec.run) == (0, "all")
 
 
 def test_it_is_made_again_with_the_same_bytes_and_is_in_its_manifest(
     small_study: Study, tmp_path: Path
 ) -> None:
     settings, results = small_study
-    spec = Jobs(settings).specs("example")[("colored_dots",)]
+    spec = spec_of(settings)
     made = example.outputs(spec, results)
     again = example.outputs(spec, tmp_path)
     example.run(spec, example.inputs(spec, results), again)
@@ -87,7 +92,7 @@ def test_a_study_without_trainings_shows_the_annotator_alone(
     small_study: Study, tmp_path: Path
 ) -> None:
     settings, results = small_study
-    spec = Jobs(settings).specs("example")[("colored_dots",)].model_copy(update={"run": None})
+    spec = spec_of(settings).model_copy(update={"run": None})
     made = example.outputs(spec, tmp_path)
     example.run(spec, example.inputs(spec, results), made)
     (episode,) = embedded(made.page)["episodes"]
@@ -101,20 +106,18 @@ def test_a_study_without_trainings_shows_the_annotator_alone(
 
 def test_without_joint_policy_the_one_for_the_task_plays(small_study: Study) -> None:
     settings, _ = small_study
-    (spec,) = (
-        Jobs(settings.model_copy(update={"tasks": ("colored_dots",)})).specs("example").values()
-    )
-    assert spec.run == "colored_dots"
+    alone = settings.model_copy(update={"tasks": ("colored_dots",)})
+    assert spec_of(alone).run == "colored_dots"
 
 
 def test_a_changed_script_makes_another_page(
     small_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, _ = small_study
-    before = Jobs(settings).specs("example")[("colored_dots",)].template
+    before = spec_of(settings).template
     text = template.text
     monkeypatch.setattr(template, "text", lambda name: text(name) + " ")
-    assert Jobs(settings).specs("example")[("colored_dots",)].template != before
+    assert spec_of(settings).template != before
 
 
 def test_links_lead_to_what_they_name(small_study: Study) -> None:

@@ -56,8 +56,8 @@ def introduction(examples: Sequence[Example]) -> str:
     size = sum(example.size for example in examples) / 1e6
     both = "annotator and policy" if len(examples[0].moments.players) > 1 else "the annotator"
     return (
-        f"<div class='examples'><p>More, step by step: {both} on one test world of each task. It is the "
-        "first test world, chosen by its number and not by how the episode went. "
+        f"<div class='examples'><p>More, step by step: {both} on one test world of each task. "
+        "It is the first test world, chosen by its number and not by how the episode went. "
         f"{len(examples)} {'pages' if len(examples) > 1 else 'page'} in the folder "
         f"<code>{FOLDER}</code> beside this report, {size:.1f} MB in all; no server is needed."
         f"</p>{_line('From the first click', examples, '', 'all')}</div>"
