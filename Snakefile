@@ -17,6 +17,7 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/probe.smk"
+include: "rules/example.smk"
 include: "rules/report.smk"
 
 
@@ -26,6 +27,7 @@ localrules:
     models,
     evaluations,
     figures,
+    examples,
 
 
 # All files of all jobs: an intermediate that is lost is made again, even if nothing waits for it.
@@ -64,6 +66,11 @@ rule evaluations:
 rule figures:
     input:
         expand(rules.figure.output, study=FIGURES),
+
+
+rule examples:
+    input:
+        expand(rules.example.output.page, task=REQUEST.tasks),
 
 
 # One target for each figure by its name: `snakemake --cores 2 emergence`.

@@ -100,6 +100,8 @@ rule report:
         tables=files("report", "tables"),
         pictures=files("report", "pictures"),
         captions=files("report", "captions"),
+        examples=files("report", "examples"),
+        moments=files("report", "moments"),
     output:
         report=f"{RESULTS}/report.html",
     log:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from lastmile.config import parse
+from lastmile.config import Settings, parse
 from lastmile.simulation import tokens, trajectory
 from made_up import inputs_of_studies
 
@@ -92,6 +92,42 @@ def flip(path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """Results of a study of two tasks, made by its stages.
+
+    A joint policy, trained for a moment, its episodes on the test worlds, and the example pages.
+    """
+    from lastmile.pipeline.plan import Jobs
+    from lastmile.pipeline.runner import run_stage
+
+    settings = parse(
+        {
+            "name": "small",
+            "tasks": ["colored_dots", "plume_finding"],
+            "episodes": {"train": 4, "validation": 1, "test": 3, "shared_test": 2},
+            "policy": {"size": "xs", "window": 4},
+            "training": {"frames": 80, "batch": 4, "snapshots": 1, "seeds": [0]},
+            "evaluation": {"max_steps": 1},
+            "scaling": {"sizes": ["xs"], "frames": [80], "joint": None, "episodes": []},
+            "transfer": {"held_out": []},
+        }
+    )
+    folder = tmp_path_factory.mktemp("small")
+    results = folder / "results"
+    jobs = Jobs(settings)
+    here = os.getcwd()
+    os.chdir(folder)  # where a training run keeps its work
+    try:
+        for stage in ("record", "tokenize", "train", "closed_loop", "example"):
+            for labels, spec in jobs.specs(stage).items():
+                if stage not in ("train", "closed_loop") or labels[0] == "all":
+                    run_stage(stage, spec.canonical(), results)
+    finally:
+        os.chdir(here)
+    return settings, results
 
 
 Evaluations = dict[str, dict[str, pd.DataFrame]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -454,9 +455,9 @@ def test_evaluations_that_cannot_be_made(
 def test_released_policies_are_loaded_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = lastmile.load_policy("joint")
+    policy = lastmile.Policy.load("joint")
     assert policy.settings.size == "s" and not policy.training
-    release = released.RELEASES["joint"]
+    release = released.releases()["joint"]
     assert set(release.tasks) == {name for name in task_names() if not get_task(name).held_out}
     assert (release.folder / "README.md").is_file()
     assert sum(path.stat().st_size for path in release.folder.iterdir()) < 40e6
@@ -470,14 +471,77 @@ def test_released_policies_are_loaded_by_name(
     )
 
 
+def test_the_name_of_a_task_is_the_released_policy_that_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joint = released.releases()["joint"]
+    assert {released.policy_folder(task) for task in joint.tasks} == {joint.folder}
+    assert '`lastmile.Policy.load("colored_dots")`' in (joint.folder / "README.md").read_text()
+    of_task, of_name = (lastmile.Policy.load(name) for name in ("colored_dots", "joint"))
+    assert isinstance(lastmile.load_policy("joint"), lastmile.Policy)
+    for weight, same in zip(of_task.state_dict().values(), of_name.state_dict().values()):
+        assert weight.equal(same)
+
+    # A folder here is a released policy, and one that is called like a task is preferred for it.
+    monkeypatch.setattr(released, "HERE", tmp_path)
+    for name, tasks in (("joint", joint.tasks), ("colored_dots", ("colored_dots",))):
+        (tmp_path / name).mkdir()
+        record: dict[str, Any] = {"format": released.FORMAT, "tasks": tasks, "digests": {}}
+        (tmp_path / name / released.RECORD).write_text(json.dumps(record))
+    released.releases.cache_clear()
+    try:
+        assert released.policy_folder("colored_dots") == tmp_path / "colored_dots"
+        assert released.policy_folder("limb_tracking") == tmp_path / "joint"
+        (tmp_path / "joint" / released.RECORD).write_text('{"tasks": []}')
+        released.releases.cache_clear()
+        with pytest.raises(LastmileError, match="joint/release.json: expected the record of a rel"):
+            released.policy_folder("colored_dots")
+    finally:
+        released.releases.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("joitn", "unknown policy or folder 'joitn'; did you mean 'joint'? (known: joint, behav"),
+        ("colored_dot", "did you mean 'colored_dots'?"),
+        ("shape_matching", "no released policy was trained on 'shape_matching'; expected a folder"),
+    ],
+)
+def test_other_names_are_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    words: str,
+) -> None:
+    """By the class and by every verb, before any work."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LastmileError, match=re.escape(words)) as error:
+        lastmile.Policy.load(name)
+    assert "road_mapping" in str(error.value) and "\n" not in str(error.value)
+    for verb in (
+        ["watch", "colored_dots", "--policy", name, "--out", "x.gif"],
+        ["view", "colored_dots", "--policy", name],
+        ["view", "colored_dots", "--play", name],
+        ["evaluate", name, "--tasks", "colored_dots", "--worlds", "1"],
+    ):
+        assert main(verb) == 1
+        said = capsys.readouterr().err.replace("unknown player", "unknown policy or folder")
+        assert words.partition(" (")[0] in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).mkdir()  # whoever has a folder of this name means it
+    assert released.policy_folder(name) == Path(name)
+
+
 @pytest.mark.parametrize("damage", ["config.json", "policy.safetensors"])
 def test_a_released_policy_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    release = released.RELEASES["joint"]
+    release = released.releases()["joint"]
     folder = tmp_path / "joint"
     shutil.copytree(release.folder, folder)
-    monkeypatch.setattr(released, "RELEASES", {"joint": release._replace(folder=folder)})
+    monkeypatch.setattr(released, "releases", lambda: {"joint": release._replace(folder=folder)})
     path = folder / damage
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(LastmileError, match="got another one; install the package again"):
@@ -489,7 +553,7 @@ def test_a_released_policy_is_checked(
 
 def test_the_card_has_the_scores_of_the_table(root: Path) -> None:
     """Shares of successes, by the rollouts that are kept in the repository."""
-    card = (released.RELEASES["joint"].folder / "README.md").read_text(encoding="utf-8")
+    card = (released.releases()["joint"].folder / "README.md").read_text(encoding="utf-8")
     table = (root / "results" / "reference" / "h100" / "closed_loop.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
     for task in task_names():
@@ -510,7 +574,7 @@ def test_a_released_policy_can_be_watched_and_evaluated(
     monkeypatch.setattr("lastmile.evaluation.watch.watch", watch)
     out = str(tmp_path / "x.gif")
     assert main(["watch", "shape_matching", "--policy", "joint", "--out", out]) == 0
-    assert seen[2] == released.RELEASES["joint"].folder
+    assert seen[2] == released.releases()["joint"].folder
     assert "was trained on behavior_tracking" in capsys.readouterr().err
 
     monkeypatch.setattr("lastmile.evaluation.results_file.step_limit", lambda *_: 5)
@@ -518,5 +582,5 @@ def test_a_released_policy_can_be_watched_and_evaluated(
     words = ["evaluate", "joint", "--tasks", "object_exploration", "--worlds", "1", "--out", out]
     assert main(words) == 0
     results = results_file.read(out)
-    assert results.weights == released.RELEASES["joint"].digests["policy.safetensors"]
+    assert results.weights == released.releases()["joint"].digests["policy.safetensors"]
     assert len(results.tasks[0].episodes[0].clicks) == 5

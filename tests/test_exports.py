@@ -126,6 +126,25 @@ def test_swc_has_the_last_node_of_each_slice(recordings: Recordings, tmp_path: P
         assert about["task_version"] == replay.task.version
 
 
+def test_neurom_reads_the_skeletons(recordings: Recordings, tmp_path: Path) -> None:
+    """As one neurite without branches or soma; that there is no soma is said on stderr."""
+    neurom = pytest.importorskip("neurom", reason="NeuroM is not installed: pip install neurom")
+    recording = recordings("neuron_tracing")
+    export(recording, "swc", tmp_path / "out")
+    for number in range(2):
+        read = neurom.load_morphology(tmp_path / "out" / f"episode_{number:05d}.swc")
+        replay = last(recording, number)
+        edits = replay.state.edits
+        counted = nodes_by_slice(replay.world.slices, edits)
+        nodes = [edits[index] for index in counted if index >= 0]
+        (neurite,) = read.neurites
+        (section,) = neurite.sections
+        expected = [(node.u, node.v, node.z, 1.0) for node in nodes]
+        np.testing.assert_array_equal(section.points, np.array(expected, np.float32))
+        lengths = np.linalg.norm(np.diff(section.points[:, :3], axis=0), axis=1)
+        assert neurom.get("total_length", read) == pytest.approx(lengths.sum(), rel=1e-5)
+
+
 def lineage_points(replay: Replay) -> dict[tuple[int, int], tuple[float, float]]:
     """Return the points that count by (track, frame), those of the given founders too."""
     world, edits = replay.world, replay.state.edits
@@ -292,6 +311,34 @@ def test_napari_has_the_pairs(recordings: Recordings, tmp_path: Path) -> None:
         pairs = a.merge(b, on="pair", suffixes=("_a", "_b")).sort_values("pair")
         read = pairs[["axis-2_a", "axis-1_a", "axis-2_b", "axis-1_b"]].to_numpy()
         assert [tuple(row) for row in read] == list(pair_points(replay.state.edits))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of napari's own models
+@pytest.mark.parametrize("task", ["colored_dots", "channel_alignment"])
+def test_napari_reads_the_points(recordings: Recordings, task: str, tmp_path: Path) -> None:
+    """With the reader that napari opens files with, and as its layer of points; no window opens."""
+    napari = pytest.importorskip("napari", reason="napari is not installed: pip install napari")
+    from napari_builtins.io import napari_get_reader
+
+    recording = recordings(task)
+    export(recording, "napari", tmp_path / "out")
+    for number in range(2):
+        path = str(tmp_path / "out" / f"episode_{number:05d}.csv")
+        reader = napari_get_reader(path)
+        assert reader is not None
+        (layer_data,) = reader(path)
+        layer = napari.layers.Layer.create(*layer_data)
+        assert isinstance(layer, napari.layers.Points)
+        edits = last(recording, number).state.edits
+        if task == "colored_dots":
+            assert [tuple(p) for p in layer.data] == [(m.z, m.v, m.u) for m in edits]
+            continue
+        assert [tuple(point) for point in layer.data] == [
+            ("AB".index(point.channel), point.v, point.u) for point in edits
+        ]
+        pairs = layer.features["pair"].to_numpy()
+        of_a, of_b = (layer.data[:, 0] == channel for channel in (0, 1))
+        assert len(set(pairs[of_a])) == of_a.sum() and len(set(pairs[of_b])) == of_b.sum()
 
 
 def collection(out: Path, number: int) -> dict[str, Any]:

@@ -511,6 +511,27 @@ def test_players_are_side_by_side(browser_page: Page, with_policy: Path) -> None
     assert browser_page.locator(".top").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("view", "pressed", "kept"),
+    [
+        ("&v=2", "policy", "&v=2"),
+        ("&v=all", "side by side", "&v=all"),
+        ("&v=99", "policy", "&v=2"),
+        ("&v=1", "annotator", ""),
+        ("&v=<b>", "annotator", ""),
+    ],
+)
+def test_links_name_the_player(
+    browser_page: Page, with_policy: Path, view: str, pressed: str, kept: str
+) -> None:
+    visit(browser_page, with_policy, f"#e=1&s=3{view}")
+    button = browser_page.locator("#views button[aria-pressed=true]")
+    assert (button.text_content() or "").startswith(pressed)
+    assert browser_page.evaluate("location.hash") == f"#e=1&s=3{kept}"
+    assert browser_page.locator("canvas.pixels").count() == 1 + (kept == "&v=all")
+    assert browser_page.locator("#note").is_hidden()
+
+
 def test_filters_narrow_the_list(browser_page: Page, all_tasks: Path) -> None:
     visit(browser_page, all_tasks)
     shown = embedded(all_tasks)["episodes"]

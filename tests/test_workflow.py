@@ -264,6 +264,7 @@ def test_everything_is_made(finished: Path, settings: Settings) -> None:
         f"evaluations/{need.run.name}/{need.task}/seed0/{need.table}.parquet" for need in needs
     ]
     expected += ["runs.csv"]
+    expected += [f"examples/{task}.{form}" for task in TASKS for form in ("html", "json")]
     assert [
         name
         for name in expected
@@ -330,6 +331,9 @@ def test_findings_and_report_tell_every_claim_and_figure(finished: Path) -> None
     assert counted in ledger and all(claim["statement"] in ledger for claim in claims)
     assert all(f"<section id='{name}'>" in report for name in figures(finished))
     assert report.count("<figure>") == len(figures(finished)) and "id='runs'" in report
+    links = set(re.findall(r"href='(examples/\w+\.html)#", report))
+    assert links == {f"examples/{task}.html" for task in TASKS}
+    assert all((results / link).is_file() for link in links)
     assert counted in report and all(html.escape(claim["statement"]) in report for claim in claims)
 
 
@@ -388,6 +392,7 @@ def test_another_temperature_trains_nothing(finished: Path) -> None:
         "recovery": 4,
         "closed_loop_curve": 2,
         "cross_task_probes": 1,
+        "example": 2,
         "study": 3,
         "figure": 3,
         "findings": 1,
@@ -461,6 +466,8 @@ def edited(folder: Path, file: str, *, prose: bool = False) -> Iterator[None]:
         ("studies/emergence/figure.py", "all", {"figure": 1, "report": 1}),
         ("studies/emergence/study.py", "figures", {"study": 1, "figure": 1}),
         ("pipeline/report_page.py", "all", {"report": 1}),
+        ("pipeline/report_examples.py", "all", {"report": 1}),
+        ("viewer/page.py", "all", {"example": 2, "report": 1}),
         (
             "pipeline/stages/linear_probes.py",
             "probes",

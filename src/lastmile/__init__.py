@@ -22,7 +22,7 @@ from lastmile.simulation.registration import register_environments
 if TYPE_CHECKING:
     from lastmile.api import evaluate, load_policy, make_env, record
     from lastmile.evaluation.players import Player
-    from lastmile.policy.policy import Policy
+    from lastmile.released.loading import Policy
     from lastmile.tasks import task_names
 
 __version__ = "0.2.0"
@@ -40,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "Player": "lastmile.evaluation.players",
-    "Policy": "lastmile.policy.policy",
+    "Policy": "lastmile.released.loading",
     "evaluate": "lastmile.api",
     "load_policy": "lastmile.api",
     "make_env": "lastmile.api",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from lastmile.evaluation.players import Player
-    from lastmile.policy.policy import Policy
+    from lastmile.released.loading import Policy
     from lastmile.simulation.trajectory import Trajectories
 
 
@@ -140,11 +140,12 @@ def record(
 
 
 def load_policy(policy: str | Path, device: str | torch.device = "cpu") -> Policy:
-    """Load a policy that comes with the package, or one from a folder.
+    """Load a policy that comes with the package, or one from a folder, as `Policy.load` does.
 
     Args:
-        policy: Name of a released policy, or the folder of any. A name stands for the released
-            policy even where a folder is called the same; write `./joint` for the folder.
+        policy: Name of a released policy, name of a task for the released policy that does it, or
+            the folder of any. A name stands for the released policy even where a folder is called
+            the same; write `./joint` for the folder.
         device: Where it computes.
 
     Raises:
@@ -155,12 +156,9 @@ def load_policy(policy: str | Path, device: str | torch.device = "cpu") -> Polic
         >>> policy.settings.size
         's'
     """
-    from lastmile.released import policy_folder
-
-    folder = policy_folder(policy)
     with needed_for("lastmile.load_policy"):
-        from lastmile.policy.policy import Policy
-    return Policy.load(folder, device)
+        from lastmile.released.loading import Policy
+    return Policy.load(policy, device)
 
 
 def evaluate(

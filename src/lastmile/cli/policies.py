@@ -84,9 +84,9 @@ def evaluate(
 ) -> None:
     """Score any player on held-out worlds.
 
-    SOURCE is the name of a policy that comes with the package (joint), the folder of a policy,
-    MODULE:FACTORY (FACTORY(task) or FACTORY() returns a player), "pipe:COMMAND" (a process that
-    answers JSON lines with clicks), or random.
+    SOURCE is the name of a policy that comes with the package (joint), a task for the released
+    policy that does it, the folder of a policy, MODULE:FACTORY (FACTORY(task) or FACTORY() returns
+    a player), "pipe:COMMAND" (a process that answers JSON lines with clicks), or random.
     """
     if out is not None and out.suffix != ".json":
         raise LastmileError(f"{out}: expected a file that ends in .json")

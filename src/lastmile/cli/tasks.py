@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -36,8 +35,8 @@ from lastmile.cli.options import (
 @click.option(
     "--policy",
     metavar="NAME|FOLDER",
-    help="Policy to watch: `joint`, which comes with the package, or a folder.  "
-    "[default: watch the annotator]",
+    help="Policy to watch: `joint`, which comes with the package, a task for the released policy "
+    "that does it, or a folder.  [default: watch the annotator]",
 )
 @click.option("--style", type=STYLE, default="typical", help="Style of the annotator.")
 @difficulty_option
@@ -92,30 +91,14 @@ def watch(
 
 def warn_of_other_task(policy: Path, task: str) -> None:
     """Warn if the policy in a folder was not trained on a task, as far as is known."""
-    tasks = _trained_on(policy)
+    from lastmile.released import trained_on
+
+    tasks = trained_on(policy)
     if tasks and task not in tasks:
         click.echo(
             f"warning: the policy in {policy} was trained on {', '.join(tasks)}, not on {task}",
             err=True,
         )
-
-
-def _trained_on(policy: Path) -> Sequence[str]:
-    """Return the tasks that the policy in a folder was trained on; empty if that is not known.
-
-    The policy itself does not know. The manifest beside it lists its training data, as
-    `TASK/SPLIT.tokens`.
-    """
-    from lastmile.released import RELEASES
-
-    for release in RELEASES.values():
-        if release.folder == policy:
-            return release.tasks
-    try:
-        data = json.loads((policy / "manifest.json").read_text(encoding="utf-8"))["spec"]["data"]
-        return sorted({name.partition("/")[0] for name in data if name.endswith(".tokens")})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ()
 
 
 @click.command(cls=TaskCommand)

@@ -29,8 +29,8 @@ _OF_TASKS = ("style", "difficulty", "seed")  # options that say nothing about a 
 @click.option(
     "--policy",
     metavar="NAME|FOLDER",
-    help="Policy that predicts every step: `joint`, which comes with the package, or a folder.  "
-    "[default: that of --play, if any]",
+    help="Policy that predicts every step: `joint`, which comes with the package, a task for the "
+    "released policy that does it, or a folder.  [default: that of --play, if any]",
 )
 @click.option("--play", metavar="NAME|FOLDER", help="Policy that plays the same worlds.")
 @click.option("--alone", is_flag=True, help="Show what --play does, without the annotator.")

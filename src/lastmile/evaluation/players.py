@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuar
 
 import numpy as np
 
+from lastmile import released
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.evaluation.pipe import Pipe
 from lastmile.extras import needed_for
 from lastmile.provenance.manifests import file_digest
-from lastmile.released import RELEASES, policy_folder
 from lastmile.screen import HEIGHT, WIDTH, Look
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.source import Source
@@ -90,8 +90,9 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
 
     Args:
         source: `random`; `pipe:COMMAND`, a process (see `lastmile.evaluation.pipe`); the name of a
-            released policy; the folder of a policy; or `MODULE:FACTORY`, where `FACTORY(task)` or
-            `FACTORY()` returns a player. Modules of the current folder are found, too.
+            released policy, or of a task for the one that does it; the folder of a policy; or
+            `MODULE:FACTORY`, where `FACTORY(task)` or `FACTORY()` returns a player. Modules of the
+            current folder are found, too.
         seed: Seed of the random player.
         timeout: Seconds that a process may take for a click.
 
@@ -109,13 +110,14 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
     elif ":" in source and not Path(source).exists():
         yield Opened(_imported(source))
     else:
-        if "/" not in source and source not in RELEASES and not Path(source).exists():
-            known = (*RELEASES, RANDOM, f"{PIPE}COMMAND", "MODULE:FACTORY", "FOLDER")
-            raise UnknownNameError("player", source, known)
+        try:
+            folder = released.policy_folder(source)
+        except UnknownNameError:
+            known = (*released.names(), RANDOM, f"{PIPE}COMMAND", "MODULE:FACTORY", "FOLDER")
+            raise UnknownNameError("player", source, known) from None
         with needed_for(f"the policy {source}"):
             from lastmile.policy.folder import WEIGHTS
-            from lastmile.policy.policy import Policy
-        folder = policy_folder(source)
+            from lastmile.released.loading import Policy
         policy = Policy.load(folder)
         yield Opened(lambda task: policy, file_digest(folder / WEIGHTS))
 

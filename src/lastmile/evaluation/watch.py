@@ -42,7 +42,7 @@ def watch(
     Args:
         task: Name of the task.
         out: File to write, .gif or .mp4.
-        policy: Folder of the policy that plays; without one, the virtual annotator plays.
+        policy: Name or folder of the policy that plays; without one, the virtual annotator plays.
         style: Style of the annotator.
         difficulty: Name of one of the task's difficulties.
         episode: Number of the episode.
@@ -57,7 +57,7 @@ def watch(
 
     Raises:
         LastmileError: The task, style, difficulty, look or file format is unknown, the frame rate
-            is not above 0, or the folder holds no policy.
+            is not above 0, or there is no such policy.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
@@ -84,7 +84,7 @@ def watch(
     else:
         # Torch is imported only where a policy plays.
         from lastmile.evaluation.closed_loop import play_rollouts
-        from lastmile.policy.policy import Policy
+        from lastmile.released.loading import Policy
 
         session = Rollout(episode, task, source.world(episode), look, max_steps)
         play_rollouts(Policy.load(policy), [session], temperature, seed)

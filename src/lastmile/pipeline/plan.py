@@ -43,6 +43,7 @@ CHAIN = (
         "recovery",
         "linear_probes",
         "cross_task_probes",
+        "example",
     ),
     ("study",),
     ("figure",),

@@ -1,4 +1,4 @@
-"""Write the report: one self-contained HTML page.
+"""Write the report: one HTML page, which links to those of the examples beside it.
 
 It opens with what holds of the findings of the abstract. Then it shows what the policies can do,
 and every claim beside its figure.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lastmile.pipeline import run_columns
+from lastmile.pipeline import report_examples, run_columns
 from lastmile.provenance.manifests import packages
 from lastmile.storage import csv_tables
 from lastmile.studies import tables
@@ -75,6 +75,7 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 .claim p{margin:4px 0}.claim ul{margin:4px 0;padding-left:20px}.claim li{margin:4px 0}
 figure{margin:18px 0 0}figure img{width:100%;height:auto;display:block}
 figcaption{color:var(--muted);font-size:.9rem;margin-top:8px}
+.examples{color:var(--muted);font-size:.92rem;margin-top:14px}.examples p{margin:4px 0}
 details summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 pre{overflow-x:auto;font-size:.82rem;background:#f7f8fa;padding:12px;border-radius:8px}
 .player img{width:100%;max-width:672px;image-rendering:auto;border-radius:6px;display:block}
@@ -108,6 +109,7 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
     captions = {path.stem: path.read_text(encoding="utf-8") for path in inputs.captions}
     claims = {path.stem: from_json(path) for path in inputs.claims}
     published = {claim.claim: claim.published for claim in from_json(inputs.ledger)}
+    examples = report_examples.read(inputs.examples, inputs.moments)
     words = effects()
     every_claim = [claim for of_study in claims.values() for claim in of_study]
     links = [
@@ -126,13 +128,22 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         + "</nav>",
         _findings(every_claim, spec.studies),
         _abilities(measured),
-        _episode(spec),
+        _episode(spec, report_examples.introduction(examples)),
     ]
     for study in spec.studies:
         claims_of_study = [
             _claim(line.whole, line.by_task, words, published) for line in ledger(claims[study])
         ]
-        body.append(_study(study, claims_of_study, pictures.get(study), captions.get(study)))
+        links_to_examples = report_examples.beside(study, examples)
+        body.append(
+            _study(
+                study,
+                claims_of_study,
+                pictures.get(study),
+                captions.get(study),
+                links_to_examples,
+            )
+        )
     body += [_runs(inputs.runs), _settings(spec.settings)]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -205,8 +216,11 @@ def _share(row: dict[Any, Any], name: str) -> str:
     return text
 
 
-def _episode(spec: Spec) -> str:
-    """Return a player for an episode of the virtual annotator on the first task."""
+def _episode(spec: Spec, examples: str) -> str:
+    """Return a player for an episode of the virtual annotator on the first task.
+
+    Below it come links to the pages of the examples, as HTML.
+    """
     from PIL import Image
 
     from lastmile.screen import draw
@@ -234,7 +248,8 @@ def _episode(spec: Spec) -> str:
         "the ring is the click that follows.</p><img id='picture' alt='screen of the task'>"
         "<input id='slider' type='range' min='0' value='0' aria-label='step'>"
         "<div><button id='play'>Play</button> <span id='words'></span></div>"
-        f"<script type='application/json' id='steps'>{json.dumps(steps)}</script></section>"
+        f"<script type='application/json' id='steps'>{json.dumps(steps)}</script>"
+        f"{examples}</section>"
     )
 
 
@@ -246,7 +261,13 @@ def _ring(image: Any, click: tuple[int, int]) -> None:
     cv2.circle(image, center, 11 * 16, (255, 59, 107), 2, cv2.LINE_AA, 4)
 
 
-def _study(study: str, claims: Sequence[str], picture: Path | None, caption: str | None) -> str:
+def _study(
+    study: str,
+    claims: Sequence[str],
+    picture: Path | None,
+    caption: str | None,
+    examples: str,
+) -> str:
     parts = [f"<section id='{study}'><h2>{html.escape(_title(study))}</h2>", *claims]
     if picture is not None:
         kind = "svg+xml" if picture.suffix == ".svg" else "png"
@@ -254,7 +275,7 @@ def _study(study: str, claims: Sequence[str], picture: Path | None, caption: str
         alt = html.escape(f"figure: {_title(study)}")
         parts.append(f"<figure><img alt='{alt}' src='data:image/{kind};base64,{data}'>")
         parts.append(f"<figcaption>{_markdown(caption or '')}</figcaption></figure>")
-    return "".join([*parts, "</section>"])
+    return "".join([*parts, examples, "</section>"])
 
 
 def _claim(

@@ -40,8 +40,8 @@ def view(
     Args:
         sources: What is shown: sources of the virtual annotator, or Parquet files of recordings.
         out: The HTML file.
-        policy: Folder of a policy that predicts every step; by default the one that plays.
-        play: Folder of a policy that plays the same worlds, as a second player.
+        policy: Name or folder of a policy that predicts every step; by default the one that plays.
+        play: Name or folder of a policy that plays the same worlds, as a second player.
         alone: Whether to leave out everybody but the policy that plays.
         temperature: Temperature at which it plays, above 0.
         episodes: Their numbers in each source, such as "0,3,5" or "0-9"; by default the first ten.
@@ -64,7 +64,7 @@ def view(
     predictor_folder = policy if policy is not None else play
     predictor = player = None
     if predictor_folder is not None:
-        from lastmile.policy.policy import Policy
+        from lastmile.released.loading import Policy
 
         predictor = Policy.load(predictor_folder)
         player = predictor if play == predictor_folder else play and Policy.load(play)
@@ -95,5 +95,5 @@ def view(
 
 
 def _name(folder: str | Path | None) -> str:
-    """Return what to call the policy in a folder: the last two parts of its path."""
+    """Return what to call a policy: its name, or the last two parts of the path of its folder."""
     return "" if folder is None else "/".join(Path(folder).parts[-2:])

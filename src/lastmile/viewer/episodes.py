@@ -177,27 +177,36 @@ def _played(session: Session[Any, Any], player: str, columns: dict[str, list[Any
 
 
 def with_rollouts(
-    episodes: Sequence[Episode], policy: Policy, name: str, temperature: float
+    episodes: Sequence[Episode],
+    policy: Policy,
+    name: str,
+    temperature: float,
+    limit: int | None = None,
+    seed: int | None = None,
 ) -> list[Episode]:
     """Let a policy play the same worlds, each as one more track.
-
-    A rollout is truncated, as in the studies, after three times the median length of the episodes.
 
     Args:
         episodes: The episodes of one source.
         policy: The policy that plays.
         name: What to call it.
         temperature: Temperature of its clicks, above 0.
+        limit: Clicks after which a rollout is truncated; by default, as in the studies, three times
+            the median length of the episodes.
+        seed: Seed of its clicks; by default that of the source.
     """
     from lastmile.evaluation.closed_loop import play_rollouts  # with torch
 
-    median = np.median([len(episode.tracks[0].session.steps) for episode in episodes])
-    limit = int(Evaluation().max_steps * median)
+    if limit is None:
+        median = np.median([len(episode.tracks[0].session.steps) for episode in episodes])
+        limit = int(Evaluation().max_steps * median)
+    if seed is None:
+        seed = episodes[0].source.seed
     rollouts: dict[int, Rollout] = {}
     for episode in episodes:  # one rollout for all who worked on a world
         session, task = episode.tracks[0].session, episode.source.task
         rollouts[episode.number] = Rollout(episode.number, task, session.world, session.look, limit)
-    play_rollouts(policy, rollouts.values(), temperature, episodes[0].source.seed)
+    play_rollouts(policy, rollouts.values(), temperature, seed)
     tracks = {
         number: Track(f"policy {name}, T = {temperature:g}", rollout, steps_of(rollout, number))
         for number, rollout in rollouts.items()

@@ -199,7 +199,8 @@ function draw() {
   slider.setAttribute('aria-valuenow', i + 1);
   slider.setAttribute('aria-valuetext', said);
   if (!timer && document.activeElement !== slider) $('spoken').textContent = said;
-  history.replaceState(null, '', '#e=' + encodeURIComponent(episode.key) + '&s=' + (i + 1));
+  const view = current.view ? '&v=' + (visible().length > 1 ? 'all' : current.view + 1) : '';
+  history.replaceState(null, '', '#e=' + encodeURIComponent(episode.key) + '&s=' + (i + 1) + view);
 }
 function layout() {
   document.querySelector('main').classList.toggle('wide',
@@ -275,11 +276,15 @@ function neighbor(by) {
   if (next) openEpisode(next, 0);
 }
 
-/* Links such as #e=3&s=17, keys, the pointer. */
+/* Links such as #e=3&s=17&v=all, keys, the pointer. */
 
 function follow() {
   const link = new URLSearchParams(location.hash.slice(1));
   const episode = data.episodes.find(one => one.key === link.get('e')) || data.episodes[0];
+  const view = link.get('v'), players = episode.tracks.length;
+  if (players > 1)
+    current.view = view === 'all' ? players
+      : Math.max(0, Math.min(parseInt(view, 10) || 1, players) - 1);
   openEpisode(episode, (parseInt(link.get('s'), 10) || 1) - 1);
 }
 const KEYS = {
@@ -323,6 +328,8 @@ $('title').textContent = data.title;
 $('summary').textContent = number(data.episodes.length, 'episode') +
   (data.predictor ? ' · predictions of ' + data.predictor : '');
 if (innerWidth <= 760) $('drawer').open = false;
+$('note').textContent = data.note;
+$('note').hidden = !data.note;
 fillFilters();
 listEpisodes();
 follow();

@@ -17,6 +17,7 @@ import numpy as np
 from lastmile.screen import HEIGHT, WIDTH, draw
 from lastmile.storage import files
 from lastmile.tasks.annotator import PHASES
+from lastmile.viewer import template
 from lastmile.viewer.episodes import Episode, Track
 from lastmile.viewer.pictures import TILE, Pictures
 
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
 UNIT = 100_000
 """Probabilities of a map are whole numbers of this fraction."""
 _FINE = UNIT // 100  # probability from which on the inside of a cell is kept
-_HERE = Path(__file__).parent
 
 
-def write(path: str | Path, episodes: Sequence[Episode], title: str, predictor: str = "") -> None:
+def write(
+    path: str | Path,
+    episodes: Sequence[Episode],
+    title: str,
+    predictor: str = "",
+    note: str = "",
+) -> None:
     """Write the page whole or not at all.
 
     Args:
@@ -37,28 +43,25 @@ def write(path: str | Path, episodes: Sequence[Episode], title: str, predictor: 
         episodes: What to show, at least one.
         title: Title of the page.
         predictor: Name of the policy that predicts every step; empty without one.
+        note: What to say below the title, such as how the episodes were chosen.
     """
-    files.write_text(path, page(episodes, title, predictor))
+    files.write_text(path, page(episodes, title, predictor, note))
 
 
-def page(episodes: Sequence[Episode], title: str, predictor: str = "") -> str:
+def page(episodes: Sequence[Episode], title: str, predictor: str = "", note: str = "") -> str:
     """Return the page as HTML; arguments as those of `write`."""
-    style = _text("page.css")
-    script = _text("page.map.js") + _text("page.drawing.js") + _text("page.js")
+    style = template.text("page.css")
+    script = "".join(map(template.text, template.SCRIPTS))
     parts = {
         "title": html.escape(title),
         "style": style,
         "script": script,
-        "data": embedded(data(episodes, title, predictor)),
+        "data": embedded(data(episodes, title, predictor, note)),
         # Nothing is loaded, and no script runs but this one, whatever a recording holds.
         "policy": f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _text("page.html"))
-
-
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template.text("page.html"))
 
 
 def _hash(text: str) -> str:
@@ -72,11 +75,14 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def data(episodes: Sequence[Episode], title: str, predictor: str = "") -> dict[str, Any]:
+def data(
+    episodes: Sequence[Episode], title: str, predictor: str = "", note: str = ""
+) -> dict[str, Any]:
     """Return what the page shows, as JSON values; arguments as those of `write`."""
     return {
         "title": title,
         "predictor": predictor,
+        "note": note,
         "size": [WIDTH, HEIGHT],
         "tile": TILE,
         "unit": UNIT,

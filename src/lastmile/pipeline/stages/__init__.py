@@ -24,6 +24,7 @@ ORDER = (
     "speed",
     "linear_probes",
     "cross_task_probes",
+    "example",
     "study",
     "figure",
     "findings",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lastmile.pipeline import paths
+from lastmile.pipeline.examples import moments_of, page_of
 from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
@@ -27,6 +28,7 @@ class Spec(BaseSpec):
         seed: Seed of its world.
         difficulty: Difficulty of its world.
         style: Style of its annotator.
+        examples: Tasks with a page of an example.
         settings: All settings of the study.
     """
 
@@ -37,11 +39,12 @@ class Spec(BaseSpec):
     seed: int
     difficulty: str
     style: str
+    examples: tuple[str, ...]
     settings: dict[str, Any]
 
 
 class Inputs(NamedTuple):
-    """Ledger, claims by study, tables, figures with their captions, and the table of runs."""
+    """Ledger, runs, claims by study, tables, figures with their captions, and pages of examples."""
 
     ledger: Path
     runs: Path
@@ -49,10 +52,12 @@ class Inputs(NamedTuple):
     tables: tuple[Path, ...]
     pictures: tuple[Path, ...]
     captions: tuple[Path, ...]
+    examples: tuple[Path, ...]
+    moments: tuple[Path, ...]
 
 
 class Outputs(NamedTuple):
-    """The page, which is self-contained."""
+    """The page, which needs nothing else but the examples that it links to."""
 
     report: Path
 
@@ -60,6 +65,7 @@ class Outputs(NamedTuple):
 def inputs(spec: Spec, results: Path) -> Inputs:
     tables = [paths.table(results, study) for study in spec.studies if study in TABLES]
     drawn = [paths.table(results, figure) for figure in spec.figures]
+    pages = [page_of(results, task) for task in spec.examples]
     return Inputs(
         results / "findings.json",
         results / "runs.csv",
@@ -68,6 +74,8 @@ def inputs(spec: Spec, results: Path) -> Inputs:
         tuple(table.with_suffix(".svg") for table in drawn if table.stem != "tasks")
         + tuple(table.with_suffix(".png") for table in drawn if table.stem == "tasks"),
         tuple(table.with_suffix(".md") for table in drawn),
+        tuple(pages),
+        tuple(map(moments_of, pages)),
     )
 
 
@@ -100,6 +108,7 @@ def wanted(request: Request) -> list[Spec]:
             seed=request.settings.seed,
             difficulty=request.settings.worlds.difficulty,
             style=request.settings.worlds.style,
+            examples=request.tasks,
             settings=request.settings.model_dump(mode="json"),
         )
     ]
