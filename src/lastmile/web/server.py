@@ -10,10 +10,8 @@ browser keeps, and with which they come back after a reload or a restart of the 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
-import re
 import secrets
 import socket
 import struct
@@ -34,7 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lastmile.errors import LastmileError
 from lastmile.simulation.people import Click
 from lastmile.storage import locks
-from lastmile.tasks import get_task
+from lastmile.tasks.guide import about
 from lastmile.web.messages import (
     LARGEST,
     AskHint,
@@ -63,8 +61,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-GUIDE = ("What is seen", "What can be done", "When it ends", "How it is scored")
-"""Sections of a task's docstring that the page shows."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 PATIENCE = 10.0
@@ -270,25 +266,6 @@ class Window:
                 "steps": work.step,
             }
         await self.socket.send_json(result)
-
-
-def about(task: str) -> dict[str, Any]:
-    """Return what the page says of a task: name, title, a line about it, and how to do it."""
-    text = inspect.cleandoc(type(get_task(task)).__doc__ or "")
-    sections = (
-        (title, re.search(rf"^\*\*{title}\.\*\*(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE))
-        for title in GUIDE
-    )
-    return {
-        "name": task,
-        "title": get_task(task).interface.title,
-        "about": text.partition("\n")[0],
-        "guide": [
-            [title, " ".join(re.sub(r"[*`]", "", match[1]).split())]
-            for title, match in sections
-            if match
-        ],
-    }
 
 
 def make_app(settings: Settings, token: str, loopback: bool = True) -> Starlette:
