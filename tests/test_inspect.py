@@ -49,6 +49,9 @@ from lastmile.simulation.trajectory import record
 from lastmile.tasks import get_task, task_names
 from lastmile.tasks.guide import about
 
+# Inspect warns of what it uses itself, and its pools of connections are closed late.
+pytestmark = pytest.mark.filterwarnings("default")
+
 Messages = list[ChatMessage]
 Agent = Callable[[Messages], dict[str, Any] | None]
 """What a model does: from the messages to the arguments of the tool; None for no action."""
@@ -162,7 +165,7 @@ def test_a_scripted_agent(
         ModelInfo(cost=ModelCost(input=10, output=100, input_cache_write=0, input_cache_read=1)),
     )
     frame, seen = FRAMES[screen], list[Any]()
-    task = make_task("object_exploration", worlds=2, screen=screen, status=status)
+    task = make_task("object_exploration", worlds=1, screen=screen, status=status)
     log = run(oracle("object_exploration", frame), tmp_path / "logs", task, seen=seen)
     assert log.status == "success" and log.results is not None
     values = {score.name: score.metrics["mean"].value for score in log.results.scores}
@@ -175,7 +178,7 @@ def test_a_scripted_agent(
     assert main(words) == main(["verify", str(out)]) == 0
     assert "success 1.000" in capsys.readouterr().out
     result = results_file.read(out)
-    other = evaluate("random", "object_exploration", worlds=2).tasks[0]
+    other = evaluate("random", "object_exploration", worlds=1).tasks[0]
     mine = result.tasks[0]
     assert (mine.version, mine.max_steps) == (other.version, other.max_steps)
     assert [a.world for a in mine.episodes] == [b.world for b in other.episodes]
@@ -206,7 +209,10 @@ def test_a_scripted_agent(
 def test_a_random_agent_is_the_random_player(tmp_path: Path, short: int) -> None:
     player = RandomPlayer("colored_dots", 0)
     frame = FRAMES["1366x768"]
-    agent: Agent = lambda messages: left_click(frame, *player(np.zeros(0), {}))
+
+    def agent(messages: Messages) -> dict[str, Any]:
+        return left_click(frame, *player(np.zeros(0), {}))
+
     task = make_task("colored_dots", worlds=2, screen="1366x768", theme="light", layout="left")
     mine = results(run(agent, tmp_path, task))
     other = evaluate("random", "colored_dots", worlds=2, theme="light", layout="left")
@@ -225,7 +231,7 @@ def test_a_policy_of_ours_scores_the_same_through_both_doors(tmp_path: Path, sho
 
     def agent(messages: Messages) -> dict[str, Any]:
         nonlocal number, memory, rng, last
-        if messages[-1].role == "user":  # an episode begins
+        if len(messages) == 1:  # an episode begins
             number += 1
             memory = policy.begin(ROWS + GROUP - 1)
             rng = np.random.default_rng(np.random.SeedSequence([0, number]))
@@ -263,7 +269,7 @@ def test_refused_and_joint_actions(tmp_path: Path, short: int) -> None:
     script: list[dict[str, Any]] = [
         {"action": "key", "text": "Return"},
         {"action": "left_click", "coordinate": [3, 300]},
-        {"actions": [click, {"action": "scroll"}, click, "text"]},
+        {"actions": [click, {"action": "scroll"}, click]},
         {"actions": []},
         {"text": "hello"},
         {"actions": [click] * 20},
@@ -275,11 +281,11 @@ def test_refused_and_joint_actions(tmp_path: Path, short: int) -> None:
     assert log.samples is not None and log.samples[0].scores is not None
     value = log.samples[0].scores["replayed"].value
     assert isinstance(value, dict)
-    assert (value["steps"], value["refused"]) == (short, 1 + 1 + 2 + 1 + 1 + (20 - short + 2))
+    assert (value["steps"], value["refused"]) == (short, 5 + (20 - short + 2))
     lines = texts(log.samples[0].messages)
     assert lines[0].startswith("'key': only left_click acts on this screen; nothing was done")
     assert lines[1].startswith("left_click: [3, 300] is in the margin; expected 235 <= x")
-    assert lines[2].startswith("'scroll': only") and lines[3].startswith("'text': only")
+    assert lines[2].startswith("'scroll': only")
     assert "the episode is over" in lines[-1]
     assert [len(images(messages)) for messages, _ in seen] == [0, 1, 2, 2, 2, 2]
     assert len(results(log).tasks[0].episodes[0].clicks) == short
@@ -325,7 +331,8 @@ def test_only_the_tool_of_the_declared_size_is_replaced_by_that_of_a_provider() 
             status=False,
             kept=1,
         )
-        tool = tasks.computer(tasks.Computer(setting.rollout(0), FRAMES[screen]), setting)
+        computer = tasks.Computer(setting.rollout(0), FRAMES[screen])
+        tool = ToolDef(tasks.computer_tool(computer, setting))
         assert tool.name == known.name
         names = tool.parameters.properties.keys()
         assert (names == known.parameters.properties.keys()) == same
@@ -365,12 +372,16 @@ def test_tasks_that_cannot_be_made(changes: dict[str, Any], words: str) -> None:
 
 def test_logs_that_are_no_evaluation(tmp_path: Path, short: int) -> None:
     click = {"action": "left_click", "coordinate": [500, 300]}
-    agent: Agent = lambda messages: click
+
+    def agent(messages: Messages) -> dict[str, Any]:
+        return click
+
     good = run(agent, tmp_path / "a", make_task("colored_dots", worlds=2))
     part = run(agent, tmp_path / "b", make_task("plume_finding", worlds=2), limit=1)
     twice = run(agent, tmp_path / "c", make_task("colored_dots", worlds=1), epochs=2)
     light = run(agent, tmp_path / "d", make_task("plume_finding", worlds=2, theme="light"))
-    other = run(agent, tmp_path / "e", inspect_ai.Task(dataset=[inspect_ai.dataset.Sample("?")]))
+    question = inspect_ai.Task(dataset=[inspect_ai.dataset.Sample("?")])
+    other = run(lambda messages: None, tmp_path / "e", question)
     text = tmp_path / "x.json"
     text.write_text(json.dumps({"a": 1}))
     for paths, words in (

@@ -17,7 +17,7 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ContentImage, ContentText
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolDef, ToolParams, ToolResult
+from inspect_ai.tool import Tool, ToolDef, ToolParams, ToolResult, tool_with
 from inspect_ai.tool import computer as computer_of_inspect
 from inspect_ai.util import StoreModel, store_as
 from pydantic import Field, ValidationError
@@ -184,7 +184,7 @@ def instructions(name: str, frame: Frame, max_steps: int) -> str:
     )
 
 
-def computer(computer: Computer, setting: Setting) -> ToolDef:
+def computer_tool(computer: Computer, setting: Setting) -> Tool:
     """Return the computer tool of an episode.
 
     Its arguments are those of Inspect's own computer tool, so that models know it. Inspect replaces
@@ -219,18 +219,14 @@ def computer(computer: Computer, setting: Setting) -> ToolDef:
         properties = {name: p for name, p in parameters.properties.items() if name != "actions"}
         parameters = ToolParams(properties=properties, required=parameters.required)
     frame = computer.frame
-    return ToolDef(
-        execute,
-        name=known.name,
-        description=(
-            f"Look at a screen of {frame.width} x {frame.height} px and click on it. Coordinates "
-            "are pixels [x, y] from the upper left corner. Only left_click acts, once per call; "
-            "screenshot shows the screen. Keys, typing, scrolling, dragging and other buttons do "
-            "nothing."
-        ),
-        parameters=parameters,
-        model_input=known.model_input,
+    description = (
+        f"Look at a screen of {frame.width} x {frame.height} px and click on it. Coordinates are "
+        "pixels [x, y] from the upper left corner. Only left_click acts, once per call; screenshot "
+        "shows the screen. Keys, typing, scrolling, dragging and other buttons do nothing."
     )
+    tool = ToolDef(execute, known.name, description, parameters).as_tool()
+    # Given here, since `as_tool` drops it: without it every screen would be sent again and again.
+    return tool_with(tool, known.name, description, model_input=known.model_input)
 
 
 @solver
@@ -240,7 +236,7 @@ def sit_down(setting: Setting) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         rollout = setting.rollout(state.metadata["world"])
         desk = Computer(rollout, get_frame(setting.screen))
-        state.tools = [computer(desk, setting).as_tool()]
+        state.tools = [computer_tool(desk, setting)]
         return state
 
     return solve
