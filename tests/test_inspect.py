@@ -20,6 +20,7 @@ from PIL import Image
 pytest.importorskip("inspect_ai", reason="needs Inspect: pip install -e '.[agents]'")
 
 import inspect_ai
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 from inspect_ai.model import (
     ChatMessage,
@@ -34,6 +35,7 @@ from inspect_ai.model import (
     set_model_info,
 )
 from inspect_ai.tool import ToolDef, ToolInfo
+from inspect_ai.util import registry_info
 
 from lastmile.agents import logs, tasks
 from lastmile.agents.frames import FRAMES, Frame
@@ -196,8 +198,8 @@ def test_a_scripted_agent(
 
     # What the model is told.
     messages, (tool,) = seen[2]
-    words = about("object_exploration")
-    assert all(text in messages[0].text for _, text in words["guide"])
+    guide = about("object_exploration")["guide"]
+    assert all(text in messages[0].text for _, text in guide)
     assert f"{frame.width} x {frame.height} px" in messages[0].text
     assert f"{mine.max_steps} clicks" in messages[0].text
     assert all(("Status: " in text) == status for text in texts(messages)[:1])
@@ -228,6 +230,9 @@ def test_a_policy_of_ours_scores_the_same_through_both_doors(tmp_path: Path, sho
 
     policy = lastmile.load_policy("joint")
     number = -1
+    memory: Any = None
+    rng = np.random.default_rng(0)
+    last = np.zeros((1, 2), np.int64)
 
     def agent(messages: Messages) -> dict[str, Any]:
         nonlocal number, memory, rng, last
@@ -250,9 +255,6 @@ def test_a_policy_of_ours_scores_the_same_through_both_doors(tmp_path: Path, sho
         )
         return left_click(FRAMES["896x672"], *last[0].tolist())
 
-    memory: Any = None
-    rng = np.random.default_rng(0)
-    last = np.zeros((1, 2), np.int64)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -341,14 +343,27 @@ def test_only_the_tool_of_the_declared_size_is_replaced_by_that_of_a_provider() 
 
 def test_inspect_knows_every_task() -> None:
     assert tuple(tasks.TASKS) == task_names()
+    names = [registry_info(task).name for task in tasks.TASKS.values()]
+    assert names == [f"lastmile/{name}" for name in task_names()]
     task = tasks.TASKS["plume_finding"](worlds=1, difficulty="full", split="validation")
     assert task.name == "plume_finding" and task.version == get_task("plume_finding").version
     assert task.metadata is not None
     assert task.metadata["lastmile"]["conditions"]["difficulty"] == "full"
-    (entry,) = {e.value for e in entry_points(group="inspect_ai", name="lastmile")} or {
-        "lastmile.agents.tasks"
-    }
-    assert entry == tasks.__name__
+
+
+def test_the_example_of_the_page(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not entry_points(group="inspect_ai", name="lastmile"):
+        pytest.skip("needs the package installed: pip install -e '.[agents]'")
+    monkeypatch.chdir(tmp_path)
+    page = (root / "docs" / "howto" / "evaluate_an_agent.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    exec(compile(code, "page", "exec"), {"__name__": "page"})
+    (log,) = tmp_path.glob("logs/*.eval")
+    assert main(["from-inspect", str(log), "--out", "x.json"]) == main(["verify", "x.json"]) == 0
+    episodes = results_file.read("x.json").tasks[0].episodes
+    assert [(len(episode.clicks), episode.finished) for episode in episodes] == [(1, True)] * 2
 
 
 @pytest.mark.parametrize(
@@ -368,6 +383,11 @@ def test_tasks_that_cannot_be_made(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(LastmileError) as error:
         make_task(**{"name": "colored_dots", "worlds": 1, **changes})
     assert words in str(error.value) and "\n" not in str(error.value)
+    name = changes.pop("name", "colored_dots")
+    if name in tasks.TASKS:
+        with pytest.raises(PrerequisiteError) as shown:
+            tasks.TASKS[name](**{"worlds": 1, **changes})
+        assert str(shown.value.message) == f"error: {error.value}"
 
 
 def test_logs_that_are_no_evaluation(tmp_path: Path, short: int) -> None:

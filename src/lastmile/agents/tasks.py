@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.agent import AgentState, as_solver, react
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ContentImage, ContentText
@@ -19,8 +20,9 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import Tool, ToolDef, ToolParams, ToolResult, tool_with
 from inspect_ai.tool import computer as computer_of_inspect
-from inspect_ai.util import StoreModel, store_as
+from inspect_ai.util import StoreModel, registry_info, store_as
 from pydantic import Field, ValidationError
+from rich.text import Text
 
 import lastmile
 from lastmile.agents.computer import Computer
@@ -37,6 +39,8 @@ SIZE_OF_PROVIDERS = "1366x768"
 """The screen whose size Inspect declares where a provider has a computer tool of its own."""
 SCORER = "replayed"
 """Name of the scores in a log."""
+PREFIX = "lastmile/"
+"""Begins the names of our tasks in Inspect."""
 PATIENCE = 3
 """Replies without an action, one after the other, after which an episode is left."""
 REMINDER = "Nothing was done. Go on with the tool `computer`, and press Done when you are finished."
@@ -297,9 +301,8 @@ def replayed(setting: Setting) -> Scorer:
 
 
 def _register(name: str) -> Callable[..., Task]:
-    """Make one of our tasks known to Inspect."""
+    """Make one of our tasks known to Inspect, as `lastmile/NAME`."""
 
-    @task(name=name)
     def annotation(
         worlds: int = 20,
         difficulty: str = "short",
@@ -311,20 +314,29 @@ def _register(name: str) -> Callable[..., Task]:
         status: bool = False,
         kept: int = 1,
     ) -> Task:
-        return make_task(
-            name,
-            worlds=worlds,
-            difficulty=difficulty,
-            seed=seed,
-            split=split,
-            layout=layout,
-            theme=theme,
-            screen=screen,
-            status=status,
-            kept=kept,
-        )
+        try:
+            return make_task(
+                name,
+                worlds=worlds,
+                difficulty=difficulty,
+                seed=seed,
+                split=split,
+                layout=layout,
+                theme=theme,
+                screen=screen,
+                status=status,
+                kept=kept,
+            )
+        except LastmileError as error:
+            # The one kind of error that Inspect shows without a traceback.
+            raise PrerequisiteError(Text(f"error: {error}")) from None
 
-    return annotation
+    made = task(name=name)(annotation)
+    # Inspect finds the name of the package if it is installed as a wheel, but not if its sources
+    # are: it looks for a distribution with the name that is imported.
+    if not registry_info(made).name.startswith(PREFIX):
+        made = task(name=PREFIX + name)(annotation)
+    return made
 
 
 TASKS = {name: _register(name) for name in task_names()}
