@@ -9,6 +9,7 @@
 # make test-lowest   the fast tests with the lowest supported version of every package (downloads gigabytes)
 # make test-install  the wheel in empty environments of Python 3.11, 3.12 and 3.13 (downloads gigabytes)
 # make test-faults   kills, power losses and other faults, from nothing to the report, and the page about them
+# make test-agents   the tasks of Inspect, in an environment of their own (downloads gigabytes)
 # make test-slurm    the preset smoke on a real SLURM on this machine (root; apt-get install slurm-wlm munge)
 # make fuzz          10,000 mutated files for the readers of settings, tables, tokens, policies and manifests
 #
@@ -33,7 +34,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 CPU_INDEX = $$(! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" >/dev/null 2>&1 && echo "--extra-index-url $(TORCH_CPU)")
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint setup docs figures gpu-kit test-lowest test-install test-faults test-slurm fuzz clean help
+.PHONY: run test lint setup docs figures gpu-kit test-lowest test-install test-agents test-faults test-slurm fuzz clean help
 
 run: setup
 	@$(BIN)/python -m lastmile run --cores $(CORES)
@@ -95,6 +96,13 @@ test-lowest:
 
 test-install: setup
 	$(BIN)/python -m pytest -m slow -rs tests/test_install.py
+
+# Without the lock: Inspect needs older versions of fsspec and python-dateutil than it has.
+test-agents:
+	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or later; name it: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x build/agents/bin/python || $(PYTHON) -m venv build/agents
+	build/agents/bin/python $(PIP_INSTALL) $(CPU_INDEX) -e '.[train,agents,test]'
+	build/agents/bin/python -m pytest -rs tests/test_agents.py tests/test_inspect.py
 
 test-faults: setup
 	@mkdir -p build && rm -f build/faults.jsonl

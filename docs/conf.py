@@ -55,6 +55,8 @@ html_show_sphinx = False
 
 NOT_IN_API = (
     "lastmile.__main__",
+    "lastmile.agents.logs",  # with the next one: imports Inspect, which the pages are made without
+    "lastmile.agents.tasks",
     "lastmile.tasks.",  # each task has a page of its own
     "lastmile.studies.",
 )

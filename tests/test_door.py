@@ -266,6 +266,7 @@ def changed(results: Results, number: int, episode: int, **changes: Any) -> Resu
         ({"left": 77}, "the file says 77"),
         ({"world": "00"}, "was played in another world (digest 00, here"),
         ({"clicks": ()}, "stops after 0 clicks, before it is over"),
+        ({"stopped": "message limit"}, "was not stopped (message limit): its clicks end it"),
     ],
 )
 def test_what_was_changed_by_hand_is_found(

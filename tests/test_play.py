@@ -18,8 +18,8 @@ from lastmile.screen import Look
 from lastmile.simulation import people, people_trajectories, tokens, trajectory
 from lastmile.simulation.trajectory import Source, record
 from lastmile.storage import locks, parquet
-from lastmile.tasks import get_task, task_names
-from lastmile.web import answers, server, window
+from lastmile.tasks import get_task, guide, task_names
+from lastmile.web import server, window
 from lastmile.web.keys import shortcuts
 from lastmile.web.messages import parse
 from lastmile.web.work import People, Settings, Work
@@ -636,8 +636,8 @@ def test_every_button_has_a_key_of_its_own(task: str) -> None:
 
 @pytest.mark.parametrize("task", task_names())
 def test_every_task_says_how_it_works(task: str) -> None:
-    words = answers.about(task)
-    assert words["about"] and [title for title, _ in words["guide"]] == [*answers.GUIDE]
+    words = guide.about(task)
+    assert words["about"] and [title for title, _ in words["guide"]] == [*guide.SECTIONS]
     assert all(len(text) > 5 and "**" not in text for _, text in words["guide"])
 
 

@@ -24,6 +24,7 @@ EXTRAS = {
     "uvicorn": "web",
     "websockets": "web",
     "transformers": "dinov2",
+    "inspect_ai": "agents",
 }
 """Extra of each package, by the name that is imported."""
 

@@ -14,7 +14,7 @@ import click
 import lastmile
 from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
-from lastmile.cli.policies import evaluate, leaderboard
+from lastmile.cli.policies import evaluate, from_inspect, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
@@ -38,6 +38,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         recordings,
         check,
         evaluate,
+        from_inspect,
         leaderboard,
         export,
         bench,

@@ -1,4 +1,4 @@
-"""Commands about players and their scores: `evaluate`, `leaderboard`; and a part of `verify`."""
+"""Commands about players: `evaluate`, `from-inspect`, `leaderboard`; and a part of `verify`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 import lastmile
 from lastmile.cli.options import (
     AT_LEAST_1,
+    FILE_IN,
     FILE_OUT,
     FOLDER,
     LAYOUT,
@@ -88,8 +89,8 @@ def evaluate(
     policy that does it, the folder of a policy, MODULE:FACTORY (FACTORY(task) or FACTORY() returns
     a player), "pipe:COMMAND" (a process that answers JSON lines with clicks), or random.
     """
-    if out is not None and out.suffix != ".json":
-        raise LastmileError(f"{out}: expected a file that ends in .json")
+    if out is not None:
+        _expect_json(out)
     from lastmile.evaluation import results_file
     from lastmile.evaluation.leaderboard import ALL, summaries, summarize
 
@@ -111,6 +112,33 @@ def evaluate(
     if out is not None:
         results_file.write(out, results)
         click.echo(str(out))
+
+
+@click.command()
+@click.argument("logs", type=FILE_IN, nargs=-1, required=True, metavar="LOG...")
+@click.option("--name", help="Name of the player in tables.  [default: model and what it saw]")
+@click.option("--out", metavar="FILE", type=FILE_OUT, required=True, help="File to write, .json.")
+def from_inspect(logs: tuple[Path, ...], name: str | None, out: Path) -> None:
+    """Make the file of an evaluation from logs of Inspect.
+
+    Each LOG is what `inspect eval lastmile/TASK` wrote for one task, all of the same model. The
+    file is one that `lastmile verify` and `lastmile leaderboard` take.
+    """
+    _expect_json(out)
+    from lastmile.agents.logs import results as results_of
+    from lastmile.evaluation import results_file
+    from lastmile.evaluation.leaderboard import summarize
+
+    results = results_of(logs, name or "")
+    for result in results.tasks:
+        click.echo(f"{result.task}: {_line(summarize(result.episodes))}")
+    results_file.write(out, results)
+    click.echo(str(out))
+
+
+def _expect_json(out: Path) -> None:
+    if out.suffix != ".json":
+        raise LastmileError(f"{out}: expected a file that ends in .json")
 
 
 def _line(numbers: Summary) -> str:

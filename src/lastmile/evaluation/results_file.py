@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from lastmile.closed import Closed
 from lastmile.errors import LastmileError
@@ -73,6 +73,20 @@ class Conditions(Closed):
         return Source(task, self.split, self.seed, self.difficulty)
 
 
+class Usage(Closed):
+    """What a language model used in an episode.
+
+    Attributes:
+        input_tokens: Tokens that it read, those from a cache included.
+        output_tokens: Tokens that it wrote.
+        cost: Cost in US dollars; None if the price of its tokens is not known.
+    """
+
+    input_tokens: Count
+    output_tokens: Count
+    cost: float | None = Field(None, ge=0)
+
+
 class EpisodeResult(Closed):
     """An episode.
 
@@ -81,6 +95,9 @@ class EpisodeResult(Closed):
         clicks: All clicks (x, y), logical px.
         score, success, finished, placements, mistakes, left: See
             `lastmile.simulation.pool.describe`.
+        stopped: Why the player made no more clicks although the episode was not over, such as
+            "message limit"; empty if it was over.
+        usage: What a language model used; None for other players.
     """
 
     world: str
@@ -91,6 +108,17 @@ class EpisodeResult(Closed):
     placements: Count
     mistakes: Count
     left: Count
+    stopped: str = Field("", pattern=r"^[a-z ]{0,40}$")
+    usage: Usage | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_most_players_lack(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {
+            key: value for key, value in values.items() if value or key not in ("stopped", "usage")
+        }
 
 
 class TaskResult(Closed):
@@ -223,11 +251,12 @@ def evaluate_task(
         task=task,
         version=get_task(task).version,
         max_steps=limit,
-        episodes=tuple(map(_episode, rollouts)),
+        episodes=tuple(map(episode_result, rollouts)),
     )
 
 
-def _episode(rollout: Rollout) -> EpisodeResult:
+def episode_result(rollout: Rollout) -> EpisodeResult:
+    """Return the result of an episode as far as it was played."""
     numbers = describe(rollout)
     return EpisodeResult(
         world=digest(rollout.world),
@@ -301,10 +330,12 @@ def _difference(rollout: Rollout, episode: EpisodeResult) -> str:
         if rollout.over:
             return f"goes on after its end, at click {len(rollout.steps)}"
         rollout.click(*click)
-    if not rollout.over:
+    if not rollout.over and not episode.stopped:
         return f"stops after {len(rollout.steps)} clicks, before it is over"
+    if rollout.over and episode.stopped:
+        return f"was not stopped ({episode.stopped}): its clicks end it"
 
-    again = _episode(rollout)
+    again = episode_result(rollout)
     if abs(again.score - episode.score) > SAME:
         return f"its clicks give score {again.score:.6f}, the file says {episode.score:.6f}"
     for key in ("success", "finished", "placements", "mistakes", "left"):

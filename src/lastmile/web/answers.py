@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from typing import Any
 
 import cv2
 import numpy as np
 
 from lastmile.screen import Screen
-from lastmile.tasks import get_task
 from lastmile.web.live import Helpers
 from lastmile.web.work import Work
-
-GUIDE = ("What is seen", "What can be done", "When it ends", "How it is scored")
-"""Sections of a task's docstring that the page shows."""
-
-
-def about(task: str) -> dict[str, Any]:
-    """Return what the page says of a task: name, title, a line about it, and how to do it."""
-    text = inspect.cleandoc(type(get_task(task)).__doc__ or "")
-    sections = (
-        (title, re.search(rf"^\*\*{title}\.\*\*(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE))
-        for title in GUIDE
-    )
-    return {
-        "name": task,
-        "title": get_task(task).interface.title,
-        "about": text.partition("\n")[0],
-        "guide": [
-            [title, " ".join(re.sub(r"[*`]", "", match[1]).split())]
-            for title, match in sections
-            if match
-        ],
-    }
 
 
 def screen(work: Work, helpers: Helpers | None) -> dict[str, Any]:

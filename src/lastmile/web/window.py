@@ -27,6 +27,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lastmile.errors import LastmileError
 from lastmile.screen import draw
 from lastmile.simulation.people import Click
+from lastmile.tasks.guide import about
 from lastmile.web import answers
 from lastmile.web.live import Busy, Helpers
 from lastmile.web.messages import (
@@ -195,7 +196,7 @@ class Window:
         assert self.person is not None
         settings = self.people.settings
         done = await run_in_threadpool(self.people.progress, self.person)
-        tasks = [{**answers.about(name), "done": worlds} for name, worlds in done.items()]
+        tasks = [{**about(name), "done": worlds} for name, worlds in done.items()]
         await self.socket.send_json({"type": "menu", "tasks": tasks, "worlds": settings.worlds})
 
     async def _answer(self, message: Message) -> None:
