@@ -67,6 +67,7 @@ SETTINGS = parse(
         "heads": {"tasks": ["cell_lineage", "colored_dots"]},
         "training": {"seeds": [0, 1, 2]},
         "evaluation": {"resamples": 500},
+        "recordings": "recordings",
     }
 )
 """Settings of the made-up evaluations."""

@@ -115,8 +115,8 @@ def test_a_study_cannot_write_what_it_does_not_declare(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-KEPT = tuple(name for name in study_names() if name != "heads")
-"""Studies whose kept table was made since their columns last changed."""
+KEPT = tuple(name for name in study_names() if name not in ("heads", "comparison"))
+"""Studies whose kept table was made since their columns last changed; none is of people."""
 
 
 @pytest.mark.parametrize("name", KEPT)
