@@ -41,6 +41,7 @@ from lastmile.studies.comparison.measures import (
     estimate_of,
     few,
     paired,
+    samples_of,
     scatter_of,
     told_apart,
 )
@@ -103,8 +104,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     - Those of `PREDICTED`, of the kinds of policy that were asked for the clicks of people
       (`policy on people`) and of the annotator who made its data (`policy on annotator`).
 
-    `n` counts episodes. Of the published people, low and high are their range and value is its
-    middle; under all tasks stand their three mean times.
+    Under all tasks are means over tasks, of the AUC and of steps and seconds of people. `n` counts
+    episodes. Of the published people, low and high are their range and value is its middle; their
+    three mean times are under all tasks.
     """
     import pandas as pd
 
@@ -124,7 +126,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         for measure, (low, high) in PUBLISHED_RANGES.get(name, {}).items():
             rows.append((name, PUBLISHED, "", measure, (low + high) / 2, low, high, PEOPLE_COUNT))
 
-    rows += _over_tasks(tasks, told)
+    rows += _over_tasks(tasks, told, count)
     for number, seconds in enumerate(PUBLISHED_SECONDS, 1) if tasks else ():
         person = f"person {number}"
         rows.append((ALL, PUBLISHED, person, "seconds", seconds, np.nan, np.nan, PEOPLE_COUNT))
@@ -166,13 +168,23 @@ def _predicted(task: Task, style: str, count: int) -> Iterator[tuple]:
                 yield (f"{of} on {on}", "", name, *value, len(rows))
 
 
-def _over_tasks(tasks: dict[str, Task], told: dict[str, Told]) -> Iterator[tuple]:
-    """Yield the means over tasks of what tells people apart, with the columns of the table."""
+def _over_tasks(tasks: dict[str, Task], told: dict[str, Told], count: int) -> Iterator[tuple]:
+    """Yield means over tasks, with the columns of the table.
+
+    They are of what tells people apart, and of the steps and the time that people take.
+    """
     able = {name: task for name, task in tasks.items() if len(task.rows(PEOPLE))}
     if len(able) < 2:
         return
     n = sum(len(task.rows(PEOPLE)) for task in able.values())
     units = None if any(len(task.people) > 1 for task in able.values()) else n
+    for measure in ("steps", "seconds"):
+        parts = [
+            samples_of(task.rows(PEOPLE), MEASURES[measure], count, task.stratum)
+            for task in able.values()
+        ]
+        value, low, high = estimate(np.mean(parts, axis=0), units)
+        yield (ALL, PEOPLE, "", measure, value, max(low, 0.0), high, n)
     for who in (*STYLES, POLICY, JOINT_POLICY):
         by_measure: dict[str, list[np.ndarray]] = {}
         for name in able:
