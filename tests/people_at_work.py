@@ -14,6 +14,7 @@ from unittest.mock import patch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession
 
+from lastmile.screen import Look
 from lastmile.simulation.people import SPLIT
 from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
@@ -125,15 +126,15 @@ def stand_in(
         for task in tasks:
             for world in range(worlds):
                 one.start(task)
-                for x, y in _clicks(task, world, style, name):
+                for x, y in _clicks(task, world, style, name, settings.get("look", Look())):
                     one.click(x, y)
                 assert one.receive()["type"] == "result"
 
 
-def _clicks(task: str, number: int, style: str, name: str) -> Iterator[tuple[int, int]]:
+def _clicks(task: str, number: int, style: str, name: str, look: Look) -> Iterator[tuple[int, int]]:
     """Yield the clicks of a virtual annotator on a world of people."""
     source = Source(task, SPLIT, 0)
-    session = Session(get_task(task), source.world(number))
+    session = Session(get_task(task), source.world(number), look)
     rng = generator(source.key(number), task, f"stand-in {name}")
     annotator = make_annotator(session.task, session.world, session.interface, style, rng)
     while not session.done:
