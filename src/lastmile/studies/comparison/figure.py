@@ -48,8 +48,9 @@ MARKERS = {"careful": "^", "typical": "o", "hasty": "v"}
 TITLE: dict[str, Any] = {"fontsize": 6.5, "fontweight": "normal"}
 BAR, HEAD, AFTER = 0.125, 0.16, 0.09
 """Height of a row, of a task's name, and of the space between tasks, inches."""
-BELOW = 1.5
-"""Height of the panels below, inches."""
+TOP, BETWEEN, BELOW, BOTTOM = 0.4, 0.55, 1.6, 0.75
+"""Heights of the headings, of the space above the panels below, of these panels, and of the space
+with the legend, inches."""
 
 Rows = dict[tuple[str, str], float]
 """Height of each row by task and who, inches from the top."""
@@ -59,12 +60,21 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw everybody by task; below, what gives people away, and how well they are predicted."""
     table = table.assign(person=style.texts(table["person"]))
     rows, heads, height = _layout(table)
-    figure = plt.figure(figsize=(style.PAGE, height + BELOW + 1.4))
-    ratios = (height + 0.6, BELOW + 0.8)
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=ratios)[:, 0]
-    axes = above.subplots(
-        1, 1 + len(POINTS), sharey=True, width_ratios=(2.3, *(0.8 for _ in POINTS))
+    # Placed by hand: two rows of panels that are laid out for themselves.
+    figure = plt.figure(figsize=(style.PAGE, TOP + height + BETWEEN + BELOW + BOTTOM))
+    figure.set_layout_engine("none")
+    total = float(figure.get_figheight())
+    above = figure.add_gridspec(
+        1,
+        1 + len(POINTS),
+        left=0.95 / style.PAGE,
+        right=0.99,
+        top=1 - TOP / total,
+        bottom=(BETWEEN + BELOW + BOTTOM) / total,
+        width_ratios=(2.3, *(0.8 for _ in POINTS)),
+        wspace=0.2,
     )
+    axes = above.subplots(sharey=True, squeeze=False)[0]
     whole = table[table["person"] == ""].set_index(["task", "who", "measure"])
     values = whole[["value", "low", "high"]].sort_index()
     shares = table[table["measure"].str.startswith("share:") & (table["value"] > 0)]
@@ -73,9 +83,9 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     for name, y in heads.items():
         axes[0].text(0, y, style.title(name), fontsize=7.5, fontweight="bold", va="center")
     axes[0].set(ylim=(height + 0.03, 0), xlim=(0, 1))
-    axes[0].set_xticks((0, 0.5, 1), ("0", "50", "100 %"))
+    axes[0].set_xticks((0, 0.5, 1), ("0", "50", "100"))
     axes[0].set_yticks(list(rows.values()), [who for _, who in rows], color=style.INK)
-    axes[0].set_title("clicks by kind of action", **TITLE)
+    axes[0].set_title("clicks by kind of action, %", **TITLE)
     for axis, (heading, measure) in zip(axes[1:], POINTS):
         axis.set_title(heading, **TITLE)
         axis.grid(axis="x")
@@ -89,7 +99,16 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         axis.spines["left"].set_visible(False)
     axes[0].tick_params(axis="y", labelsize=6)
 
-    left, right = below.subplots(1, 2, width_ratios=(1.1, 1))
+    below = figure.add_gridspec(
+        1,
+        2,
+        left=1.2 / style.PAGE,
+        right=0.99,
+        top=(BELOW + BOTTOM) / total,
+        bottom=BOTTOM / total,
+        wspace=0.42,
+    )
+    left, right = below.subplots(squeeze=False)[0]
     _features(left, whole)
     _predictions(right, whole)
     _legend(figure, kinds)
@@ -223,6 +242,7 @@ def _legend(figure: Figure, kinds: Sequence[str]) -> None:
     style.legend_below(
         figure,
         handles,
+        loc="lower center",
         fontsize=6,
         ncols=-(-len(handles) // 2),
         handlelength=1,
