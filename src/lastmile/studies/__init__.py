@@ -67,7 +67,7 @@ def left_out(settings: Settings) -> dict[str, str]:
     """Return the studies that have nothing to do with these settings, each with the reason."""
     needed = all_needs(settings)
     return {
-        name: getattr(get_study(name), "LEFT_OUT", "it needs other tasks")
+        name: getattr(get_study(name), "LEFT_OUT", "its settings leave nothing to do")
         for name in study_names()
         if name not in needed
     }

@@ -49,7 +49,8 @@ NOTE = (
     "*Not testable here*: a precondition does not hold, which is said. "
     "In round brackets: 95 % intervals, not corrected for the number of claims: of 20 verdicts by "
     "task on effects that are not there, one is expected to be wrong. Claims about training "
-    "contain the noise between training runs; all others are about the policies of this run."
+    "contain the noise between training runs, claims about people that between people; all others "
+    "are about the policies of this run."
 )
 
 

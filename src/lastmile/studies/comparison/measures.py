@@ -171,15 +171,21 @@ def estimate_of(rows: pd.DataFrame, measure: Measure, count: int, stratum: int) 
     return Estimate(value, max(low, 0.0), high)
 
 
-def auc_estimate(samples: np.ndarray, units: int | None, episodes: int) -> Estimate:
+def auc_estimate(samples: np.ndarray, people: int, worlds: int) -> Estimate:
     """Estimate an AUC from its bootstrap values.
 
-    Where all windows are told right, all resamples are alike, too. Then the interval is Wilson's,
-    with the episodes of people as trials that all succeeded.
+    Where all windows are told right, all resamples are alike, too. Then the interval is Wilson's:
+    people, or the worlds of a single person, are trials that all succeeded.
+
+    Args:
+        samples: The AUC, then bootstrap values.
+        people: Number of people.
+        worlds: Number of worlds.
     """
-    value = share(samples, units)
+    value = share(samples, None if people > 1 else worlds)
     if value.low == value.high and value.value in (0.0, 1.0):
-        return wilson(round(value.value * episodes), episodes)
+        trials = people if people > 1 else worlds
+        return wilson(round(value.value * trials), trials)
     return value
 
 

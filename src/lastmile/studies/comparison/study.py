@@ -39,7 +39,6 @@ from lastmile.studies.comparison.measures import (
     auc_estimate,
     by_task,
     estimate_of,
-    few,
     paired,
     samples_of,
     scatter_of,
@@ -73,8 +72,8 @@ PUBLISHED_SECONDS = (97.0, 86.0, 54.0)
 """Seconds an episode of the three people of Chandok and Park (2026), over five tasks; a fourth
 person was excluded."""
 
-Estimator = Callable[[np.ndarray, int | None, int], Estimate]
-"""Makes an estimate of bootstrap values, the number of units if they are few, and of episodes."""
+Estimator = Callable[[np.ndarray, int, int], Estimate]
+"""Makes an estimate of bootstrap values, the number of people, and of their episodes."""
 Told = dict[str, dict[str, np.ndarray]]
 """What `told_apart` returns, by who people are told from."""
 
@@ -119,10 +118,11 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         rows += ((name, *row) for row in _recorded(task))
         rows += ((name, *row) for row in _measured(task, count))
         rows += ((name, *row) for row in _predicted(task, style, count))
-        n, units = len(task.rows(PEOPLE)), few(task.rows(PEOPLE))
+        n, worlds = len(task.rows(PEOPLE)), task.rows(PEOPLE)["episode"].nunique()
         for who, by_measure in told[name].items():
             for measure, samples in by_measure.items():
-                rows.append((name, who, "", measure, *auc_estimate(samples, units, n), n))
+                auc = auc_estimate(samples, len(task.people), worlds)
+                rows.append((name, who, "", measure, *auc, n))
         for measure, (low, high) in PUBLISHED_RANGES.get(name, {}).items():
             rows.append((name, PUBLISHED, "", measure, (low + high) / 2, low, high, PEOPLE_COUNT))
 
@@ -177,7 +177,8 @@ def _over_tasks(tasks: dict[str, Task], told: dict[str, Told], count: int) -> It
     if len(able) < 2:
         return
     n = sum(len(task.rows(PEOPLE)) for task in able.values())
-    units = None if any(len(task.people) > 1 for task in able.values()) else n
+    people = len({person for task in able.values() for person in task.people})
+    units = None if people > 1 else n
     for measure in ("steps", "seconds"):
         parts = [
             samples_of(task.rows(PEOPLE), MEASURES[measure], count, task.stratum)
@@ -193,7 +194,7 @@ def _over_tasks(tasks: dict[str, Task], told: dict[str, Told], count: int) -> It
         for measure, parts in by_measure.items():
             known = [samples for samples in parts if np.isfinite(samples[0])]
             if known:
-                mean = auc_estimate(np.mean(known, axis=0), units, n)
+                mean = auc_estimate(np.mean(known, axis=0), people, n)
                 yield (ALL, who, "", measure, *mean, n)
 
 
@@ -220,24 +221,31 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio = hypothesis is LONGER
                 gaps[name] = np.log2(first / second) if ratio else first - second
-        tested += _tested(hypothesis, gaps, tasks, names)
+        estimated = _of_shares if hypothesis.effect.kind == "percent" else _plain
+        tested += _tested(hypothesis, gaps, tasks, names, estimated)
     for of in kinds:
         gaps = {}
         for name, task in tasks.items():
             sides = (task.rows(style, of), task.rows(PEOPLE, of))
             first, second = paired(*sides, PREDICTED["same widget"], count, task.stratum)
             gaps[name] = first - second
-        tested += _tested(PREDICTS[of], gaps, tasks, names)
+        tested += _tested(PREDICTS[of], gaps, tasks, names, _of_shares)
     return tested
 
 
-def _plain(samples: np.ndarray, units: int | None, episodes: int) -> Estimate:
-    return estimate(samples, units)
+def _plain(samples: np.ndarray, people: int, episodes: int) -> Estimate:
+    return estimate(samples, None if people > 1 else episodes)
 
 
-def _above_chance(samples: np.ndarray, units: int | None, episodes: int) -> Estimate:
+def _of_shares(samples: np.ndarray, people: int, episodes: int) -> Estimate:
+    """Estimate a difference of shares, which lies between -1 and 1."""
+    value, low, high = _plain(samples, people, episodes)
+    return Estimate(value, max(low, -1.0), min(high, 1.0))
+
+
+def _above_chance(samples: np.ndarray, people: int, episodes: int) -> Estimate:
     """Estimate by how much an AUC is above one half."""
-    value, low, high = auc_estimate(samples, units, episodes)
+    value, low, high = auc_estimate(samples, people, episodes)
     return Estimate(value - 0.5, low - 0.5, high - 0.5)
 
 
@@ -265,8 +273,7 @@ def _tested(
             continue
         people = {person for one in able for person in tasks[one].people}
         episodes = sum(len(tasks[one].rows(PEOPLE)) for one in able)
-        units = None if len(people) > 1 else episodes
-        value = estimated(np.mean([known[one] for one in able], axis=0), units, episodes)
+        value = estimated(np.mean([known[one] for one in able], axis=0), len(people), episodes)
         unit = f"person ({len(people)}), with {episodes} episodes"
         if name == ALL:
             unit += f" ({len(able)} of {len(names)} tasks as strata)"
