@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from lastmile import config as lastmile_config
 from lastmile import warm
+from lastmile.errors import LastmileError
 from lastmile.pipeline import damage, lock, plan
 from lastmile.pipeline.stages import get_stage
 from lastmile.studies.render import figure_names
@@ -18,12 +19,13 @@ try:
     for path in dict.fromkeys(["config.yaml", *map(str, workflow.configfiles)]):
         lastmile_config.read(path)
     SETTINGS = lastmile_config.parse(config, "config")
-except lastmile_config.ConfigError as error:
+    RESULTS = f"results/{SETTINGS.name}"
+    JOBS = plan.Jobs(SETTINGS)
+    OUTPUTS = JOBS.outputs(Path(RESULTS))
+except LastmileError as error:
     raise WorkflowError(str(error)) from None
 
-RESULTS = f"results/{SETTINGS.name}"
-JOBS = plan.Jobs(SETTINGS)
-"""What every stage is to do: one spec for each job."""
+# What every stage is to do is in JOBS, one spec for each job; the files that each makes are in OUTPUTS.
 REQUEST = JOBS.request
 SEEDS = REQUEST.settings.training.seeds
 STUDIES = tuple(REQUEST.needs)
@@ -35,9 +37,6 @@ SCREENS = tuple(spec.study for spec in JOBS.specs("figure").values() if spec.scr
 os.environ["PATH"] = os.pathsep.join(
     [os.path.dirname(sys.executable), os.environ["PATH"]]
 )
-
-OUTPUTS = JOBS.outputs(Path(RESULTS))
-"""The files that each job makes."""
 
 os.environ[lock.PARENT] = str(os.getpid())
 if workflow.is_main_process:

@@ -99,6 +99,29 @@ rule recovery:
         command("recovery")
 
 
+rule side_by_side:
+    input:
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        logs=files("side_by_side", "logs"),
+    output:
+        side_by_side=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/side_by_side.parquet",
+        attempts=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/attempts.parquet",
+    log:
+        f"{RESULTS}/logs/side_by_side/{{run}}.{{task}}.seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/side_by_side/{{run}}.{{task}}.seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("side_by_side"),
+        runtime=120,
+    params:
+        spec=spec("side_by_side"),
+        code=code("side_by_side"),
+    shell:
+        command("side_by_side")
+
+
 rule speed:
     input:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",

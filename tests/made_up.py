@@ -300,6 +300,74 @@ def _speed(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     }
 
 
+PERSONS, WORLDS, CLICKS = 3, 4, 24
+"""People, their worlds, and clicks of everybody on each, where people are compared."""
+PLACING = {"careful": 0.2, "typical": 0.25, "hasty": 0.35, "policy": 0.3, "people": 0.45}
+"""Share of placements among the clicks, by who makes them."""
+
+
+def _side_by_side(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    for who, placing in PLACING.items():
+        for repeat, episode in np.ndindex(PERSONS, WORLDS):
+            for step in range(CLICKS):
+                place = rng.random() < placing and need.task != "object_exploration"
+                wrong = place and rng.random() < placing
+                asked = who in ("people", "typical")
+                same = asked and rng.random() < 0.8 - placing
+                repaired = int(rng.random() < 0.1)
+                yield {
+                    "who": who,
+                    "person": f"person-{repeat}" if who == "people" else "",
+                    "episode": episode,
+                    "repeat": repeat,
+                    "step": step,
+                    "kind": "place" if place else "navigate" if rng.random() < 0.8 else "undo",
+                    "again": bool(rng.random() < 0.5),
+                    "off_x": np.nan if place else rng.uniform(-0.4, 0.4),
+                    "off_y": np.nan if place else rng.uniform(-0.4, 0.4),
+                    "jump": np.nan if step == 0 else rng.uniform(0, 200),
+                    "verdict": "slip" if wrong else "right" if place else "",
+                    "distance": rng.uniform(0, 4) if place and not wrong else np.nan,
+                    "made": int(wrong),
+                    "repaired": repaired,
+                    "delay": repaired * int(rng.integers(1, 9)),
+                    "predicted": asked,
+                    "same_kind": same,
+                    "same_widget": same,
+                    "near": same and place,
+                }
+
+
+def _attempts(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    for who in PLACING:
+        for repeat, episode in np.ndindex(PERSONS, WORLDS):
+            yield {
+                "who": who,
+                "person": f"person-{repeat}" if who == "people" else "",
+                "episode": episode,
+                "repeat": repeat,
+                "rule": "",
+                "log": f"person-{repeat}/{episode}.jsonl" if who == "people" else "",
+                "steps": CLICKS,
+                "finished": True,
+                "success": bool(rng.random() < 0.8),
+                "seconds": rng.uniform(20, 90) if who == "people" else np.nan,
+            }
+    for rule in ("not finished", "practice"):
+        yield {
+            "who": "people",
+            "person": "person-0",
+            "episode": -1,
+            "repeat": 0,
+            "rule": rule,
+            "log": f"person-0/{rule}.jsonl",
+            "steps": 5,
+            "finished": False,
+            "success": False,
+            "seconds": np.nan,
+        }
+
+
 MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "skills": _skills,
     "losses": _losses,
@@ -309,5 +377,7 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "linear_probes": _linear_probes,
     "cross_task_probes": _cross_task_probes,
     "speed": _speed,
+    "side_by_side": _side_by_side,
+    "attempts": _attempts,
 }
 """What makes up each measurement."""

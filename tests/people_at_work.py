@@ -11,12 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession
 
+from lastmile.screen import Look
+from lastmile.simulation.people import SPLIT
+from lastmile.simulation.session import Session
+from lastmile.simulation.source import Source
+from lastmile.tasks import get_task
+from lastmile.tasks.annotator import click, make_annotator
+from lastmile.tasks.task import generator
+from lastmile.web import window
 from lastmile.web.live import Helpers
 from lastmile.web.server import make_app
 from lastmile.web.work import Settings
@@ -57,9 +66,11 @@ class Page:
         assert digest == self.screen["digest"]
         return self.screen
 
-    def hello(self, token: str = TOKEN, person: str = "") -> dict[str, Any]:
+    def hello(
+        self, token: str = TOKEN, person: str = "", device: str = "1280x720 @1 mouse"
+    ) -> dict[str, Any]:
         """Join; returns the welcome."""
-        self.send(type="hello", token=token, person=person, device="1280x720 @1 mouse")
+        self.send(type="hello", token=token, person=person, device=device)
         welcome = self.receive()
         assert welcome["type"] == "welcome"
         self.menu = self.receive()
@@ -141,3 +152,43 @@ def make_failing() -> Callable[..., Any]:
         raise ValueError("no idea")
 
     return player
+
+
+def stand_in(
+    folder: Path, name: str, style: str, tasks: tuple[str, ...], worlds: int = 5, **settings: Any
+) -> None:
+    """Let a virtual annotator stand in for a person: it works through the page, and is recorded.
+
+    Args:
+        folder: Where the recordings go.
+        name: What it is called; the pseudonym is `person-stand-in-NAME`.
+        style: Its style.
+        tasks: Its tasks.
+        worlds: Worlds of each.
+        **settings: Of the server.
+    """
+    app = app_at(folder, *tasks, worlds=worlds, **settings)
+    with (
+        patch("lastmile.web.work.secrets.token_hex", return_value=f"stand-in-{name}"),
+        patch.object(window, "PER_SECOND", 1e9),  # it clicks faster than people
+        page(app) as one,
+    ):
+        one.hello(device=f"stand-in, virtual style {style}")
+        for task in tasks:
+            for world in range(worlds):
+                one.start(task)
+                for x, y in _clicks(task, world, style, name, settings.get("look", Look())):
+                    one.click(x, y)
+                assert one.receive()["type"] == "result"
+
+
+def _clicks(task: str, number: int, style: str, name: str, look: Look) -> Iterator[tuple[int, int]]:
+    """Yield the clicks of a virtual annotator on a world of people."""
+    source = Source(task, SPLIT, 0)
+    session = Session(get_task(task), source.world(number), look)
+    rng = generator(source.key(number), task, f"stand-in {name}")
+    annotator = make_annotator(session.task, session.world, session.interface, style, rng)
+    while not session.done:
+        x, y = click(annotator.next(session.state), session.screen(), rng)
+        yield x, y
+        session.click(x, y)

@@ -335,6 +335,25 @@ def test_a_study_that_is_left_out_is_no_target(
     for command in ("why", "run"):
         message = refused(capsys, checkout, command, "heads")
         assert "the study 'heads' has nothing to do" in message and "heads.tasks" in message
+        message = refused(capsys, checkout, command, "comparison")
+        assert "the study 'comparison' has nothing to do" in message
+        assert "no recordings of people" in message and "--config recordings=" in message
+
+
+def test_recordings_that_are_not_there_are_named(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    (checkout / "empty").mkdir()
+    (checkout / "other" / "person-1").mkdir(parents=True)
+    (checkout / "other" / "person-1" / "sky_watching-short-0-0.jsonl").touch()
+    for folders, words in (
+        ("nowhere", "setting 'recordings': nowhere: no such folder"),
+        ("[other, empty]", "setting 'recordings': empty: holds no recordings"),
+        ("other", r"no recording in other is of a task of this study"),
+    ):
+        for command in (["run", "comparison"], ["plan"], ["status"]):
+            message = refused(capsys, checkout, *command, "--config", f"recordings={folders}")
+            assert words in message and "sky_watching" in message or "other" not in folders[:5]
 
 
 def test_run_hands_over_to_the_workflow(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -325,6 +325,21 @@ class Settings(Closed):
     transfer: Transfer = Transfer()
     heads: Heads = Heads()
     composition: Composition = Composition()
+    recordings: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Folder of recordings of people that `lastmile play` wrote, or a list of folders: sets "
+            "annotators and policies beside these people. Without any this is left out."
+        ),
+        json_schema_extra={
+            "anyOf": [{"type": ["string", "array", "null"], "items": {"type": "string"}}]
+        },
+    )
+
+    @field_validator("recordings", mode="before")
+    @classmethod
+    def _recordings(cls, folders: Any) -> Any:
+        return [folders] if isinstance(folders, str) else folders
 
     @field_validator("tasks")
     @classmethod
@@ -410,19 +425,3 @@ def task_list(settings: Settings) -> tuple[str, ...]:
 def schema() -> str:
     """Return the JSON schema of the settings, as in `workflow/schemas/settings.schema.json`."""
     return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
-
-
-def given(values: dict[str, Any], source: str = "spec") -> Settings:
-    """Return settings that hold nothing but `values`; reading any other one is an error.
-
-    Raises:
-        ConfigError: A key is unknown or wrong.
-    """
-    names: list[str] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            names += [f"{name}.{key}" for key in value]
-        else:
-            names.append(name)
-    settings: Settings = parse(values, source).only(tuple(names))
-    return settings

@@ -203,21 +203,31 @@ def study_settings(configfiles: Sequence[Path], overrides: Sequence[str]) -> Set
             is dotted, such as training.frames; the value is YAML.
 
     Raises:
-        LastmileError: This is not a checkout, or a setting is wrong.
+        LastmileError: This is not a checkout, a setting is wrong, or recordings are missing.
     """
     check_checkout()
 
     from lastmile.config import load, parse
 
     settings = load("config.yaml", *configfiles)
-    if not overrides:
-        return settings
-    values: dict[str, Any] = settings.model_dump(mode="json")
-    for override in overrides:
-        keys, value = _parse_override(override)
-        _check_kind(values, override)
-        _set(values, keys, value)
-    return parse(values, "--config")
+    if overrides:
+        values: dict[str, Any] = settings.model_dump(mode="json")
+        for override in overrides:
+            keys, value = _parse_override(override)
+            _check_kind(values, override)
+            _set(values, keys, value)
+        settings = parse(values, "--config")
+    _check_recordings(settings)
+    return settings
+
+
+def _check_recordings(settings: Settings) -> None:
+    """Check that the recordings that the settings name are there, before anything is planned."""
+    if settings.recordings:
+        from lastmile.config import task_list
+        from lastmile.evaluation.exclusions import logs_by_task
+
+        logs_by_task(settings.recordings, task_list(settings))
 
 
 def study_overlay(configfiles: Sequence[Path], overrides: Sequence[str]) -> Overlay:
@@ -315,7 +325,7 @@ def check_targets(targets: Sequence[str], settings: Settings) -> None:
         LastmileError: A study has nothing to do with these settings.
     """
     from lastmile.pipeline.why import TARGETS
-    from lastmile.studies import all_needs, study_names
+    from lastmile.studies import left_out, study_names
 
     known = (*TARGETS, *study_names())
     asked = [target for target in targets if "/" not in target and not Path(target).exists()]
@@ -323,10 +333,8 @@ def check_targets(targets: Sequence[str], settings: Settings) -> None:
         if target not in known:
             raise UnknownNameError("target", target, known)
     studies = set(asked) & set(study_names())
-    idle = studies - set(all_needs(settings)) if studies else studies
-    if idle:
-        name = min(idle)
-        hint = ", such as --config 'heads.tasks=[colored_dots]'" if name == "heads" else ""
+    reasons = left_out(settings) if studies else {}
+    for name in sorted(studies & reasons.keys()):
         raise LastmileError(
-            f"the study '{name}' has nothing to do with these settings; give it tasks{hint}"
+            f"the study '{name}' has nothing to do with these settings: {reasons[name]}"
         )

@@ -41,6 +41,7 @@ CHAIN = (
         "closed_loop",
         "closed_loop_curve",
         "recovery",
+        "side_by_side",
         "linear_probes",
         "cross_task_probes",
         "example",

@@ -22,7 +22,7 @@ from lastmile.storage import csv_tables
 from lastmile.studies import tables
 from lastmile.studies.abstract import abstract
 from lastmile.studies.claims import Claim, Effect, from_json
-from lastmile.studies.findings import VERDICT_WORDS, performance, summary
+from lastmile.studies.findings import VERDICT_WORDS, left_out_lines, performance, summary
 from lastmile.studies.words import effects, in_words, ledger
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ TITLES = {
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
     "tasks": "The tasks",
+    "comparison": "People, virtual annotators and policies",
 }
 """Headings of studies; other studies are headed by their name."""
 STYLE = """
@@ -123,6 +124,7 @@ def report_page(spec: Spec, inputs: Inputs) -> str:
         f"<h1>{html.escape(spec.name)}</h1>",
         f"<p class='muted'>{html.escape(summary(every_claim))} Verdicts are about these policies "
         "on held-out worlds, by rules fixed beforehand; intervals are 95 %.</p>",
+        *(f"<p class='muted'>{html.escape(line)}</p>" for line in left_out_lines(spec.left_out)),
         "<nav>"
         + "".join(f"<a href='{to}'>{html.escape(text)}</a>" for to, text in links)
         + "</nav>",

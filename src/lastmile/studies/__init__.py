@@ -7,6 +7,7 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
 - `COLUMNS`: the columns of its table, with their types (`lastmile.storage.csv_tables`).
 - `needs(settings) -> list[Need]`: the measurements it reads. A study without needs is left out,
   unless it sets `DRAWS = True`: then it draws the worlds itself.
+- `LEFT_OUT`, if the settings can leave it out: what is missing then, and how to give it.
 - `KEEPS`, if it reads only some rows of a measurement: by its name, the values that count, by
   column. Other rows are not kept in memory.
 - `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
@@ -59,6 +60,16 @@ def all_needs(settings: Settings) -> dict[str, list[Need]]:
         name: needs_of_study
         for name, needs_of_study in needs.items()
         if needs_of_study or getattr(get_study(name), "DRAWS", False)
+    }
+
+
+def left_out(settings: Settings) -> dict[str, str]:
+    """Return the studies that have nothing to do with these settings, each with the reason."""
+    needed = all_needs(settings)
+    return {
+        name: getattr(get_study(name), "LEFT_OUT", "its settings leave nothing to do")
+        for name in study_names()
+        if name not in needed
     }
 
 

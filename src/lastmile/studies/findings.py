@@ -49,7 +49,8 @@ NOTE = (
     "*Not testable here*: a precondition does not hold, which is said. "
     "In round brackets: 95 % intervals, not corrected for the number of claims: of 20 verdicts by "
     "task on effects that are not there, one is expected to be wrong. Claims about training "
-    "contain the noise between training runs; all others are about the policies of this run."
+    "contain the noise between training runs, claims about people that between people; all others "
+    "are about the policies of this run."
 )
 
 
@@ -149,6 +150,11 @@ def summary(claims: list[Claim]) -> str:
         if counts[name] or name == "shown"
     ]
     return f"{len(lines)} claims tested: {', '.join(parts)}."
+
+
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """Say of each study that is not part of this run why it is not."""
+    return [f"Not part of this run: {name} ({reason})." for name, reason in left_out.items()]
 
 
 def performance(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -290,6 +296,7 @@ def to_markdown(
     name: str,
     compared: pd.DataFrame | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> str:
     """Return the findings page.
 
@@ -298,12 +305,14 @@ def to_markdown(
         name: Name of the run of the study.
         compared: Our numbers beside the published ones, from `beside`.
         tables: Tables by study, for how well the policies do the tasks (see `performance`).
+        left_out: Studies that are not part of this run, each with the reason.
     """
     words = effects()
     lines = [f"# Findings of `{name}`", ""]
     lines += abstract_lines(claims)
     lines += _performance_lines(tables or {})
     lines += ["## Claims", "", summary(claims), "", NOTE, ""]
+    lines += [line for study in left_out_lines(left_out or {}) for line in (study, "")]
     lines += _table(
         ("claim", "verdict", "measured here", "on", "by task", "original study"),
         (

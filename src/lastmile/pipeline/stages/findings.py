@@ -10,16 +10,23 @@ from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ()
-TABLES = ("emergence", "mistakes")
+TABLES = ("emergence", "mistakes", "comparison")
 """Studies whose tables hold how well the policies do the tasks, and figures that are published."""
 EXPECTED = (Path("workflow/expected/claims.yaml"), Path("workflow/expected/figures.yaml"))
 
 
 class Spec(BaseSpec):
-    """The name of the study, and its parts in the order of the story."""
+    """The name of the study, and its parts in the order of the story.
+
+    Attributes:
+        name: Name of the study.
+        studies: Its parts.
+        left_out: Parts that the settings leave out, each with the reason.
+    """
 
     name: str
     studies: tuple[str, ...]
+    left_out: dict[str, str]
 
 
 class Inputs(NamedTuple):
@@ -59,7 +66,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     claims = [claim for path in inputs.claims for claim in from_json(path)]
     claims = with_published(claims, published)
     measured = {path.stem: tables.read(path.stem, path) for path in inputs.tables}
-    page = to_markdown(claims, spec.name, beside(published, measured), measured)
+    page = to_markdown(claims, spec.name, beside(published, measured), measured, spec.left_out)
     files.write_text(outputs.ledger, to_json(claims))
     files.write_text(outputs.findings, page)
 
@@ -70,7 +77,10 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
-    return [Spec(name=request.settings.name, studies=tuple(request.needs))]
+    from lastmile.studies import left_out
+
+    settings = request.settings
+    return [Spec(name=settings.name, studies=tuple(request.needs), left_out=left_out(settings))]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:

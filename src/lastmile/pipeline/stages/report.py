@@ -23,6 +23,7 @@ class Spec(BaseSpec):
     Attributes:
         name: Name of the study.
         studies: Its parts in the order of the story.
+        left_out: Parts that the settings leave out, each with the reason.
         figures: Those of its parts that have a figure.
         task: Task of the episode that can be played.
         seed: Seed of its world.
@@ -34,6 +35,7 @@ class Spec(BaseSpec):
 
     name: str
     studies: tuple[str, ...]
+    left_out: dict[str, str]
     figures: tuple[str, ...]
     task: str
     seed: int
@@ -96,6 +98,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
+    from lastmile.studies import left_out
     from lastmile.studies.render import figure_names
 
     drawn = tuple(name for name in request.needs if name in figure_names())
@@ -103,6 +106,7 @@ def wanted(request: Request) -> list[Spec]:
         Spec(
             name=request.settings.name,
             studies=tuple(request.needs),
+            left_out=left_out(request.settings),
             figures=drawn,
             task=request.tasks[0],
             seed=request.settings.seed,

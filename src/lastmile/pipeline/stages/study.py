@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lastmile.config import Settings, given
+from lastmile.config import Settings, parse
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request, seeds_of
 from lastmile.pipeline.stage import Spec as BaseSpec
@@ -45,7 +45,11 @@ class Spec(BaseSpec):
 
     def given(self) -> Settings:
         """Return the settings; reading a setting that is not among them is an error."""
-        return given(self.settings)
+        names: list[str] = []
+        for name, value in self.settings.items():
+            names += [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
+        settings: Settings = parse(self.settings, "spec").only(tuple(names))
+        return settings
 
 
 class Inputs(NamedTuple):

@@ -32,6 +32,7 @@ COLUMNS = {
     "high": NUMBER_OR_NONE,
     "episodes": WHOLE,
 }
+LEFT_OUT = "it has no tasks; name some, such as --config 'heads.tasks=[colored_dots]'"
 SKILLS = ("button", "placement@5", "decision")
 KEEPS = {"skills": {"predictor": ("policy",), "skill": SKILLS}}
 PUBLISHED = {"head": "bins", "context": "patch"}
