@@ -34,6 +34,7 @@ from inspect_ai.model import (
     get_model,
     set_model_info,
 )
+from inspect_ai.solver import generate
 from inspect_ai.tool import ToolDef, ToolInfo
 from inspect_ai.util import registry_info
 
@@ -318,6 +319,15 @@ def test_episodes_that_stop_early(tmp_path: Path, short: int) -> None:
     path = tmp_path / "x.json"
     results_file.write(path, results(idle))
     assert main(["verify", str(path)]) == 0
+
+
+def test_another_solver_uses_the_same_tool(tmp_path: Path, short: int) -> None:
+    click = {"action": "left_click", "coordinate": [500, 300]}
+    replies = iter([click] * short + [None])
+    task = make_task("colored_dots", worlds=1)
+    log = run(lambda messages: next(replies), tmp_path, task, solver=generate())
+    (episode,) = results(log).tasks[0].episodes
+    assert episode.clicks == ((250, 150),) * short and episode.stopped == ""
 
 
 def test_only_the_tool_of_the_declared_size_is_replaced_by_that_of_a_provider() -> None:
