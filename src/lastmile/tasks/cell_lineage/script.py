@@ -27,6 +27,8 @@ LIGHT = 24.0
 """Least brightness of a nucleus above the background, of 255."""
 SMALLEST = 5
 """Least area of a nucleus, px of the small canvas."""
+GAP = 0.72
+"""Brightness between two nuclei that touch, relative to the darker one, at most."""
 STEP = 11.0
 """Largest step of a nucleus between two frames, px of the small canvas."""
 STILL = 1.6
@@ -100,7 +102,8 @@ def light(view: np.ndarray) -> np.ndarray:
 def nuclei(view: np.ndarray) -> np.ndarray:
     """Return bright objects, (n, 3): column and row in px of the small canvas, and brightness."""
     bright = light(view)
-    peaks = (bright == ndimage.maximum_filter(bright, 5)) & (bright > LIGHT)
+    smooth = cv2.GaussianBlur(bright, (0, 0), 0.7)
+    peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > LIGHT)
     labels, count = ndimage.label(bright > LIGHT)
     found = []
     for k in range(1, count + 1):
@@ -110,7 +113,7 @@ def nuclei(view: np.ndarray) -> np.ndarray:
         rows, columns = np.nonzero(inside)
         weights = bright[inside]
         tops = np.argwhere(peaks & inside)
-        if len(tops) == 2 and np.hypot(*(tops[0] - tops[1])) > 4:
+        if len(tops) == 2 and apart(smooth, *tops):
             distance = [(rows - y) ** 2 + (columns - x) ** 2 for y, x in tops]
             parts = [distance[0] < distance[1], distance[0] >= distance[1]]
         else:
@@ -119,6 +122,13 @@ def nuclei(view: np.ndarray) -> np.ndarray:
             share = weights[part] / weights[part].sum()
             found.append((share @ columns[part], share @ rows[part], weights[part].sum()))
     return np.array(found, float).reshape(-1, 3)
+
+
+def apart(smooth: np.ndarray, top: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two maxima (row, column) are of two nuclei: it is dark between them."""
+    path = np.round(np.linspace(top, other, 9)).astype(int)
+    along = smooth[path[:, 0], path[:, 1]]
+    return bool(along.min() < GAP * min(along[0], along[-1]))
 
 
 def founders(view: np.ndarray, slots: list[int]) -> list[Track]:
