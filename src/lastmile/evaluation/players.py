@@ -19,12 +19,14 @@ import numpy as np
 
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.evaluation.pipe import Pipe
+from lastmile.evaluation.trigram import TrigramPlayer
 from lastmile.extras import needed_for
 from lastmile.provenance.manifests import file_digest
 from lastmile.released import RELEASES, policy_folder
 from lastmile.screen import HEIGHT, WIDTH, Look
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.source import Source
+from lastmile.tasks.script import make_script
 from lastmile.tasks.task import generator
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 
 RANDOM = "random"
 """Name of the player that clicks anywhere on the screen."""
+TRIGRAM = "trigram"
+"""Name of the player that clicks as annotators did after the same two widgets."""
+SCRIPTED = "scripted"
+"""Name of the hand-written solvers, one for each task, that see what a policy sees."""
+TRIGRAM_EPISODES = 50
+"""Training episodes that are recorded to fit the trigram to."""
 PIPE = "pipe:"
 """What the command of a process is written after."""
 
@@ -89,10 +97,11 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
     """Find the player that a few words describe.
 
     Args:
-        source: `random`; `pipe:COMMAND`, a process (see `lastmile.evaluation.pipe`); the name of a
-            released policy; the folder of a policy; or `MODULE:FACTORY`, where `FACTORY(task)` or
-            `FACTORY()` returns a player. Modules of the current folder are found, too.
-        seed: Seed of the random player.
+        source: `random`, `trigram` or `scripted`; `pipe:COMMAND`, a process (see
+            `lastmile.evaluation.pipe`); the name of a released policy; the folder of a policy; or
+            `MODULE:FACTORY`, where `FACTORY(task)` or `FACTORY()` returns a player. Modules of the
+            current folder are found, too.
+        seed: Seed of the players that draw their clicks.
         timeout: Seconds that a process may take for a click.
 
     Raises:
@@ -100,6 +109,10 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
     """
     if source == RANDOM:
         yield Opened(lambda task: RandomPlayer(task, seed))
+    elif source == TRIGRAM:
+        yield Opened(lambda task: _trigram(task, seed))
+    elif source == SCRIPTED:
+        yield Opened(make_script)
     elif source.startswith(PIPE):
         pipe = Pipe(source.removeprefix(PIPE), timeout)
         try:
@@ -110,7 +123,15 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
         yield Opened(_imported(source))
     else:
         if "/" not in source and source not in RELEASES and not Path(source).exists():
-            known = (*RELEASES, RANDOM, f"{PIPE}COMMAND", "MODULE:FACTORY", "FOLDER")
+            known = (
+                *RELEASES,
+                RANDOM,
+                TRIGRAM,
+                SCRIPTED,
+                f"{PIPE}COMMAND",
+                "MODULE:FACTORY",
+                "FOLDER",
+            )
             raise UnknownNameError("player", source, known)
         with needed_for(f"the policy {source}"):
             from lastmile.policy.folder import WEIGHTS
@@ -118,6 +139,18 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
         folder = policy_folder(source)
         policy = Policy.load(folder)
         yield Opened(lambda task: policy, file_digest(folder / WEIGHTS))
+
+
+def _trigram(task: str, seed: int) -> TrigramPlayer:
+    """Return a trigram that is fitted to new training episodes of the typical annotator."""
+    from lastmile.simulation.trajectory import record
+
+    source = Source(task, "train", seed)
+    columns = [record(source, number).columns for number in range(TRIGRAM_EPISODES)]
+    episodes = [
+        (list(map(str, of["widget"])), np.stack([of["x"], of["y"]], axis=1)) for of in columns
+    ]
+    return TrigramPlayer(task, seed, episodes)
 
 
 def _imported(source: str) -> Callable[[str], AnyPlayer]:
@@ -228,11 +261,11 @@ def play_worlds(
         finally:
             torch.set_num_threads(threads)
     for rollout in rollouts:
-        _play(cast(Player, player), rollout)
+        play(cast(Player, player), rollout)
     return rollouts
 
 
-def _play(player: Player, rollout: Rollout) -> None:
+def play(player: Player, rollout: Rollout) -> None:
     """Let a player that is no policy of ours play a rollout to its end."""
     if hasattr(player, "reset"):
         player.reset()

@@ -9,6 +9,8 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
   unless it sets `DRAWS = True`: then it draws the worlds itself.
 - `KEEPS`, if it reads only some rows of a measurement: by its name, the values that count, by
   column. Other rows are not kept in memory.
+- `TASK_TABLES`, if it reads measurements of tasks that belong to no training run: their names. Its
+  `inputs` hold the rows of all tasks, with the columns task and seed.
 - `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
 - `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs`
   maps the name of a measurement to all rows that the study needs, with the columns run, task and
@@ -60,6 +62,12 @@ def all_needs(settings: Settings) -> dict[str, list[Need]]:
         for name, needs_of_study in needs.items()
         if needs_of_study or getattr(get_study(name), "DRAWS", False)
     }
+
+
+def task_tables(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the measurements that some studies read of each task, without a training run."""
+    tables = [table for name in names for table in getattr(get_study(name), "TASK_TABLES", ())]
+    return tuple(dict.fromkeys(tables))
 
 
 def all_runs(settings: Settings) -> dict[str, Run]:

@@ -21,6 +21,7 @@ ORDER = (
     "closed_loop",
     "closed_loop_curve",
     "recovery",
+    "reference_players",
     "speed",
     "linear_probes",
     "cross_task_probes",

@@ -36,9 +36,9 @@ class Pose(NamedTuple):
 class BehaviorTrackingScript(Script):
     """Fit a Gaussian to each animal, beginning with the squares of the first frame.
 
-    Which end is the front is told by how the animal moves over all frames: forward. Bodies are taken
-    to be straight and of one length for flies and one for others, and animals that cover each other
-    may be exchanged.
+    Which end is the front is told by how the animal moves over all frames: forward. Bodies are
+    taken to be straight, and of one length for flies and one for others. Animals that cover each
+    other may be exchanged.
     """
 
     GROUPS = (
@@ -77,9 +77,7 @@ def follow(views: list[np.ndarray], animals: list[int]) -> list[list[Pose]]:
     for view in views:
         rows, columns = np.nonzero(contrast(view) > CONTRAST)
         pixels = np.stack([columns, rows], 1).astype(float)
-        start = [
-            Pose(pose.middle + 0.6 * step, pose.axis) for pose, step in zip(poses, speed)
-        ]
+        start = [Pose(pose.middle + 0.6 * step, pose.axis) for pose, step in zip(poses, speed)]
         fitted = fit(pixels, start)
         if tracks[0]:
             speed = [new.middle - old.middle for new, old in zip(fitted, poses)]

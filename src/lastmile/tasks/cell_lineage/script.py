@@ -1,4 +1,4 @@
-"""Cell lineage by script: nuclei by threshold, linked to the nearest; two near one are a division."""
+"""Cell lineage by script: nuclei by threshold, linked to the nearest; two are daughters."""
 
 from __future__ import annotations
 

@@ -66,8 +66,7 @@ def pairs(view_a: np.ndarray, view_b: np.ndarray) -> list[tuple[np.ndarray, np.n
 def matches(body: np.ndarray, point: np.ndarray, green: np.ndarray) -> np.ndarray:
     """Return how well the outline of a cell fits at each displacement, (2 REACH + 1,) * 2."""
     size = 2 * HALF + 1
-    grown = np.zeros((size, size), np.float32)
-    best = np.full((2 * REACH + 1,) * 2, -1, np.float32)
+    best: np.ndarray = np.full((2 * REACH + 1,) * 2, -1, np.float32)
     pad = HALF + REACH
     area = cv2.copyMakeBorder(green, pad, pad, pad, pad, cv2.BORDER_REFLECT)
     x, y = np.round(point).astype(int)
@@ -84,9 +83,7 @@ def matches(body: np.ndarray, point: np.ndarray, green: np.ndarray) -> np.ndarra
     return best
 
 
-def agreeing(
-    points: np.ndarray, maps: list[np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def agreeing(points: np.ndarray, maps: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the pairs of the affine map under which most cells fit, best first."""
     peaks = []
     for fit in maps:
@@ -94,9 +91,7 @@ def agreeing(
         found = np.argwhere(tops)
         order = np.argsort(-fit[tops])[:3]
         peaks.append([(found[k][::-1] - REACH, float(fit[tuple(found[k])])) for k in order])
-    candidates = [
-        (k, shift, fit) for k, of_cell in enumerate(peaks) for shift, fit in of_cell
-    ]
+    candidates = [(k, shift, fit) for k, of_cell in enumerate(peaks) for shift, fit in of_cell]
     best_total, best_fit = -1.0, None
     for trio in combinations(candidates, 3):
         if len({k for k, _, _ in trio}) < 3:
@@ -129,7 +124,9 @@ def judged(
     points: np.ndarray, maps: list[np.ndarray], affine: np.ndarray
 ) -> tuple[float, list[tuple[np.ndarray, np.ndarray, float]]]:
     """Return how well the cells fit under an affine map, and the pairs that agree with it."""
-    expected = np.c_[points, np.ones(len(points))] @ affine - points + REACH  # (column, row) in maps
+    expected = (
+        np.c_[points, np.ones(len(points))] @ affine - points + REACH
+    )  # (column, row) in maps
     total = 0.0
     chosen = []
     for point, goal, fit in zip(points, expected, maps):

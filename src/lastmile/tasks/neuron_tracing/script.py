@@ -86,7 +86,9 @@ def segment(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     holes = ndimage.binary_fill_holes(inside)  # mitochondria that touch no membrane
     depth = cv2.distanceTransform(holes.astype(np.uint8), cv2.DIST_L2, 5)
     cores, _ = ndimage.label(depth > SEEDS * ZOOM)
-    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(
+        cores == 0, return_distances=False, return_indices=True
+    )
     labels = np.where(holes, cores[tuple(nearest)], 0)
     middle_of = slice(ZOOM // 2, None, ZOOM)
     return labels[middle_of, middle_of], depth[middle_of, middle_of] / ZOOM

@@ -12,7 +12,7 @@ MIDDLE = (47.7, 39.9)
 RADIUS = 17.0
 """How far from there features are seen well, px of the small canvas."""
 LEGEND = ((2.6, 1.5), (2.6, 14.6), (2.6, 27.8))
-"""Upper left corners of the pictures of knob, pit and bars on the small canvas, (column, row) px."""
+"""Upper left corners of the pictures of knob, pit and bars, (column, row) px."""
 SHRUNK = 24 / 56
 """Size of a feature in the legend, relative to that on the object."""
 SIDE = 21

@@ -149,24 +149,29 @@ def graph(pink: np.ndarray) -> list[Branch]:
     lines = thinned(large > LEAST_PINK)
     _, rises = ring_of(np.pad(lines, 1))
     size = 2 * int(ZOOM * JOINED / 2) + 1
-    crossings, _ = ndimage.label(cv2.dilate((lines & (rises[1:-1, 1:-1] > 2)).astype(np.uint8), disk(size)))
+    crossings, _ = ndimage.label(
+        cv2.dilate((lines & (rises[1:-1, 1:-1] > 2)).astype(np.uint8), disk(size))
+    )
     touching = ndimage.maximum_filter(crossings, 3)
     pieces, count = ndimage.label(lines & (crossings == 0), EIGHT)
 
     found: list[tuple[tuple[int, int], np.ndarray]] = []
     for k in range(1, count + 1):
         path = walk(pieces == k)
-        ends = tuple(
-            int(touching[tuple(tip)]) or -2 * k - which
-            for which, tip in enumerate((path[0], path[-1]))
-        )
+        first, last = (int(touching[tuple(tip)]) for tip in (path[0], path[-1]))
+        ends = (first or -2 * k, last or -2 * k - 1)
         border = min(*path.min(0), *(np.array(lines.shape) - 1 - path.max(0))) < 2 * ZOOM
         if min(ends) > 0 or len(path) > SPUR * ZOOM or border:
             found.append((ends, path))
 
     middles = {
-        crossing: meeting([path if ends[0] == crossing else path[::-1] for ends, path in found
-                           if crossing in ends])
+        crossing: meeting(
+            [
+                path if ends[0] == crossing else path[::-1]
+                for ends, path in found
+                if crossing in ends
+            ]
+        )
         for crossing in {end for ends, _ in found for end in ends if end > 0}
     }
     branches = []

@@ -1,4 +1,4 @@
-"""Shape matching by script: size, lobes and pores of specimens, assigned at the least difference."""
+"""Shape matching by script: size, lobes and pores, assigned at the least difference."""
 
 from __future__ import annotations
 
@@ -97,7 +97,13 @@ def specimens(view: np.ndarray, field: int, left: bool) -> list[Specimen]:
 def measured(gray: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the middle (column, row) of a specimen and its features, see `Specimen`."""
     zoom = 4
-    around = cv2.GaussianBlur(np.where(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3))) > 0, gray, 0).astype(np.float32), (0, 0), 0.5)
+    around = cv2.GaussianBlur(
+        np.where(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3))) > 0, gray, 0).astype(
+            np.float32
+        ),
+        (0, 0),
+        0.5,
+    )
     large = cv2.resize(around, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     outline, _ = cv2.findContours(
         (large > LIGHT).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
@@ -122,7 +128,9 @@ def assigned(sources: list[Specimen], targets: list[Specimen]) -> dict[int, int]
     """Return the partners of the specimens on the left that have one."""
     if not sources or not targets:
         return {}
-    left, right = (np.array([one.features for one in side]) * WEIGHTS for side in (sources, targets))
+    left, right = (
+        np.array([one.features for one in side]) * WEIGHTS for side in (sources, targets)
+    )
     difference = np.sqrt(((left[:, None] - right[None]) ** 2).sum(-1))
     rows, columns = linear_sum_assignment(np.minimum(difference, DIFFERENT))
     pairs = zip(rows.tolist(), columns.tolist())
