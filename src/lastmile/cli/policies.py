@@ -86,7 +86,8 @@ def evaluate(
 
     SOURCE is the name of a policy that comes with the package (joint), the folder of a policy,
     MODULE:FACTORY (FACTORY(task) or FACTORY() returns a player), "pipe:COMMAND" (a process that
-    answers JSON lines with clicks), or random.
+    answers JSON lines with clicks), scripted (hand-written solvers), trigram (habit without
+    eyes), or random.
     """
     if out is not None and out.suffix != ".json":
         raise LastmileError(f"{out}: expected a file that ends in .json")

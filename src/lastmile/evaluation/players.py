@@ -26,7 +26,7 @@ from lastmile.released import RELEASES, policy_folder
 from lastmile.screen import HEIGHT, WIDTH, Look
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.source import Source
-from lastmile.tasks.script import make_script
+from lastmile.tasks.script import Script, make_script
 from lastmile.tasks.task import generator
 
 if TYPE_CHECKING:
@@ -242,8 +242,14 @@ def play_worlds(
         The rollouts, played to their ends, in the order of the worlds.
 
     Raises:
-        LastmileError: A click is no pair of integers, or outside the screen.
+        LastmileError: A click is no pair of integers, or outside the screen; or a script plays in
+            a look that it does not know.
     """
+    if isinstance(player, Script) and look != Look():
+        raise LastmileError(
+            f"scripts know the layout '{Look().layout}' and the theme '{Look().theme}' alone, "
+            f"got '{look.layout}' and '{look.theme}'"
+        )
     rollouts = [
         Rollout(number, source.task, source.world(number), look, max_steps)
         for number in range(worlds)
