@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.evaluation.pipe import Pipe
+from lastmile.evaluation.playing import Player, RandomPlayer, play
 from lastmile.evaluation.trigram import TrigramPlayer
 from lastmile.extras import needed_for
 from lastmile.provenance.manifests import file_digest
 from lastmile.released import RELEASES, policy_folder
-from lastmile.screen import HEIGHT, WIDTH, Look
+from lastmile.screen import Look
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.source import Source
 from lastmile.tasks.script import Script, make_script
-from lastmile.tasks.task import generator
 
 if TYPE_CHECKING:
     from lastmile.policy.policy import Policy
@@ -44,40 +43,8 @@ PIPE = "pipe:"
 """What the command of a process is written after."""
 
 
-class Player(Protocol):
-    """What `evaluate` takes as a policy: any callable from a screen to a click.
-
-    If it also has a method `reset()`, that is called at the start of every episode. A player that
-    remembers earlier screens forgets them there.
-    """
-
-    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
-        """Return the next click.
-
-        Args:
-            observation: The screen, (126, 168, 3) uint8, shrunk to 3/8 of its size.
-            info: What else a person would know: `task`; `step`, the number of clicks so far, and
-                `max_steps`; `click`, the last click (x, y), or None; `widget` and `kind`, what it
-                hit, empty before the first click. Nothing in it comes from the ground truth.
-
-        Returns:
-            The click (x, y) in logical px, 0 <= x < 448 and 0 <= y < 336.
-        """
-
-
 AnyPlayer: TypeAlias = "Policy | Player"
 """A policy of ours, or a player of any kind."""
-
-
-class RandomPlayer:
-    """Clicks anywhere on the screen; what luck alone reaches."""
-
-    def __init__(self, task: str, seed: int) -> None:
-        self._rng = generator((seed,), task, "random player")
-
-    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
-        """Return a click that does not depend on the screen."""
-        return int(self._rng.integers(WIDTH)), int(self._rng.integers(HEIGHT))
 
 
 class Opened(NamedTuple):
@@ -269,31 +236,3 @@ def play_worlds(
     for rollout in rollouts:
         play(cast(Player, player), rollout)
     return rollouts
-
-
-def play(player: Player, rollout: Rollout) -> None:
-    """Let a player that is no policy of ours play a rollout to its end."""
-    if hasattr(player, "reset"):
-        player.reset()
-    info: dict[str, Any] = {
-        "task": rollout.task.name,
-        "max_steps": rollout.max_steps,
-        "click": None,
-        "widget": "",
-        "kind": "",
-    }
-    while not rollout.over:
-        answer = player(rollout.observe(), {**info, "step": len(rollout.steps)})
-        step = rollout.click(*_pixel(answer))
-        info.update(click=step.click, widget=step.hit.widget, kind=step.hit.kind)
-
-
-def _pixel(answer: Any) -> tuple[int, int]:
-    """Return a click as two integers: what is recorded must be what was clicked."""
-    try:
-        x, y = answer
-        return operator.index(x), operator.index(y)
-    except (TypeError, ValueError):
-        raise LastmileError(
-            f"click: expected two integers (x, y) in logical px, got {answer!r}"
-        ) from None

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lastmile.evaluation.players import Player, RandomPlayer, play
+from lastmile.evaluation.playing import Player, RandomPlayer, play
 from lastmile.evaluation.trigram import Episode, TrigramPlayer
 from lastmile.screen import Look
 from lastmile.simulation.pool import Rollout, describe

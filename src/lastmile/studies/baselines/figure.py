@@ -68,7 +68,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
         axis.tick_params(axis="x", labelsize=6)
         if best is not None:
             axis.set_xlim(-0.04, 1.06)
-        if measure == "steps":
+        if measure == "steps" and (part["value"] > 0).any():
             axis.set_xscale("log")
             axis.minorticks_off()
             _step_ticks(axis, part["value"])

@@ -38,11 +38,10 @@ DIVIDING = 9.0
 
 
 class Track(NamedTuple):
-    """A track: its slot, where it was last, and how large and bright it was."""
+    """A track: its slot, and where it was last."""
 
     slot: int
     at: np.ndarray
-    mass: float
 
 
 class CellLineageScript(Script):
@@ -70,8 +69,8 @@ class CellLineageScript(Script):
         slots = len(tracks)
         for found in frames:
             yield from self.press("+t")
-            real = [nucleus for nucleus in found if not near(nucleus[:2], junk, STILL)]
-            points = np.array(real).reshape(-1, 3)
+            real = [nucleus for nucleus in found if not near(nucleus, junk, STILL)]
+            points = np.array(real).reshape(-1, 2)
             tracks, splits = link(tracks, points)
             for track in tracks:
                 if track.slot not in splits:
@@ -84,12 +83,9 @@ class CellLineageScript(Script):
                 yield from self.press(f"track{slot + 1}")
                 yield from self.press("split")
                 yield from self.place(logical(first.at))
-                yield from self.place(logical(second[:2]))
+                yield from self.place(logical(second))
                 tracks = [track for track in tracks if track.slot != slot]
-                tracks += [
-                    first._replace(slot=slots),
-                    Track(slots + 1, second[:2], float(second[2])),
-                ]
+                tracks += [Track(slots, first.at), Track(slots + 1, second)]
                 slots += 2
 
 
@@ -100,7 +96,7 @@ def light(view: np.ndarray) -> np.ndarray:
 
 
 def nuclei(view: np.ndarray) -> np.ndarray:
-    """Return bright objects, (n, 3): column and row in px of the small canvas, and brightness."""
+    """Return where bright objects are, (n, 2): column and row in px of the small canvas."""
     bright = light(view)
     smooth = cv2.GaussianBlur(bright, (0, 0), 0.7)
     peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > LIGHT)
@@ -120,8 +116,8 @@ def nuclei(view: np.ndarray) -> np.ndarray:
             parts = [np.ones(len(rows), bool)]
         for part in parts:
             share = weights[part] / weights[part].sum()
-            found.append((share @ columns[part], share @ rows[part], weights[part].sum()))
-    return np.array(found, float).reshape(-1, 3)
+            found.append((share @ columns[part], share @ rows[part]))
+    return np.array(found, float).reshape(-1, 2)
 
 
 def apart(smooth: np.ndarray, top: np.ndarray, other: np.ndarray) -> bool:
@@ -134,7 +130,6 @@ def apart(smooth: np.ndarray, top: np.ndarray, other: np.ndarray) -> bool:
 def founders(view: np.ndarray, slots: list[int]) -> list[Track]:
     """Find the founders by the colors of their rings in the first frame."""
     tracks = []
-    bright = light(view)
     for slot in slots:
         close = (np.abs(view - np.array(COLORS[slot])).sum(-1) < 120).astype(np.float32)
         radius = 12 / SCALE
@@ -143,8 +138,7 @@ def founders(view: np.ndarray, slots: list[int]) -> list[Track]:
         ring = np.exp(-((np.hypot(x, y) - radius) ** 2)).astype(np.float32)
         fit = cv2.filter2D(close, -1, ring, borderType=cv2.BORDER_CONSTANT)
         row, column = np.unravel_index(fit.argmax(), fit.shape)
-        mass = bright[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4].sum()
-        tracks.append(Track(slot, np.array([column, row], float), float(mass)))
+        tracks.append(Track(slot, np.array([column, row], float)))
     return tracks
 
 
@@ -155,9 +149,9 @@ def near(point: np.ndarray, others: np.ndarray, distance: float) -> bool:
 
 def debris(first: np.ndarray, frames: list[np.ndarray], given: np.ndarray) -> np.ndarray:
     """Return objects of the first frame, (n, 2), that no founder is at and that stay."""
-    others = [nucleus[:2] for nucleus in nuclei(first) if not near(nucleus[:2], given, 6.0)]
+    others = [nucleus for nucleus in nuclei(first) if not near(nucleus, given, 6.0)]
     return np.array(
-        [at for at in others if all(near(at, found[:, :2], 3 * STILL) for found in frames)]
+        [at for at in others if all(near(at, found, 3 * STILL) for found in frames)]
     ).reshape(-1, 2)
 
 
@@ -166,7 +160,7 @@ def link(tracks: list[Track], points: np.ndarray) -> tuple[list[Track], dict[int
 
     Args:
         tracks: The tracks, where they were in the frame before.
-        points: The nuclei, (n, 3).
+        points: The nuclei, (n, 2).
 
     Returns:
         The tracks where they are now, and by the slot of a track that divides its other daughter.
@@ -174,13 +168,13 @@ def link(tracks: list[Track], points: np.ndarray) -> tuple[list[Track], dict[int
     if not len(points) or not tracks:
         return tracks, {}
     before = np.array([track.at for track in tracks])
-    distance = np.hypot(*(before[:, None] - points[None, :, :2]).transpose(2, 0, 1))
+    distance = np.hypot(*(before[:, None] - points[None]).transpose(2, 0, 1))
     cost = np.minimum(distance, STEP) ** 2
     rows, columns = linear_sum_assignment(cost)
     now = list(tracks)
     for k, j in zip(rows.tolist(), columns.tolist()):
         if distance[k, j] < STEP:
-            now[k] = Track(tracks[k].slot, points[j, :2], float(points[j, 2]))
+            now[k] = Track(tracks[k].slot, points[j])
     splits: dict[int, np.ndarray] = {}
     for j in sorted({*range(len(points))} - {*columns.tolist()}):
         k = int(distance[:, j].argmin())
