@@ -122,6 +122,29 @@ rule side_by_side:
         command("side_by_side")
 
 
+rule reference_players:
+    input:
+        trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+        training=f"{RESULTS}/trajectories/{{task}}/train.parquet",
+        training_episodes=f"{RESULTS}/trajectories/{{task}}/train.episodes.parquet",
+    output:
+        reference_players=f"{RESULTS}/evaluations/references/{{task}}/reference_players.parquet",
+    log:
+        f"{RESULTS}/logs/reference_players/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/reference_players/{{task}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("reference_players"),
+        runtime=120,
+    params:
+        spec=spec("reference_players"),
+        code=code("reference_players"),
+    shell:
+        command("reference_players")
+
+
 rule speed:
     input:
         config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lastmile.config import Settings
+from lastmile.config import Settings, task_list
 from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
 from lastmile.probing.probes import AUC, VIEWS
 from lastmile.probing.steering import STRENGTHS, TESTED
-from lastmile.studies import all_needs
+from lastmile.studies import all_needs, task_tables
 from lastmile.studies.runs import Need, Run
 
 HALF = {
@@ -60,6 +60,11 @@ def measurements(settings: Settings) -> dict[str, pd.DataFrame]:
             rows = pd.DataFrame(MEASURES[need.table](need, settings, rng))
             tagged = rows.assign(run=need.run.name, task=need.task, seed=seed)
             tables.setdefault(need.table, []).append(tagged)
+    for name in task_tables(tuple(all_needs(settings))):
+        for task in task_list(settings):
+            rng = np.random.default_rng(zlib.crc32(f"{name} {task}".encode()))
+            rows = pd.DataFrame(OF_TASKS[name](settings, rng))
+            tables.setdefault(name, []).append(rows.assign(task=task, seed=settings.seed))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
@@ -74,6 +79,8 @@ def inputs_of_studies(settings: Settings) -> dict[str, dict[str, pd.DataFrame]]:
             rows = tables[table]
             keys = zip(rows["run"], rows["task"])
             inputs[name][table] = rows[[key in needed for key in keys]]
+        for table in task_tables((name,)):
+            inputs[name][table] = tables[table]
     return inputs
 
 
@@ -162,6 +169,17 @@ def _played(rng: np.random.Generator, episode: int, wrong: float, good: float) -
 def _closed_loop(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for who, wrong, good in (("policy", 0.3, 0.85), ("annotator", 0.2, 0.97)):
         for episode in _episodes(need, settings):
+            yield {"who": who, **_played(rng, episode, wrong, good)}
+
+
+def _reference_players(settings: Settings, rng: np.random.Generator) -> Rows:
+    for who, wrong, good in (
+        ("random", 0.9, 0.02),
+        ("trigram", 0.7, 0.1),
+        ("script", 0.2, 0.7),
+        ("oracle", 0.0, 1.0),
+    ):
+        for episode in range(settings.episodes.test):
             yield {"who": who, **_played(rng, episode, wrong, good)}
 
 
@@ -381,3 +399,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "attempts": _attempts,
 }
 """What makes up each measurement."""
+
+OF_TASKS: dict[str, Callable[[Settings, np.random.Generator], Rows]] = {
+    "reference_players": _reference_players
+}
+"""What makes up each measurement of a task that belongs to no training run."""

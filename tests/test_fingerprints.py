@@ -26,6 +26,7 @@ OWN = {
     "closed_loop": ('who="policy"', 'who="policies"'),
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
+    "reference_players": ("table.insert(0,", "table.insert(1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
@@ -46,6 +47,10 @@ HELPERS = {
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
     | {"cross_task_probes", "example"},
+    "tasks/colored_dots/script.py": {"reference_players"},
+    "tasks/script.py": {"reference_players"},
+    "evaluation/players.py": set(),
+    "evaluation/playing.py": {"reference_players"},
     "probing/generalization.py": {"cross_task_probes"},
     "probing/steering.py": {"cross_task_probes"},
     "studies/style.py": {"figure"},

@@ -42,6 +42,7 @@ CHAIN = (
         "closed_loop_curve",
         "recovery",
         "side_by_side",
+        "reference_players",
         "linear_probes",
         "cross_task_probes",
         "example",

@@ -44,6 +44,7 @@ TITLES = {
     "probes": "What can be read from activations",
     "probe_generalization": "A mistake representation shared across tasks",
     "annotators": "The virtual annotators",
+    "baselines": "Against scripts: are the tasks too easy?",
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
     "tasks": "The tasks",

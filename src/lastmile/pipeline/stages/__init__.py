@@ -22,6 +22,7 @@ ORDER = (
     "closed_loop_curve",
     "recovery",
     "side_by_side",
+    "reference_players",
     "speed",
     "linear_probes",
     "cross_task_probes",
