@@ -41,6 +41,7 @@ CHAIN = (
         "closed_loop",
         "closed_loop_curve",
         "recovery",
+        "deferral",
         "linear_probes",
         "cross_task_probes",
     ),

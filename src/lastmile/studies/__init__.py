@@ -28,7 +28,15 @@ from lastmile.config import Settings
 from lastmile.errors import UnknownNameError
 from lastmile.studies.runs import Need, Run, with_starts
 
-STORY = ("emergence", "mistakes", "scaling", "transfer", "probes", "probe_generalization")
+STORY = (
+    "emergence",
+    "mistakes",
+    "scaling",
+    "transfer",
+    "probes",
+    "probe_generalization",
+    "confidence",
+)
 """The order in which findings are told; studies not named here come after these."""
 
 

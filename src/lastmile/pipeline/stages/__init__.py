@@ -21,6 +21,7 @@ ORDER = (
     "closed_loop",
     "closed_loop_curve",
     "recovery",
+    "deferral",
     "speed",
     "linear_probes",
     "cross_task_probes",
