@@ -6,7 +6,7 @@ it is least certain of handed to the annotator, or as many at random.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -220,7 +220,9 @@ def _auc(annotations: pd.DataFrame, count: int) -> np.ndarray:
     return _over_tasks(_tellable(annotations), auc, count)
 
 
-def _over_tasks(annotations: pd.DataFrame, measure, count: int) -> np.ndarray:
+def _over_tasks(
+    annotations: pd.DataFrame, measure: Callable[[pd.DataFrame, int, int], np.ndarray], count: int
+) -> np.ndarray:
     """Return the mean of a measure over tasks, (1 + count,), with tasks as strata."""
     values = [
         measure(rows, count, stratum)
