@@ -198,8 +198,8 @@ def _deferral(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     """The policy errs more when it is hot, and asking when unsure helps more than at random."""
     arms = [("alone", "", 0.0, heat, 0.7) for heat in TEMPERATURES]
     for helper in HELPERS:
-        arms += [("unsure", helper, share, 0.4, 0.7 + share) for share in (*SHARES, 1.0)]
-    arms += [("random", HELPERS[0], share, 0.4, 0.7 + 0.2 * share) for share in SHARES]
+        arms += [("unsure", helper, share, 0.4, 0.7 + 2 * share) for share in (*SHARES, 1.0)]
+    arms += [("random", HELPERS[0], share, 0.4, 0.7 + 0.1 * share) for share in SHARES]
     for rule, helper, share, heat, good in arms:
         for episode in _episodes(need, settings):
             played = _played(rng, episode, 0.05 + 0.3 * heat, min(good, 0.97))
@@ -210,7 +210,8 @@ def _deferral(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
                 "share": share,
                 "level": share,
                 "temperature": heat,
-                "deferred": round(share * played["steps"]),
+                "deferred": round(min(3 * share, 1) * played["steps"]),
+                "calls": round(10 * share),
             }
 
 

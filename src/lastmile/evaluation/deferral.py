@@ -1,8 +1,10 @@
 """Deferral: the policy hands the steps that it is least certain of to an annotator.
 
 At every step the policy draws a click, and knows how probable it is. If that confidence is below a
-threshold, the step is the annotator's: it sees the screen as the policy left it, and makes the
-click. The next step is the policy's again, which remembers the annotator's click as its own.
+threshold, the annotator takes over: it sees the screen as the policy left it, and works on until it
+has changed the annotation. Then it is the policy's turn again, which remembers the annotator's
+clicks as its own. (With single clicks both get into each other's way: the annotator goes to look
+for something, and the policy goes back.)
 
 The confidence of a click is the probability, in the distribution that the policy learned
 (temperature 1), of doing the same: of a click on the button that was hit, or, on the canvas and
@@ -36,24 +38,25 @@ DECIMALS = 5
 """Digits of a confidence: the last bits depend on what is computed beside it."""
 TEMPERATURES = (0.1, 0.2, 0.4, 0.7, 1.0)
 """Temperatures at which the policy works alone."""
-SHARES = (0.05, 0.1, 0.2, 0.4)
-"""Shares of the steps that are meant to be handed over, beside none and all."""
+SHARES = (0.02, 0.05, 0.1, 0.2)
+"""Shares of the steps, least certain first, at which the annotator takes over, beside none and all.
+The share of the steps that it makes is larger: it works on until it has changed the annotation."""
 HELPERS = ("typical", "oracle")
 """Styles of the annotators that get them; the first one also gets those at random."""
 ANNOTATION_COLUMNS = ("episode", "step", "kind", "confidence", "right")
 Rule: TypeAlias = Literal["alone", "unsure", "random"]
-"""Which steps are handed over: none, those below a confidence, or some at random."""
+"""Where the annotator takes over: nowhere, below a confidence, or at random."""
 
 
 class Arm(NamedTuple):
     """A way of working that a policy is measured in.
 
     Attributes:
-        rule: Which steps are handed over.
-        helper: Style of the annotator that gets them; empty if nobody does.
-        share: The share of the steps that is meant to be handed over.
-        level: The confidence below which (`unsure`), or the probability with which (`random`) a
-            step is handed over.
+        rule: Where the annotator takes over.
+        helper: Its style; empty without an annotator.
+        share: The share of the policy's steps at which it is meant to take over.
+        level: The confidence below which (`unsure`), or the probability with which (`random`) it
+            takes over.
     """
 
     rule: Rule = "alone"
@@ -70,6 +73,8 @@ class Assisted(Rollout):
         episode: Number of the episode whose world it is.
         confidences: Confidence of the policy's own click at each step.
         deferred: Whether the annotator made the step instead.
+        calls: How often the annotator took over.
+        turn: Whether it works on.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Assisted(Rollout):
         self.episode = episode
         self.confidences: list[float] = []
         self.deferred: list[bool] = []
+        self.calls = 0
+        self.turn = False
         self._chance = source.generator(episode, "deferral")
         self._rng = source.generator(episode, "helper")
         self._annotator: Annotator[Any, Any] | None = None
@@ -91,7 +98,7 @@ class Assisted(Rollout):
     def take(self, x: int, y: int, confidence: float) -> tuple[int, int]:
         """Make the policy's click, or hand the step over, and return the click that was made."""
         self.confidences.append(confidence)
-        if self._asks(confidence):
+        if self.turn or self._calls(confidence):
             return self.hand_over()
         self.deferred.append(False)
         self.click(x, y)
@@ -108,10 +115,12 @@ class Assisted(Rollout):
             annotator.slipped = None
         x, y = click(annotator.next(self.state), self.screen(), self._rng)
         self.deferred.append(True)
-        self.click(x, y)
+        self.calls += not self.turn
+        step = self.click(x, y)
+        self.turn = step.after.edits == step.before.edits
         return x, y
 
-    def _asks(self, confidence: float) -> bool:
+    def _calls(self, confidence: float) -> bool:
         if self._annotator is None:
             return False
         if self.arm.rule == "random":
@@ -283,8 +292,8 @@ def measure(
     """Measure temperatures, confidence, and the handing over of steps.
 
     The thresholds are quantiles of the confidences on the validation worlds, where the policy works
-    alone. Steps are handed over at random as often as they were handed over for lack of confidence,
-    on the same worlds.
+    alone. The annotator takes over at random as often as it did for lack of confidence, as a share
+    of the policy's steps on the same worlds.
 
     Args:
         policy: The policy.
@@ -294,14 +303,15 @@ def measure(
         max_factor: Rollouts are truncated after this many times the annotator's median length.
         seed: Seed of the sampled clicks.
         temperatures: Temperatures at which the policy works alone.
-        shares: Shares of the steps to hand over, between 0 and 1.
+        shares: Shares of the policy's steps at which to hand over, between 0 and 1.
         progress: Called with the number of clicks after each round.
 
     Returns:
         One row per rollout on the test worlds: `rule`, `helper`, `share` and `level` (see `Arm`),
-        `temperature`, `deferred` (steps made by the annotator), and the columns of `describe`. And
-        one row per annotation that the policy made alone at `temperature`: `episode`, `step`,
-        `kind` of the click, `confidence`, and whether it was `right`.
+        `temperature`, `deferred` (steps made by the annotator), `calls` (times it took over), and
+        the columns of `describe`. And one row per annotation that the policy made alone at
+        `temperature`: `episode`, `step`, `kind` of the click, `confidence`, and whether it was
+        `right`.
     """
 
     def played(recording: Trajectories, arms: Sequence[Arm], heat: float) -> list[Assisted]:
@@ -317,16 +327,18 @@ def measure(
     rollouts = {temperature: played(test, [Arm(), *unsure], temperature)}
     annotations = _annotations([one for one in rollouts[temperature] if one.arm == Arm()])
 
-    chance = []
+    control = []
     for share in shares:
-        done = [
-            flag
+        arm = [
+            one
             for one in rollouts[temperature]
             if (one.arm.helper, one.arm.share) == (HELPERS[0], share)
-            for flag in one.deferred
         ]
-        chance.append(Arm("random", HELPERS[0], share, float(np.mean(done))))
-    rollouts[temperature] += played(test, chance, temperature)
+        calls = sum(one.calls for one in arm)
+        # Where the annotator could have been called: not while it was at work.
+        occasions = sum(len(one.steps) - sum(one.deferred) for one in arm) + calls
+        control.append(Arm("random", HELPERS[0], share, calls / occasions))
+    rollouts[temperature] += played(test, control, temperature)
     for helper in HELPERS:
         rollouts[temperature] += annotate(test, helper, max_factor)
     for heat in temperatures:
@@ -338,6 +350,7 @@ def measure(
             **one.arm._asdict(),
             "temperature": heat,
             "deferred": sum(one.deferred),
+            "calls": one.calls,
             **describe(one),
             "episode": one.episode,
         }

@@ -14,9 +14,9 @@ from lastmile.studies import style
 from lastmile.studies.labels import ALL
 
 ARMS = {
-    "oracle": ("#009e73", "least certain steps,\nby the oracle"),
-    "unsure": ("#0072b2", "least certain steps,\nby the annotator"),
-    "random": ("#7a808c", "random steps,\nby the annotator"),
+    "oracle": ("#009e73", "when unsure,\nan oracle"),
+    "unsure": ("#0072b2", "when unsure,\nthe annotator"),
+    "random": ("#7a808c", "at random,\nthe annotator"),
 }
 """Colors and names of the arms, from the top."""
 TEMPERATURES = {
@@ -55,7 +55,12 @@ def _handed_over(axis: Axes, rows: pd.DataFrame) -> None:
         line = style.FLOOR if arm == "random" else "-"
         axis.plot(part["x"], part["value"], "o", ls=line, color=color, ms=3.2, clip_on=False)
         ends.append((float(part["value"].iloc[-1]), label, color))
-    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the steps handed over", ylabel="success")
+    axis.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        xlabel="share of the steps made by the annotator",
+        ylabel="success",
+    )
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     style.label_ends(axis, ends, gap=0.14)
     axis.set_title("Asking when unsure", fontsize=8)
@@ -104,9 +109,9 @@ def caption(table: pd.DataFrame) -> str:
         parts.append(
             f"{what}, {worlds:.0f} held-out worlds; bands and bars: 95 % intervals, unit of "
             "inference: the episode. Left: success against the share of the steps that the "
-            "annotator makes instead of the policy: the ones that the policy is least certain of "
-            "(thresholds fixed on validation worlds), or as many at random; green: the least "
-            "certain ones made by an annotator without mistakes."
+            "annotator makes. It takes over where the policy is least certain (thresholds fixed on "
+            "validation worlds), or as often at random, until it has changed the annotation; "
+            "green: an annotator without mistakes takes over where the policy is least certain."
         )
     parts += _told(rows)
     by_task = [
@@ -116,33 +121,34 @@ def caption(table: pd.DataFrame) -> str:
     ]
     if by_task:
         parts.append(
-            f"By task, success alone, and with about {CLOSE:.0%} of the steps handed over, least "
-            f"certain against random: {'; '.join(by_task)}."
+            f"By task, success alone, and with about {CLOSE:.0%} of the steps handed over, where "
+            f"least certain against at random (shares in brackets): {'; '.join(by_task)}."
         )
     return " ".join(parts)
 
 
 def _closest(rows: pd.DataFrame, measure: str = "success") -> dict[str, pd.Series]:
-    """Return the rows of nothing, and of the threshold that hands over closest to `CLOSE`."""
+    """Return the row of the policy alone, and of each arm that with a share closest to `CLOSE`."""
     of_measure = rows[rows["measure"] == measure]
-    unsure = of_measure[of_measure["arm"] == "unsure"].set_index("level", drop=False)
-    some = unsure[(unsure["level"] > 0) & (unsure["level"] < 1)]
-    if some.empty or 0.0 not in unsure.index:
-        return {}
-    level = (some["x"] - CLOSE).abs().idxmin()
-    chance = of_measure[(of_measure["arm"] == "random") & (of_measure["level"] == level)]
-    found = {"alone": unsure.loc[0.0], "unsure": unsure.loc[level]}
-    return {**found, "random": chance.iloc[0]} if len(chance) else found
+    found = {}
+    for arm in ("unsure", "random"):
+        part = of_measure[of_measure["arm"] == arm]
+        some = part[(part["level"] > 0) & (part["level"] < 1)]
+        if some.empty or 0 not in set(part["level"]):
+            return {}
+        found["alone"] = part[part["level"] == 0].iloc[0]
+        found[arm] = some.loc[(some["x"] - CLOSE).abs().idxmin()]
+    return found
 
 
 def _told(rows: pd.DataFrame) -> list[str]:
     """Say in sentences what a laboratory wants to know."""
     told = []
     success, effort = _closest(rows), _closest(rows, "effort")
-    if "random" in success:
+    if success:
         told.append(
             f"Alone, the policy succeeds in {success['alone']['value']:.0%} of the worlds; with "
-            f"{success['unsure']['x']:.0%} of the steps handed over when it is least certain, in "
+            f"{success['unsure']['x']:.0%} of the steps handed over where it is least certain, in "
             f"{success['unsure']['value']:.0%}; with {success['random']['x']:.0%} at random, in "
             f"{success['random']['value']:.0%}."
         )
@@ -176,7 +182,9 @@ def _told(rows: pd.DataFrame) -> list[str]:
 
 def _of_task(rows: pd.DataFrame) -> str:
     success = _closest(rows)
-    if "random" not in success:
+    if not success:
         return ""
-    alone, unsure, chance = (success[arm]["value"] for arm in ("alone", "unsure", "random"))
-    return f"{alone:.2f}, {unsure:.2f} against {chance:.2f}"
+    unsure, chance = (
+        f"{row['value']:.2f} ({row['x']:.0%})" for row in (success["unsure"], success["random"])
+    )
+    return f"{success['alone']['value']:.2f}, {unsure} against {chance}"

@@ -1,7 +1,7 @@
 """Confidence: does a policy know when it errs, and does it pay to ask a person then?
 
-The policy for all tasks works on held-out worlds: at several temperatures, and with the steps that
-it is least certain of handed to the annotator, or as many at random.
+The policy for all tasks works on held-out worlds: at several temperatures, and with an annotator
+who takes over where it is least certain, or as often at random.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ OUTCOMES = {
 """Outcomes, and the columns whose sums they are the ratio of."""
 ASKED = 0.2
 """The share handed over at which asking when unsure is compared with asking at random."""
-ROOM = 0.1
-"""How far from `ASKED` the share that was handed over may be."""
+AROUND = (0.05, 0.4)
+"""Both must have been measured at a share in this range."""
 COLD, HOT = 0.1, 1.0
 """The temperatures that are compared."""
 LEAST = 5
@@ -79,17 +79,17 @@ KNOWS = Hypothesis(
 )
 ASKING = Hypothesis(
     claim="asking when unsure beats asking at random",
-    statement="Handing the least certain steps to the annotator helps more than handing over as "
-    "many at random",
-    statistic=f"success where close to {ASKED:.0%} of the steps were handed over: the least "
-    "certain ones, minus as many at random on the same worlds",
+    statement="Asking the annotator when the policy is least certain helps more than asking at "
+    "random",
+    statistic=f"success with {ASKED:.0%} of the steps handed over, interpolated between the shares "
+    "that were measured: when least certain, minus at random, on the same worlds",
     rule="Shown if the interval of the paired difference lies above 0, contradicted if below. Not "
-    f"testable on a task where no threshold hands over {ASKED - ROOM:.0%} to {ASKED + ROOM:.0%} of "
-    "the steps.",
+    f"testable on a task where one of them was not measured at {AROUND[0]:.0%} to {AROUND[1]:.0%} "
+    "of the steps.",
     effect=Effect(
         "percent",
-        above="percentage points more success than with random steps",
-        below="percentage points less success than with random steps",
+        above="percentage points more success than when asking at random",
+        below="percentage points less success than when asking at random",
     ),
     smallest=0.05,
 )
@@ -109,7 +109,7 @@ HYPOTHESES = (KNOWS, ASKING, COLDER)
 
 
 def needs(settings: Settings) -> list[Need]:
-    """Return the handing over and the confidences of the policy for all tasks, on each.
+    """Return what is measured of the policy for all tasks, on each.
 
     With one task to study, those of its own policy.
     """
@@ -124,10 +124,11 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     Rows by task (`ALL`: the mean over tasks), `measure`, `arm` and `level`:
 
     - Outcomes by temperature (arm `temperature`): `level` and `x` are the temperature.
-    - Outcomes by the share of the steps handed over: the least certain ones to the typical
-      annotator (`unsure`) or to the oracle, or random ones to the typical annotator. `level` is the
-      share that was meant, `x` the share that was handed over. `effort`: the annotator's steps as a
-      share of those that it takes alone.
+    - Outcomes by the share of the steps handed over: where the policy is least certain, to the
+      typical annotator (`unsure`) or to the `oracle`, or at `random` to the typical annotator.
+      `level` is the share of the policy's steps at which they were to take over, `x` the share of
+      all steps that they made. `effort`: their steps as a share of those that the typical annotator
+      takes alone.
     - Arm `calibration`: `auc`, `calibration error`, and on all tasks `right`, the share of right
       annotations by confidence; there `level` is the lower end of the bin, `x` the mean confidence.
 
@@ -275,8 +276,8 @@ def _asking(
             gaps[task] = (gap, count_episodes(of_task))
 
     missing = (
-        f"no threshold handed over {ASKED - ROOM:.0%} to {ASKED + ROOM:.0%} of the steps on these "
-        "worlds"
+        f"no {AROUND[0]:.0%} to {AROUND[1]:.0%} of the steps were handed over, both when unsure "
+        "and at random"
     )
     for task in whole_and_parts(tasks):
         if task == ALL:
@@ -291,26 +292,25 @@ def _asking(
 
 
 def _gap_of_asking(of_task: pd.DataFrame, count: int, settings: Settings) -> np.ndarray | None:
-    """Return success with the least certain steps handed over minus with random ones.
-
-    Of the thresholds, the one is taken that handed over closest to `ASKED` of the steps.
+    """Return success with `ASKED` of the steps handed over: when unsure, minus at random.
 
     Returns:
-        (1 + resamples,), or None if none of them is within `ROOM` of it.
+        (1 + resamples,), or None if one of them was not measured at a share `AROUND` it.
     """
-    unsure, chance = (
-        rows[rows["share"].between(0, 1, inclusive="neither")]
-        for rows in (_arm(of_task, arm, settings) for arm in (UNSURE, RANDOM))
-    )
-    sums = unsure.groupby("share")[["deferred", "steps"]].sum()
-    off = (sums["deferred"] / sums["steps"] - ASKED).abs()
-    if off.empty or off.min() > ROOM:
-        return None
-    chosen = off.idxmin()
-    sides = [
-        rate(rows[rows["share"] == chosen], "success", "one", count) for rows in (unsure, chance)
-    ]
-    return sides[0] - sides[1]
+    values = []
+    for arm in (UNSURE, RANDOM):
+        of_arm = [rows for _, rows in _arm(of_task, arm, settings).groupby("share", sort=True)]
+        if not of_arm:
+            return None
+        # Equal numbers of episodes draw the same ones.
+        handed = np.stack([rate(rows, "deferred", "steps", count) for rows in of_arm])
+        succeeded = np.stack([rate(rows, "success", "one", count) for rows in of_arm])
+        if not ((AROUND[0] <= handed[:, 0]) & (handed[:, 0] <= AROUND[1])).any():
+            return None
+        order = handed.argsort(axis=0, kind="stable")
+        x, y = (np.take_along_axis(samples, order, 0) for samples in (handed, succeeded))
+        values.append(np.array([np.interp(ASKED, *column) for column in zip(x.T, y.T)]))
+    return values[0] - values[1]
 
 
 def _colder(alone: pd.DataFrame, tasks: list[str], count: int) -> Iterator[Claim]:
