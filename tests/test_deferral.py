@@ -65,11 +65,11 @@ def test_the_chance_of_a_region_is_that_of_its_clicks(head: str) -> None:
             }
             inside = [p for p in places if (p[0] - x) ** 2 + (p[1] - y) ** 2 <= 25]
             assert len(inside) > 2
-            one = [
+            contexts, cells, patches = (
                 values_of[row : row + 1].expand(len(inside), *values_of.shape[1:])
                 for values_of in arguments
-            ]
-            nats = policy.head.loss(*one, torch.tensor(inside))
+            )
+            nats = policy.head.loss(contexts, cells, patches, torch.tensor(inside))
             assert torch.allclose((-nats).exp().sum(), values[row], rtol=1e-4)
 
 

@@ -5,10 +5,14 @@ All are computed for the sample and for its bootstrap resamples over worlds at o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lastmile.evaluation.statistics import ratio_samples, resamples
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BINS = 10
 """Bins of equal width of the confidence, from 0 to 1."""
@@ -34,7 +38,7 @@ def auc(annotations: pd.DataFrame, count: int, stratum: int = 0) -> np.ndarray:
         (1 + count,): the estimate, then bootstrap values; nan where all are right, or all wrong.
     """
     wrong, right = (annotations[annotations["right"] == flag] for flag in (False, True))
-    names, _ = pd.factorize(pd.concat([wrong["episode"], right["episode"]]), sort=True)
+    _, names = np.unique([*wrong["episode"], *right["episode"]], return_inverse=True)
     units = int(names.max()) + 1 if len(names) else 0
     if not len(wrong) or not len(right):
         return np.full(1 + count, np.nan)
@@ -66,7 +70,7 @@ def calibration_error(annotations: pd.DataFrame, count: int, stratum: int = 0) -
     """
     if annotations.empty:
         return np.full(1 + count, np.nan)
-    names, episodes = pd.factorize(annotations["episode"], sort=True)
+    episodes, names = np.unique(annotations["episode"].to_numpy(), return_inverse=True)
     cell = names * BINS + bin_of(annotations["confidence"].to_numpy())
     excess = annotations["confidence"] - annotations["right"]
     shape = (len(episodes), BINS)
@@ -87,14 +91,16 @@ def reliability(annotations: pd.DataFrame, count: int) -> pd.DataFrame:
         A row for each bin that holds annotations: `bin`, `confidence` (their mean), `right` (the
         share), `samples` (bootstrap values of it, (count,)), and `n`.
     """
+    import pandas as pd
+
     rows = []
-    units = pd.MultiIndex.from_frame(annotations[["task", "episode"]])
-    unit, names = pd.factorize(units, sort=True)
+    unit = annotations.groupby(["task", "episode"], sort=True).ngroup().to_numpy()
+    units = int(unit.max()) + 1 if len(unit) else 0
     bins = bin_of(annotations["confidence"].to_numpy())
     for number in np.unique(bins):
         inside = bins == number
-        right = np.bincount(unit[inside], annotations["right"][inside], len(names))
-        totals = np.bincount(unit[inside], minlength=len(names))
+        right = np.bincount(unit[inside], annotations["right"][inside], units)
+        totals = np.bincount(unit[inside], minlength=units)
         rows.append(
             {
                 "bin": int(number),

@@ -92,7 +92,7 @@ def _temperature(axis: Axes, rows: pd.DataFrame) -> None:
         axis.plot(part["x"], part["value"], color=color, lw=1)
         ends.append((float(part["value"].iloc[-1]), label.replace(" per ", "\nper "), color))
     axis.set_ylim(bottom=0)
-    axis.set_xticks(heats, [f"{heat:g}" for heat in heats])
+    axis.set_xticks(heats, [f"{heat:g}" for heat in heats], fontsize=6)
     axis.set_xlabel("temperature")
     style.label_ends(axis, ends, gap=0.24)
     axis.set_title("Temperature", fontsize=8)
@@ -116,7 +116,7 @@ def caption(table: pd.DataFrame) -> str:
     parts += _told(rows)
     by_task = [
         f"{style.title(task)} {text}"
-        for task in style.tasks_of(table)
+        for task in (ALL, *style.tasks_of(table))
         if name == ALL and (text := _of_task(table[table["task"] == task]))
     ]
     if by_task:

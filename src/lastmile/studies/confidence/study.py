@@ -148,6 +148,8 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         for arm in (UNSURE, RANDOM, ORACLE):
             for meant, part in _arm(of_task, arm, settings).groupby("share", sort=True):
                 handed = rate_over_tasks(part, "deferred", "steps", 100)[0]
+                if not np.isfinite(handed):
+                    continue
                 key = (arm, meant, handed)
                 for measure, columns in OUTCOMES.items():
                     rows.append((task, measure, *key, *_outcome(part, columns, count)))
