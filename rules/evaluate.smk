@@ -1,4 +1,4 @@
-# Policies on held-out worlds: teacher-forced skills, closed loop, recovery.
+# Policies on held-out worlds: teacher-forced skills, closed loop, recovery, deferral.
 
 
 rule skills:
@@ -143,6 +143,32 @@ rule reference_players:
         code=code("reference_players"),
     shell:
         command("reference_players")
+
+
+rule deferral:
+    input:
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        validation=f"{RESULTS}/trajectories/{{task}}/validation.parquet",
+        validation_episodes=f"{RESULTS}/trajectories/{{task}}/validation.episodes.parquet",
+        trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+    output:
+        deferral=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/deferral.parquet",
+        confidences=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/confidences.parquet",
+    log:
+        f"{RESULTS}/logs/deferral/{{run}}.{{task}}.seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/deferral/{{run}}.{{task}}.seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("deferral"),
+        runtime=120,
+    params:
+        spec=spec("deferral"),
+        code=code("deferral"),
+    shell:
+        command("deferral")
 
 
 rule speed:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lastmile.config import Settings, task_list
+from lastmile.evaluation.deferral import HELPERS, SHARES, TEMPERATURES
 from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
 from lastmile.probing.probes import AUC, VIEWS
@@ -211,6 +212,40 @@ def _recovery(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
                     }
 
 
+def _deferral(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    """The policy errs more when it is hot, and asking when unsure helps more than at random."""
+    arms = [("alone", "", 0.0, heat, 0.7) for heat in TEMPERATURES]
+    for helper in HELPERS:
+        arms += [("unsure", helper, share, 0.4, 0.7 + 2 * share) for share in (*SHARES, 1.0)]
+    arms += [("random", HELPERS[0], share, 0.4, 0.7 + 0.1 * share) for share in SHARES]
+    for rule, helper, share, heat, good in arms:
+        for episode in _episodes(need, settings):
+            played = _played(rng, episode, 0.05 + 0.3 * heat, min(good, 0.97))
+            yield {
+                **played,
+                "rule": rule,
+                "helper": helper,
+                "share": share,
+                "level": share,
+                "temperature": heat,
+                "deferred": round(min(3 * share, 1) * played["steps"]),
+                "calls": round(10 * share),
+            }
+
+
+def _confidences(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    """Annotations are right as often as the policy is certain of them."""
+    for episode in _episodes(need, settings):
+        for step, confidence in enumerate(rng.beta(3, 1, 20).round(5).tolist()):
+            yield {
+                "episode": episode,
+                "step": step,
+                "kind": "place",
+                "confidence": confidence,
+                "right": bool(rng.random() < confidence),
+            }
+
+
 def _linear_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for target in ("phase", "position", "mistake", *VIEWS, AUC):
         for feature, share in {**LAYERS, **BASELINES}.items():
@@ -392,6 +427,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "closed_loop": _closed_loop,
     "closed_loop_curve": _closed_loop_curve,
     "recovery": _recovery,
+    "deferral": _deferral,
+    "confidences": _confidences,
     "linear_probes": _linear_probes,
     "cross_task_probes": _cross_task_probes,
     "speed": _speed,

@@ -27,6 +27,7 @@ OWN = {
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
     "reference_players": ("table.insert(0,", "table.insert(1,"),
+    "deferral": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
@@ -43,10 +44,12 @@ HELPERS = {
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example"},
+    | {"linear_probes", "cross_task_probes", "example", "deferral"},
+    "policy/regions.py": {"deferral"},
+    "evaluation/deferral.py": {"deferral"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example"},
+    | {"cross_task_probes", "example", "deferral"},
     "tasks/colored_dots/script.py": {"reference_players"},
     "tasks/script.py": {"reference_players"},
     "evaluation/players.py": set(),

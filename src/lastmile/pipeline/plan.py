@@ -43,6 +43,7 @@ CHAIN = (
         "recovery",
         "side_by_side",
         "reference_players",
+        "deferral",
         "linear_probes",
         "cross_task_probes",
         "example",

@@ -43,6 +43,7 @@ TITLES = {
     "transfer": "Fine-tuning to an unseen task",
     "probes": "What can be read from activations",
     "probe_generalization": "A mistake representation shared across tasks",
+    "confidence": "Confidence: does the policy know when it errs?",
     "annotators": "The virtual annotators",
     "baselines": "Against scripts: are the tasks too easy?",
     "heads": "Output heads and contexts",

@@ -39,6 +39,7 @@ STORY = (
     "transfer",
     "probes",
     "probe_generalization",
+    "confidence",
 )
 """The order in which findings are told; studies not named here come after these."""
 

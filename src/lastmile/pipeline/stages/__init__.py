@@ -23,6 +23,7 @@ ORDER = (
     "recovery",
     "side_by_side",
     "reference_players",
+    "deferral",
     "speed",
     "linear_probes",
     "cross_task_probes",
