@@ -132,7 +132,10 @@ def test_factories_with_and_without_a_task(players: Path) -> None:
 @pytest.mark.parametrize(
     "source, words",
     [
-        ("joitn", "unknown player 'joitn'; did you mean 'joint'? (known: joint, random, trigram,"),
+        (
+            "joitn",
+            "unknown player 'joitn'; did you mean 'joint'? (known: joint, behavior_tracking, ",
+        ),
         ("no/folder", "no/folder/config.json"),
         ("door_nowhere:make", "No module named 'door_nowhere'; expected a module that is"),
         ("door_players:Missing", "the module 'door_players' has no function 'Missing'"),

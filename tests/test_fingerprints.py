@@ -18,6 +18,8 @@ from lastmile.provenance import fingerprints
 
 PACKAGE = fingerprints.ROOT
 DOTS, PLUME = "tasks/colored_dots/world.py", "tasks/plume_finding/world.py"
+STAGES = tuple(stage for stage in stage_names() if stage != "side_by_side")
+"""The stages that have jobs without recordings of people."""
 OWN = {
     "record": ('Progress(f"record ', 'Progress(f"recording '),
     "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
@@ -40,7 +42,7 @@ OWN = {
 }
 """A constant or a call in the `run` of every stage, and another one in its place."""
 HELPERS = {
-    "simulation/session.py": {*stage_names()} - {"figure", "run_table"},
+    "simulation/session.py": {*STAGES} - {"figure", "run_table"},
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
@@ -110,7 +112,7 @@ def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:
     forget()
     return {
         (stage, key): jobs.code(stage, spec)
-        for stage in stage_names()
+        for stage in STAGES
         for key, spec in jobs.specs(stage).items()
     }
 
@@ -122,7 +124,7 @@ def stale(jobs: Jobs, before: dict) -> set[tuple[str, tuple[str, ...]]]:
 
 
 def test_every_stage_is_tried(jobs: Jobs) -> None:
-    assert set(OWN) == set(stage_names())
+    assert set(OWN) == set(STAGES)
     assert all(jobs.specs(stage) for stage in OWN)
 
 
@@ -153,7 +155,7 @@ def test_a_changed_task_makes_exactly_its_own_results_stale(package: Path, jobs:
     path.write_text(path.read_text() + "\nEDITED = 1\n")
     expected = {
         (stage, key)
-        for stage in stage_names()
+        for stage in STAGES
         for key, spec in jobs.specs(stage).items()
         if "tasks.plume_finding" in before[stage, key]
     }

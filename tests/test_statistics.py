@@ -1099,6 +1099,7 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
             run.frames,
             run.episodes,
             run.start and run.start.name,
+            run.style,
         )
         for run in found.values()
     ]

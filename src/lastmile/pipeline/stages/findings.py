@@ -26,7 +26,7 @@ class Spec(BaseSpec):
 
     name: str
     studies: tuple[str, ...]
-    left_out: dict[str, str]
+    left_out: dict[str, str] = {}
 
 
 class Inputs(NamedTuple):

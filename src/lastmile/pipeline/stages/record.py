@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stages._shared import OfRecording
 
 LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file
@@ -17,14 +17,13 @@ MEMORY = 400e6  # what packages and the caches of a task take
 ROW, ROWS = 350, 1 << 19  # bytes of a step in memory, and the steps that are in it at most
 
 
-class Spec(BaseSpec):
+class Spec(OfRecording):
     """Which episodes to record.
 
     All fields but `recording` (its name) and `episodes` (their number) are those of
     `lastmile.simulation.trajectory.Source`.
     """
 
-    recording: str
     task: str
     split: str
     seed: int

@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stages._shared import OfRecording
 
 LABELS = ("recording", "split")
 MEMORY = 500e6  # what packages and the caches of a task take
 ROW = 150  # bytes of a step in memory: its labels; the screens are not kept
 
 
-class Spec(BaseSpec):
+class Spec(OfRecording):
     """Which episodes to tokenize."""
 
-    recording: str
     task: str
     split: str
 

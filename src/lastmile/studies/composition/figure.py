@@ -55,7 +55,7 @@ def _dose(axis: Axes, table: pd.DataFrame, whole: str, tasks: list[str]) -> None
         part = table[(table["measure"] == measure) & table["arm"].isin(list(DOSES))]
         for task in [*tasks, whole]:
             rows = part[part["task"] == task]
-            rows = rows.assign(dose=rows["arm"].map(DOSES)).sort_values("dose")
+            rows = rows.assign(dose=rows["arm"].map(DOSES).astype(float)).sort_values("dose")
             if task == whole:
                 style.band(axis, rows["dose"], rows, color, marker=marker, ms=3.5)
             else:

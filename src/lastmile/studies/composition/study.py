@@ -45,6 +45,8 @@ KEEPS = {
     "recovery": {"delay": (0,)},
 }
 
+LEFT_OUT = "it has no tasks; name some, such as --config 'composition.tasks=[colored_dots]'"
+
 DOSES = {f"{rate:.0%} mistakes": rate for rate in (0.0, 0.1, 0.2, 0.3)}
 """Arms that differ in the share of steps of work that are mistakes, as the paper puts 10 to 30 % of
 mistakes into its data."""

@@ -72,7 +72,8 @@ def silhouette(view: np.ndarray) -> np.ndarray:
         labels[area, ZOOM * columns.start : ZOOM * columns.stop] = label
     cv2.setRNGSeed(0)  # GrabCut draws the first means of its mixtures
     mixtures = np.zeros((2, 1, 65))
-    cv2.grabCut(large, labels, None, mixtures[0], mixtures[1], 4, cv2.GC_INIT_WITH_MASK)
+    nowhere = (0, 0, 0, 0)  # the mask says where, and not a rectangle
+    cv2.grabCut(large, labels, nowhere, mixtures[0], mixtures[1], 4, cv2.GC_INIT_WITH_MASK)
     parts, _ = ndimage.label((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
     middle = np.bincount(parts[parts > 0])
     return ndimage.binary_fill_holes(parts == middle.argmax())
