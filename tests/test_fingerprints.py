@@ -26,6 +26,7 @@ OWN = {
     "closed_loop": ('who="policy"', 'who="policies"'),
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
+    "side_by_side": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
@@ -41,10 +42,11 @@ HELPERS = {
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes"},
+    | {"linear_probes", "cross_task_probes", "side_by_side"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes"},
+    | {"cross_task_probes", "side_by_side"},
+    "evaluation/side_by_side.py": {"side_by_side"},
     "probing/generalization.py": {"cross_task_probes"},
     "probing/steering.py": {"cross_task_probes"},
     "studies/style.py": {"figure"},
@@ -65,8 +67,13 @@ PROSE = {
 
 
 @pytest.fixture(scope="module")
-def jobs(root: Path) -> Jobs:
-    return Jobs(load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml"))
+def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    """All jobs of the preset `smoke`, with recordings of people, of which planning reads names."""
+    recordings = tmp_path_factory.mktemp("recordings")
+    (recordings / "person").mkdir()
+    (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
+    settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
+    return Jobs(settings.model_copy(update={"recordings": (str(recordings),)}))
 
 
 @pytest.fixture
