@@ -18,8 +18,6 @@ from lastmile.provenance import fingerprints
 
 PACKAGE = fingerprints.ROOT
 DOTS, PLUME = "tasks/colored_dots/world.py", "tasks/plume_finding/world.py"
-STAGES = tuple(stage for stage in stage_names() if stage != "side_by_side")
-"""The stages that have jobs without recordings of people."""
 OWN = {
     "record": ('Progress(f"record ', 'Progress(f"recording '),
     "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
@@ -28,6 +26,7 @@ OWN = {
     "closed_loop": ('who="policy"', 'who="policies"'),
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
+    "side_by_side": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
@@ -40,14 +39,15 @@ OWN = {
 }
 """A constant or a call in the `run` of every stage, and another one in its place."""
 HELPERS = {
-    "simulation/session.py": {*STAGES} - {"figure", "run_table"},
+    "simulation/session.py": {*stage_names()} - {"figure", "run_table"},
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example"},
+    | {"linear_probes", "cross_task_probes", "example", "side_by_side"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example"},
+    | {"cross_task_probes", "example", "side_by_side"},
+    "evaluation/side_by_side.py": {"side_by_side"},
     "probing/generalization.py": {"cross_task_probes"},
     "probing/steering.py": {"cross_task_probes"},
     "studies/style.py": {"figure"},
@@ -71,8 +71,13 @@ PROSE = {
 
 
 @pytest.fixture(scope="module")
-def jobs(root: Path) -> Jobs:
-    return Jobs(load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml"))
+def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    """All jobs of the preset `smoke`, with recordings of people, of which planning reads names."""
+    recordings = tmp_path_factory.mktemp("recordings")
+    (recordings / "person").mkdir()
+    (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
+    settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
+    return Jobs(settings.model_copy(update={"recordings": (str(recordings),)}))
 
 
 @pytest.fixture
@@ -104,7 +109,7 @@ def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:
     forget()
     return {
         (stage, key): jobs.code(stage, spec)
-        for stage in STAGES
+        for stage in stage_names()
         for key, spec in jobs.specs(stage).items()
     }
 
@@ -116,7 +121,7 @@ def stale(jobs: Jobs, before: dict) -> set[tuple[str, tuple[str, ...]]]:
 
 
 def test_every_stage_is_tried(jobs: Jobs) -> None:
-    assert set(OWN) == set(STAGES)
+    assert set(OWN) == set(stage_names())
     assert all(jobs.specs(stage) for stage in OWN)
 
 
@@ -147,7 +152,7 @@ def test_a_changed_task_makes_exactly_its_own_results_stale(package: Path, jobs:
     path.write_text(path.read_text() + "\nEDITED = 1\n")
     expected = {
         (stage, key)
-        for stage in STAGES
+        for stage in stage_names()
         for key, spec in jobs.specs(stage).items()
         if "tasks.plume_finding" in before[stage, key]
     }
