@@ -18,8 +18,6 @@ from lastmile.provenance import fingerprints
 
 PACKAGE = fingerprints.ROOT
 DOTS, PLUME = "tasks/colored_dots/world.py", "tasks/plume_finding/world.py"
-STAGES = tuple(stage for stage in stage_names() if stage != "side_by_side")
-"""The stages that have jobs without recordings of people."""
 OWN = {
     "record": ('Progress(f"record ', 'Progress(f"recording '),
     "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
@@ -30,6 +28,7 @@ OWN = {
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
     "reference_players": ("table.insert(0,", "table.insert(1,"),
     "deferral": ("spec.max_steps,", "spec.max_steps + 1,"),
+    "side_by_side": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
     "cross_task_probes": ("spec.seed,", "spec.seed + 1,"),
@@ -42,16 +41,17 @@ OWN = {
 }
 """A constant or a call in the `run` of every stage, and another one in its place."""
 HELPERS = {
-    "simulation/session.py": {*STAGES} - {"figure", "run_table"},
+    "simulation/session.py": {*stage_names()} - {"figure", "run_table"},
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example", "deferral"},
+    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side"},
     "policy/regions.py": {"deferral"},
     "evaluation/deferral.py": {"deferral"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example", "deferral"},
+    | {"cross_task_probes", "example", "deferral", "side_by_side"},
+    "evaluation/side_by_side.py": {"side_by_side"},
     "tasks/colored_dots/script.py": {"reference_players"},
     "tasks/script.py": {"reference_players"},
     "evaluation/players.py": set(),
@@ -79,8 +79,13 @@ PROSE = {
 
 
 @pytest.fixture(scope="module")
-def jobs(root: Path) -> Jobs:
-    return Jobs(load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml"))
+def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    """All jobs of the preset `smoke`, with recordings of people, of which planning reads names."""
+    recordings = tmp_path_factory.mktemp("recordings")
+    (recordings / "person").mkdir()
+    (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
+    settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
+    return Jobs(settings.model_copy(update={"recordings": (str(recordings),)}))
 
 
 @pytest.fixture
@@ -112,7 +117,7 @@ def labels(jobs: Jobs) -> dict[tuple[str, tuple[str, ...]], str]:
     forget()
     return {
         (stage, key): jobs.code(stage, spec)
-        for stage in STAGES
+        for stage in stage_names()
         for key, spec in jobs.specs(stage).items()
     }
 
@@ -124,7 +129,7 @@ def stale(jobs: Jobs, before: dict) -> set[tuple[str, tuple[str, ...]]]:
 
 
 def test_every_stage_is_tried(jobs: Jobs) -> None:
-    assert set(OWN) == set(STAGES)
+    assert set(OWN) == set(stage_names())
     assert all(jobs.specs(stage) for stage in OWN)
 
 
@@ -155,7 +160,7 @@ def test_a_changed_task_makes_exactly_its_own_results_stale(package: Path, jobs:
     path.write_text(path.read_text() + "\nEDITED = 1\n")
     expected = {
         (stage, key)
-        for stage in STAGES
+        for stage in stage_names()
         for key, spec in jobs.specs(stage).items()
         if "tasks.plume_finding" in before[stage, key]
     }

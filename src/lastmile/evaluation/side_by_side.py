@@ -328,8 +328,3 @@ def predict(policy: Policy, session: Session[Any, Any]) -> list[dict[str, bool]]
             }
         )
     return rows
-
-
-def wrong(verdicts: pd.Series) -> pd.Series:
-    """Return which annotations are wrong, of a column of verdicts."""
-    return (verdicts != "") & (verdicts != RIGHT)

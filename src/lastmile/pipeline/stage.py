@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
@@ -51,6 +51,23 @@ class Spec(Closed):
     def canonical(self) -> str:
         """Return one JSON string; equal specs give equal strings."""
         return canonical(self.model_dump(mode="json"))
+
+
+class OfRecording(Spec):
+    """A job of one recording.
+
+    Attributes:
+        recording: Its name: that of the task, unless another annotator than the study's is at work.
+    """
+
+    recording: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "task" in values:
+            return {"recording": values["task"], **values}
+        return values
 
 
 class OnTask(Spec):

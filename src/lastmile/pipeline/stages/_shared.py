@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import model_validator
-
-from lastmile.pipeline.stage import Spec
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,23 +12,6 @@ if TYPE_CHECKING:
     from lastmile.pipeline.stage import OnTask
     from lastmile.policy.policy import Policy
     from lastmile.studies.runs import Points, Run
-
-
-class OfRecording(Spec):
-    """A job of one recording.
-
-    Attributes:
-        recording: Its name: that of the task, unless another annotator than the study's is at work.
-    """
-
-    recording: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_by_task(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "task" in values:
-            return {"recording": values["task"], **values}
-        return values
 
 
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stages._shared import OfRecording
+from lastmile.pipeline.stage import Cost, Estimates, OfRecording, Request
 
 LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stages._shared import OfRecording
+from lastmile.pipeline.stage import Cost, Estimates, OfRecording, Request
 
 LABELS = ("recording", "split")
 MEMORY = 500e6  # what packages and the caches of a task take

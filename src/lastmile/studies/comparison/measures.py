@@ -10,6 +10,7 @@ from lastmile.evaluation.statistics import Estimate, estimate, rate, share, wils
 from lastmile.evaluation.two_samples import FEATURES, auc_samples, held_out_scores, windows
 from lastmile.studies.labels import JOINT_POLICY, POLICY
 from lastmile.studies.runs import kind_of_policy
+from lastmile.tasks.task import RIGHT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,15 +116,13 @@ def _by_kind(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _summed(clicks: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     """Return the sums of each episode that counts."""
-    from lastmile.evaluation.side_by_side import wrong
-
     kind, verdict = (clicks[name].astype(object) for name in ("kind", "verdict"))
     distance = clicks["distance"].astype(float)
     predicted = clicks["predicted"].astype(bool)
     columns = {
         **{name: kind == name for name in SHARES},
         "steps": 1.0,
-        "wrong": wrong(verdict),
+        "wrong": (verdict != "") & (verdict != RIGHT),
         "annotations": verdict != "",
         "distance": distance.fillna(0.0),
         "squared": distance.fillna(0.0) ** 2,
