@@ -66,8 +66,8 @@ class Episodes(Closed):
         ge=1,
         le=10**7,
         description=(
-            "Episodes for the validation loss during training, by which nothing that is reported "
-            "is chosen, and for the thresholds of confidence."
+            "Episodes for the validation loss during training; nothing that is reported is chosen "
+            "by it."
         ),
     )
     test: int = Field(

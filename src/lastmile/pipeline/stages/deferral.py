@@ -1,4 +1,4 @@
-"""Deferral: let a policy hand the steps that it is least certain of to an annotator.
+"""Deferral: let an annotator take over where a policy is least certain.
 
 The same pass over the held-out worlds tells whether confidence knows mistakes. Others vary the
 temperature.
