@@ -13,11 +13,11 @@ from lastmile.pipeline.stage import Spec as BaseSpec
 from lastmile.pipeline.task_paths import task_table
 
 LABELS = ("task",)
-STEP = 0.012
+STEP = 0.001
 """Seconds to draw a screen and act on it."""
-PLAYED = 7.0
+PLAYED = 8.0
 """Steps of all players together, per step of the annotator: some never finish."""
-SCRIPT = 0.8
+SCRIPT = 0.1
 """Seconds of image analysis that a script takes for a world."""
 
 

@@ -87,9 +87,10 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
 
 def _step_ticks(axis: Axes, values: pd.Series) -> None:
     """Put ticks at whole numbers of steps that are easy to read."""
-    low, high = values.min(), values.max()
+    low, high = values[values > 0].min(), values.max()
     ticks = [tick for tick in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low < tick < high]
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xlim(0.8 * low, 1.25 * high)
 
 
 def _solved(table: pd.DataFrame, task: str) -> str:

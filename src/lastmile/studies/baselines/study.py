@@ -119,8 +119,9 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
             known = [value for value in values if np.isfinite(value)]
             if known:
                 whole = of_units(known)
-                if measure in ("success", "score"):
-                    whole = Estimate(whole.value, max(whole.low, 0.0), min(whole.high, 1.0))
+                most = 1.0 if measure in ("success", "score") else np.inf
+                if np.isfinite(whole.low):  # no measure is below 0
+                    whole = Estimate(whole.value, max(whole.low, 0.0), min(whole.high, most))
                 rows.append((ALL, who, measure, *whole, len(known)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
