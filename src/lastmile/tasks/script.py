@@ -2,8 +2,8 @@
 
 A task may have a script, in its file `script.py`: a subclass of `Script` that is named in `SCRIPT`.
 It uses classical means of image analysis, with thresholds set by hand on validation worlds. It sees
-what a policy sees and clicks as a policy does. Of the interface it knows what a manual would tell: which buttons there
-are, and where the layout puts them. It never reads the world or the state.
+what a policy sees and clicks as a policy does. Of the interface it knows what a manual would tell:
+which buttons there are, and where the layout puts them. It never reads the world or the state.
 
 Nothing that is recorded, tokenized or trained imports a script.
 """
