@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import SETTINGS, Evaluations
 from lastmile.cli import main
 from lastmile.errors import LastmileError
 from lastmile.evaluation.players import opened, play_worlds
@@ -19,6 +20,8 @@ from lastmile.provenance.fingerprints import closure
 from lastmile.screen import HEIGHT, WIDTH, Look, draw_small
 from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import Source, read, record, write
+from lastmile.studies.baselines import study as baselines
+from lastmile.studies.labels import ALL
 from lastmile.tasks import get_task, task_names
 from lastmile.tasks.script import SIDE, make_script
 
@@ -149,6 +152,26 @@ def test_reference_players_work_on_the_recorded_worlds(tmp_path: Path) -> None:
     assert by_who["oracle"] == by_who["script"] == 1 > by_who["trigram"] >= 0
     assert (table["steps"] <= 2 * np.median(test.episodes["steps"])).all()
     assert reference_table(test, training, 2, 0).equals(table)
+
+
+def test_claims_compare_the_same_worlds_with_tasks_as_units(evaluations: Evaluations) -> None:
+    """In the made-up measurements policies score 0.85, scripts 0.7, annotators 0.97."""
+    inputs = evaluations["baselines"]
+    by_key = {(one.claim, one.task): one for one in baselines.claims(inputs, SETTINGS)}
+    for claim in ("policies beat scripts", "scripts do not suffice"):
+        whole = by_key[claim, ALL]
+        assert whole.verdict == "shown" and whole.unit == "task (9)"
+        gaps = [one.value for (name, task), one in by_key.items() if name == claim and task != ALL]
+        assert len(gaps) == 9 and whole.value == pytest.approx(np.mean(gaps))
+
+    players = inputs["reference_players"]
+    better = players.assign(success=players["success"] | (players["who"] == "script"))
+    turned = baselines.claims({**inputs, "reference_players": better}, SETTINGS)
+    verdicts = {one.claim: one.verdict for one in turned if one.task == ALL}
+    assert verdicts["policies beat scripts"] == "contradicted"
+    table = baselines.table({**inputs, "reference_players": better}, SETTINGS)
+    script = table[(table["who"] == "script") & (table["measure"] == "success")]
+    assert (script["value"] == 1).all() and set(script["task"]) == {ALL, *players["task"]}
 
 
 def test_scripts_and_habits_come_through_the_door_of_all_players(
