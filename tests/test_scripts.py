@@ -40,6 +40,9 @@ LEAST = {
 """Mean scores on two validation worlds that the scripts must reach: below what they do reach."""
 
 
+BEATS = "policies beat scripts"
+
+
 def session(task: str, number: int = 0) -> Session:
     return Session(get_task(task), Source(task, "validation", 0).world(number), Look())
 
@@ -89,7 +92,7 @@ def test_a_script_sees_the_screen_alone(task: str) -> None:
 
     rng = np.random.default_rng(0)
     script.reset()
-    for _ in range(60):
+    for _ in range(25):
         noise = draw_small(session(task).screen())
         noise[15 : 15 + SIDE, 6 : 6 + SIDE] = rng.integers(0, 256, (SIDE, SIDE, 3))
         x, y = script(noise, {})
@@ -97,7 +100,7 @@ def test_a_script_sees_the_screen_alone(task: str) -> None:
     script.reset()
     black = draw_small(session(task).screen())
     black[15 : 15 + SIDE, 6 : 6 + SIDE] = 0
-    for _ in range(60):
+    for _ in range(25):
         script(black, {})
 
 
@@ -158,17 +161,19 @@ def test_claims_compare_the_same_worlds_with_tasks_as_units(evaluations: Evaluat
     """In the made-up measurements policies score 0.85, scripts 0.7, annotators 0.97."""
     inputs = evaluations["baselines"]
     by_key = {(one.claim, one.task): one for one in baselines.claims(inputs, SETTINGS)}
-    for claim in ("policies beat scripts", "scripts do not suffice"):
+    tasks = set(inputs["closed_loop"]["task"])
+    for claim in (BEATS, "scripts do not suffice"):
+        gaps = [by_key[claim, task].value for task in sorted(tasks)]
         whole = by_key[claim, ALL]
-        assert whole.verdict == "shown" and whole.unit == "task (9)"
-        gaps = [one.value for (name, task), one in by_key.items() if name == claim and task != ALL]
-        assert len(gaps) == 9 and whole.value == pytest.approx(np.mean(gaps))
+        assert min(gaps) > 0 and whole.value == pytest.approx(np.mean(gaps))
+        assert whole.unit == f"task ({len(tasks)})" and whole.verdict == "not testable"
+        assert f"{len(tasks)} units" in whole.reason
 
     players = inputs["reference_players"]
     better = players.assign(success=players["success"] | (players["who"] == "script"))
     turned = baselines.claims({**inputs, "reference_players": better}, SETTINGS)
-    verdicts = {one.claim: one.verdict for one in turned if one.task == ALL}
-    assert verdicts["policies beat scripts"] == "contradicted"
+    verdicts = {one.verdict for one in turned if one.claim == BEATS and one.task != ALL}
+    assert "contradicted" in verdicts and "shown" not in verdicts
     table = baselines.table({**inputs, "reference_players": better}, SETTINGS)
     script = table[(table["who"] == "script") & (table["measure"] == "success")]
     assert (script["value"] == 1).all() and set(script["task"]) == {ALL, *players["task"]}
