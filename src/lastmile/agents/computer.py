@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lastmile.agents.frames import Frame, png
+from lastmile.agents.frames import Frame
 from lastmile.screen import HEIGHT, WIDTH, draw
+from lastmile.screen.png import encode_png
 from lastmile.simulation.pool import Rollout
 
 LOOKING = ("screenshot", "wait")
@@ -87,7 +88,7 @@ class Computer:
 
     def screen(self) -> bytes:
         """Return what the agent sees, as PNG."""
-        return png(self.frame.show(draw(self.rollout.screen())))
+        return encode_png(self.frame.show(draw(self.rollout.screen())))
 
     def status(self) -> str:
         """Return the texts of the status bar of the screen, in one line."""

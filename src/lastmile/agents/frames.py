@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from lastmile.errors import UnknownNameError
@@ -77,9 +76,3 @@ def get_frame(name: str) -> Frame:
     if name not in FRAMES:
         raise UnknownNameError("screen", name, FRAMES)
     return FRAMES[name]
-
-
-def png(image: np.ndarray) -> bytes:
-    """Return an image, (h, w, 3) uint8, RGB, as PNG."""
-    # The fastest compression: the pixels are the same, and a screen is encoded after every action.
-    return cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 
 from lastmile.errors import LastmileError
 from lastmile.simulation import people
+from lastmile.simulation.annotating import work_on
 from lastmile.simulation.people import Log, Opening, PeopleError
 from lastmile.simulation.session import Session
-from lastmile.simulation.trajectory import LONGEST
-from lastmile.tasks.annotator import click, make_annotator
 from lastmile.tasks.task import generator
 
 UNREADABLE = "unreadable"
@@ -166,8 +165,5 @@ def _oracle_clicks(opening: Opening) -> int:
     session = opening.session()
     key = opening.source.key(opening.episode)
     rng = generator(key, opening.task, "oracle beside people")
-    task, world, interface = session.task, session.world, session.interface
-    annotator = make_annotator(task, world, interface, "oracle", rng)
-    while not session.done and len(session.steps) < LONGEST:
-        session.click(*click(annotator.next(session.state), session.screen(), rng))
+    work_on(session, "oracle", rng)
     return len(session.steps)

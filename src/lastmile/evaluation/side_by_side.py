@@ -22,11 +22,11 @@ from lastmile.evaluation.closed_loop import play_rollouts
 from lastmile.evaluation.exclusions import ATTEMPTS, Recording
 from lastmile.policy.policy import Policy
 from lastmile.screen import draw_small
+from lastmile.simulation.annotating import work_on
 from lastmile.simulation.people import working_ms
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.session import Session
-from lastmile.simulation.trajectory import LONGEST
-from lastmile.tasks.annotator import click, make_annotator
+from lastmile.tasks.annotator import make_annotator
 from lastmile.tasks.task import RIGHT, generator
 
 PEOPLE = "people"
@@ -233,9 +233,7 @@ def _annotate(beside: Played, style: str) -> Session[Any, Any]:
     like = beside.session
     session = Session(like.task, like.world, like.look)
     rng = generator((beside.episode, beside.repeat), like.task.name, f"beside people {style}")
-    annotator = make_annotator(session.task, session.world, session.interface, style, rng)
-    while not session.done and len(session.steps) < LONGEST:
-        session.click(*click(annotator.next(session.state), session.screen(), rng))
+    work_on(session, style, rng)
     return session
 
 

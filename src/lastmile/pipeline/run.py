@@ -133,8 +133,8 @@ def _started(
 ) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
     """Start Snakemake, and let SIGINT and SIGTERM end it and its jobs.
 
-    Snakemake alone would wait for its jobs after SIGTERM, so that its whole process group gets
-    SIGINT, as from Ctrl-C. The handlers are there before it starts: a process that ignores SIGINT
+    After SIGTERM Snakemake waits for its jobs, so its whole process group gets SIGINT, as from
+    Ctrl-C. The handlers are there before it starts: a process that ignores SIGINT
     (`nohup ... &`) would hand that down.
 
     Yields:

@@ -30,16 +30,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
+from lastmile.pipeline import paths
 
 if TYPE_CHECKING:
     # These decide what is planned: their effect is in the specs, so they are not part of the code
     # that a stage is fingerprinted by.
     from lastmile.config import Settings
     from lastmile.studies.runs import Need, Points, Run
-
-
-SPLITS = ("train", "validation", "test")
-"""The splits that a study records."""
 
 
 class Spec(Closed):
@@ -130,6 +127,20 @@ class Facts(NamedTuple):
     arithmetic: str | None = None
 
 
+class Recording(NamedTuple):
+    """Episodes that are recorded together.
+
+    Attributes:
+        task: The task.
+        style: Style of the annotator.
+        episodes: How many they are.
+    """
+
+    task: str
+    style: str
+    episodes: int
+
+
 @dataclass(frozen=True)
 class Request:
     """Everything that a study needs.
@@ -153,19 +164,23 @@ class Request:
         return (*self.tasks, *sorted(learned - set(self.tasks)))
 
     @property
-    def recordings(self) -> dict[tuple[str, str, str], int]:
-        """How many episodes are recorded, by task, style of the annotator, and split.
+    def recordings(self) -> dict[tuple[str, str], Recording]:
+        """What is recorded, by the name of the recording and its split.
 
-        An empty style is that of the study. Whatever a policy learns from, it is measured on
-        episodes of that style.
+        Whatever a policy learns from, it is measured on episodes of the study's own style.
         """
-        episodes = self.settings.episodes.model_dump()
-        counts = {(task, "", split): episodes[split] for task in self.recorded for split in SPLITS}
-        for run in sorted(self.runs.values(), key=lambda run: run.style or ""):
+        own, episodes = self.settings.worlds.style, self.settings.episodes.model_dump()
+        found = {
+            (paths.recording(task), split): Recording(task, own, episodes[split])
+            for task in self.recorded
+            for split in ("train", "validation", "test")
+        }
+        for run in self.runs.values():
             for task in run.tasks if run.style is not None else ():
-                key = (task, run.style or "", "train")
-                counts[key] = max(counts.get(key, 0), run.episodes)
-        return counts
+                key = (paths.recording(task, run.style), "train")
+                most = max(run.episodes, found[key].episodes if key in found else 0)
+                found[key] = Recording(task, run.style or own, most)
+        return found
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:
         """Return run, seed and task of each measurement that goes into tables of this name."""

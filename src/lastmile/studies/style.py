@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -232,6 +232,34 @@ def rows_axis(axis: Axes, shaded: int = 0) -> None:
     axis.tick_params(axis="y", length=0)
     for i in range(0, shaded, 2):
         axis.axhspan(i - 0.5, i + 0.5, color="#f5f6f8", lw=0, zorder=0)
+
+
+def grouped_rows(
+    groups: Mapping[str, Sequence[str]], row: float, head: float, after: float
+) -> tuple[dict[tuple[str, str], float], dict[str, float], float]:
+    """Lay out rows in groups, each below a heading.
+
+    Args:
+        groups: Rows by the name of their group.
+        row: Height of a row.
+        head: Height of a heading.
+        after: Space after a group.
+
+    Returns:
+        The middles of rows, by group and row, and of headings, by group, from the top; and the
+        height of all. Units are those of the arguments.
+    """
+    rows: dict[tuple[str, str], float] = {}
+    heads: dict[str, float] = {}
+    at = 0.0
+    for name, of_group in groups.items():
+        heads[name] = at + head / 2
+        at += head
+        for one in of_group:
+            rows[name, one] = at + row / 2
+            at += row
+        at += after
+    return rows, heads, at - after
 
 
 def points(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
-import numpy as np
-
 from lastmile.screen import Screen
 from lastmile.web.live import Helpers
 from lastmile.web.work import Work
@@ -92,9 +89,3 @@ def _label(screen: Screen, x: int, y: int) -> str:
         if rect.contains(x, y):
             return button.label
     return "image" if screen.canvas.contains(x, y) else "nothing"
-
-
-def as_png(pixels: np.ndarray) -> bytes:
-    """Return a screen, (h, w, 3) uint8, as PNG: at level 1, as higher ones make it no smaller."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

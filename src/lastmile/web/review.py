@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lastmile.screen import Screen
+from lastmile.simulation.annotating import work_on
 from lastmile.simulation.people import screen_digest
 from lastmile.simulation.session import Session, Step
-from lastmile.tasks.annotator import click, make_annotator
 from lastmile.tasks.task import RIGHT, State
 
 STYLE = "oracle"
@@ -149,12 +149,8 @@ class _Images:
 
 def _go_on(session: Session[Any, Any], state: State, rng: np.random.Generator) -> Session[Any, Any]:
     """Let the annotator go on from a state until it is done."""
-    task, world = session.task, session.world
-    further: Session[Any, Any] = Session(task, world, session.look, state)
-    annotator = make_annotator(task, world, further.interface, STYLE, rng)
-    while not further.done and len(further.steps) < LONGEST:
-        intent = annotator.next(further.state)
-        further.click(*click(intent, further.screen(), rng))
+    further: Session[Any, Any] = Session(session.task, session.world, session.look, state)
+    work_on(further, STYLE, rng, LONGEST)
     return further
 
 

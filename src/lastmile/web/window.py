@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lastmile.errors import LastmileError
 from lastmile.screen import draw
+from lastmile.screen.png import encode_png
 from lastmile.simulation.people import Click
 from lastmile.tasks.guide import about
 from lastmile.web import answers
@@ -344,7 +345,7 @@ class Window:
 
     async def _send_pixels(self, header: dict[str, Any], pixels: np.ndarray) -> None:
         if self.png:
-            data = await run_in_threadpool(answers.as_png, pixels)
+            data = await run_in_threadpool(encode_png, pixels)
         else:
             data = pixels.tobytes()
         text = json.dumps({**header, "png": self.png}).encode()

@@ -72,17 +72,17 @@ def wanted(request: Request) -> list[Spec]:
     worlds = request.settings.worlds
     return [
         Spec(
-            recording=paths.recording(task, style or None),
-            task=task,
+            recording=name,
+            task=recording.task,
             split=split,
             seed=request.settings.seed,
             difficulty=worlds.difficulty,
-            style=style or worlds.style,
+            style=recording.style,
             layouts=worlds.layouts,
             themes=worlds.themes,
-            episodes=count,
+            episodes=recording.episodes,
         )
-        for (task, style, split), count in request.recordings.items()
+        for (name, split), recording in request.recordings.items()
     ]
 
 

@@ -60,14 +60,13 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 def wanted(request: Request) -> list[Spec]:
     return [
-        Spec(recording=paths.recording(task, style or None), task=task, split=split)
-        for task, style, split in request.recordings
+        Spec(recording=name, task=recording.task, split=split)
+        for (name, split), recording in request.recordings.items()
     ]
 
 
 def cost(spec: Spec, estimates: Estimates) -> Cost:
-    style = spec.recording.removeprefix(spec.task).removeprefix(".")
-    episodes = estimates.request.recordings[spec.task, style, spec.split]
+    episodes = estimates.request.recordings[spec.recording, spec.split].episodes
     steps = episodes * estimates.steps(spec.task)
     seconds = steps * estimates.task_rate(spec.task, "tokenize")
     disk = steps * estimates.task_rate(spec.task, "bytes")

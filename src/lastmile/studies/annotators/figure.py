@@ -89,17 +89,11 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
 
 def _layout(table: pd.DataFrame) -> tuple[Rows, dict[str, float], float]:
     """Return the heights of rows and of headings, and of everything, inches from the top."""
-    rows: Rows = {}
-    heads: dict[str, float] = {}
-    at = 0.0
-    for name, part in table.groupby("task", sort=False):
-        heads[str(name)] = at + HEAD / 2
-        at += HEAD
-        for who in dict.fromkeys(part["style"]):
-            rows[str(name), who] = at + BAR / 2
-            at += BAR
-        at += AFTER
-    return rows, heads, at - AFTER
+    groups = {
+        str(name): [*dict.fromkeys(part["style"])]
+        for name, part in table.groupby("task", sort=False)
+    }
+    return style.grouped_rows(groups, BAR, HEAD, AFTER)
 
 
 def _bars(axis: Axes, values: pd.DataFrame, rows: Rows, kinds: list[str]) -> None:

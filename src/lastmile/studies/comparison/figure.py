@@ -117,19 +117,11 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
 
 def _layout(table: pd.DataFrame) -> tuple[Rows, dict[str, float], float]:
     """Return the heights of rows and of headings, and of everything, inches from the top."""
-    rows: Rows = {}
-    heads: dict[str, float] = {}
-    at = 0.0
+    groups = {}
     for name in style.tasks_of(table):
-        heads[name] = at + HEAD / 2
-        at += HEAD
         present = set(table.loc[table["task"] == name, "who"])
-        for who in ORDER:
-            if who in present:
-                rows[name, who] = at + BAR / 2
-                at += BAR
-        at += AFTER
-    return rows, heads, at - AFTER
+        groups[name] = [who for who in ORDER if who in present]
+    return style.grouped_rows(groups, BAR, HEAD, AFTER)
 
 
 def _bars(axis: Axes, values: pd.DataFrame, rows: Rows, kinds: Sequence[str]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lastmile.studies.claims import Effect, Hypothesis
-from lastmile.studies.labels import JOINT_POLICY, POLICY
+from lastmile.studies.labels import ANNOTATOR, JOINT_POLICY, POLICY
 
-ANNOTATOR = "annotator"
 LEAST_PEOPLE = 2
 """People below which nothing is known about how people differ."""
 ALIKE = 0.1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lastmile.evaluation.statistics import Estimate, estimate, rate, share, wilson
 from lastmile.evaluation.two_samples import FEATURES, auc_samples, held_out_scores, windows
+from lastmile.screen.widgets import KINDS
 from lastmile.studies.labels import JOINT_POLICY, POLICY
 from lastmile.studies.runs import kind_of_policy
 from lastmile.tasks.task import RIGHT
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 PEOPLE = "people"
 STYLES = ("careful", "typical", "hasty")
-SHARES = ("navigate", "look", "mode", "place", "decide", "undo", "done", "invalid")
 
 
 class Measure(NamedTuple):
@@ -37,7 +37,7 @@ class Measure(NamedTuple):
 MEASURES = {
     "steps": Measure("steps", "one"),
     "seconds": Measure("seconds", "timed"),
-    **{f"share:{kind}": Measure(kind, "steps", bounded=True) for kind in SHARES},
+    **{f"share:{kind}": Measure(kind, "steps", bounded=True) for kind in KINDS},
     "success": Measure("success", "one", bounded=True),
     "mistakes per placement": Measure("wrong", "annotations"),
     "undos per placement": Measure("undo", "annotations"),
@@ -119,8 +119,8 @@ def _summed(clicks: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     kind, verdict = (clicks[name].astype(object) for name in ("kind", "verdict"))
     distance = clicks["distance"].astype(float)
     predicted = clicks["predicted"].astype(bool)
-    columns = {
-        **{name: kind == name for name in SHARES},
+    columns: dict[str, Any] = {
+        **{name: kind == name for name in KINDS},
         "steps": 1.0,
         "wrong": (verdict != "") & (verdict != RIGHT),
         "annotations": verdict != "",

@@ -10,13 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
+from lastmile.studies.composition.arms import DIALS, DOSES, USUAL, WHOLE_STYLES
 from lastmile.studies.labels import ALL
 
-DOSES = {"0% mistakes": 0.0, "10% mistakes": 0.1, "20% mistakes": 0.2, "30% mistakes": 0.3}
-OTHERS = ("never corrected", "noticed at once", "noticed late", "no exploration", "no verification")
-PEOPLE = ("careful", "hasty", "mixed")
-USUAL = "20% mistakes"
-ARMS = (USUAL, *OTHERS, *PEOPLE)
+ROWS = (USUAL, *DIALS, *WHOLE_STYLES)
+"""Arms of the right panels, from the top."""
 RATES = {
     "wrong annotations": ("teacher-forced", "o", "#0072b2"),
     "mistakes per placement": ("in closed loop", "s", "#d55e00"),
@@ -39,7 +37,7 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     axes = [figure.add_subplot(inner[0, at]) for at in range(len(PANELS))]
     for axis, (measure, words) in zip(axes, PANELS.items()):
         _arms(axis, table[table["measure"] == measure], whole, tasks, words)
-        axis.set_yticks(range(len(ARMS)), ARMS if axis is axes[0] else [""] * len(ARMS))
+        axis.set_yticks(range(len(ROWS)), ROWS if axis is axes[0] else [""] * len(ROWS))
         axis.invert_yaxis()
     handles = [style.point_handle(color, name, marker) for name, marker, color in RATES.values()]
     handles += [style.point_handle(style.task_color(task), style.title(task)) for task in tasks]
@@ -68,7 +66,7 @@ def _dose(axis: Axes, table: pd.DataFrame, whole: str, tasks: list[str]) -> None
 
 def _arms(axis: Axes, part: pd.DataFrame, whole: str, tasks: list[str], words: str) -> None:
     """Draw one measure of all arms, a row each."""
-    for at, arm in enumerate(ARMS):
+    for at, arm in enumerate(ROWS):
         rows = part[part["arm"] == arm]
         for _, row in rows[rows["task"].isin(tasks)].iterrows():
             axis.plot(row["value"], at, "o", ms=2, color=style.task_color(row["task"]), alpha=0.6)
@@ -78,7 +76,7 @@ def _arms(axis: Axes, part: pd.DataFrame, whole: str, tasks: list[str], words: s
             if arm == USUAL:
                 axis.axvline(row["value"], color=style.MUTED, ls=style.FLOOR, lw=0.7, zorder=0)
     axis.axhline(0.5, color=style.GRID, lw=0.7)
-    axis.axhline(len(OTHERS) + 0.5, color=style.GRID, lw=0.7)
+    axis.axhline(len(DIALS) + 0.5, color=style.GRID, lw=0.7)
     axis.set_xlim(-0.03, 1.03)
     axis.set_xticks([0, 0.5, 1])
     axis.set_xlabel(words, fontsize=7)
@@ -96,14 +94,15 @@ def caption(table: pd.DataFrame) -> str:
         return style.span(of_whole.loc[at]) if at in of_whole.index else "not measured"
 
     doses = ", ".join(f"{told('wrong annotations', arm)} at {arm}" for arm in DOSES)
-    success = ", ".join(f"{told('success', arm)} {arm}" for arm in ARMS)
-    gone = ", ".join(f"{told('gone', arm)} {arm}" for arm in (USUAL, *OTHERS[:3]))
+    success = ", ".join(f"{told('success', arm)} {arm}" for arm in ROWS)
+    gone = ", ".join(f"{told('gone', arm)} {arm}" for arm in (USUAL, *[*DIALS][:3]))
     return (
         "**What demonstrations hold.** Policies that learned from demonstrations which differ in "
         "one dial of the virtual annotator. Left: mistakes of the policy over mistakes put into "
         "its data, in the annotator's states without a mistake (share of wrong annotations: "
         f"{doses}) and in closed loop (mistakes per placement); thin lines are tasks. Right: what "
-        f"the other dials change, at 20 % mistakes, and three kinds of people. Success: {success}. "
+        "the other dials change, at 20 % mistakes, and other styles of annotators. Success: "
+        f"{success}. "
         f"Share of injected mistakes that are gone: {gone}. Diamonds: {style.title(whole)}, with "
         "95 % intervals (unit of inference: the episode); dots: "
         f"{', '.join(map(style.title, tasks))}."

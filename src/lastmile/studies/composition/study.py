@@ -17,6 +17,7 @@ from lastmile.config import Settings, task_list
 from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.composition.arms import ARMS, USUAL
 from lastmile.studies.labels import ALL, POLICY
 from lastmile.studies.runs import Need, Run, training_run
 
@@ -47,25 +48,8 @@ KEEPS = {
 
 LEFT_OUT = "it has no tasks; name some, such as --config 'composition.tasks=[colored_dots]'"
 
-DOSES = {f"{rate:.0%} mistakes": rate for rate in (0.0, 0.1, 0.2, 0.3)}
-"""Arms that differ in the share of steps of work that are mistakes, as the paper puts 10 to 30 % of
-mistakes into its data."""
 EPISODES = 500
 """Demonstrations of each arm, at most."""
-USUAL = "20% mistakes"
-"""The arm that those with another dial are compared with."""
-ARMS = {
-    **{arm: f"typical+mistakes={rate:g}" for arm, rate in DOSES.items()},
-    "never corrected": "typical+mistakes=0.2+uncorrected",
-    "noticed at once": "typical+mistakes=0.2+noticed_at_once",
-    "noticed late": "typical+mistakes=0.2+noticed_late",
-    "no exploration": "typical+mistakes=0.2+unexplored",
-    "no verification": "typical+mistakes=0.2+unverified",
-    "careful": "careful",
-    "hasty": "hasty",
-    "mixed": "mixed",
-}
-"""Styles of the annotator (see `lastmile.tasks.styles.get_style`) by arm."""
 
 WRONG, GONE, KEPT = "wrong annotations", "gone", "kept"
 PLAYED = {
@@ -123,7 +107,7 @@ CONTRASTS = (
         "mistakes in, mistakes out",
         "The more mistakes its demonstrations hold, the more mistakes a policy makes",
         WRONG,
-        ("30% mistakes", "0% mistakes"),
+        ("30 % mistakes", "0 % mistakes"),
         ("more wrong annotations", "fewer wrong annotations"),
         0.02,
     ),
@@ -131,7 +115,7 @@ CONTRASTS = (
         "mistakes in the data cost success",
         "A policy succeeds more often if its demonstrations hold no mistakes",
         "success",
-        ("0% mistakes", "30% mistakes"),
+        ("0 % mistakes", "30 % mistakes"),
         ("more successes", "fewer successes"),
     ),
     _contrast(
@@ -170,15 +154,15 @@ CONTRASTS = (
         ("more successes", "fewer successes"),
     ),
     _contrast(
-        "careful people are better teachers",
-        "A policy succeeds more often if careful people demonstrate than if hasty ones do",
+        "careful annotators are better teachers",
+        "A policy succeeds more often if careful annotators demonstrate than if hasty ones do",
         "success",
         ("careful", "hasty"),
         ("more successes", "fewer successes"),
     ),
     _contrast(
         "a mixture is worse than its best",
-        "A policy succeeds more often if careful people demonstrate than if all kinds do",
+        "A policy succeeds more often if careful annotators demonstrate than if all kinds do",
         "success",
         ("careful", "mixed"),
         ("more successes", "fewer successes"),

@@ -23,6 +23,7 @@ from lastmile.evaluation.statistics import (
     share,
     success,
 )
+from lastmile.screen.widgets import KINDS
 from lastmile.storage.csv_tables import NUMBER_OR_NONE, TEXT, TEXT_OR_NONE, WHOLE
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL, ANNOTATOR, JOINT_POLICY, POLICY, RECOVERY_STEPS
@@ -44,7 +45,6 @@ COLUMNS = {
     "n": WHOLE,
 }
 OUTCOMES = ("success", "score", "finished", "coverage", "steps")
-SHARES = ("navigate", "look", "mode", "place", "decide", "undo", "done", "invalid")
 RATES = {"mistakes per placement": "mistakes", "undos per placement": "undo"}
 """Rates per placement, and the columns that count them."""
 NO_DELAY = -1
@@ -143,7 +143,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     rows: list[tuple] = []
     count = settings.evaluation.resamples
     played = by_kind(inputs["closed_loop"], "who").assign(one=1)
-    ratios = {f"share:{kind}": (kind, "steps") for kind in SHARES}
+    ratios: dict[str, tuple[str, str]] = {f"share:{kind}": (kind, "steps") for kind in KINDS}
     ratios |= {name: (column, "placements") for name, column in RATES.items()}
 
     for (task, who), part in played.groupby(["task", "who"], sort=True):
