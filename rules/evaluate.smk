@@ -1,4 +1,4 @@
-# Policies on held-out worlds: teacher-forced skills, closed loop, recovery.
+# Policies on held-out worlds: teacher-forced skills, closed loop, recovery, deferral.
 
 
 rule skills:
@@ -120,6 +120,55 @@ rule side_by_side:
         code=code("side_by_side"),
     shell:
         command("side_by_side")
+
+
+rule reference_players:
+    input:
+        trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+        training=f"{RESULTS}/trajectories/{{task}}/train.parquet",
+        training_episodes=f"{RESULTS}/trajectories/{{task}}/train.episodes.parquet",
+    output:
+        reference_players=f"{RESULTS}/evaluations/references/{{task}}/reference_players.parquet",
+    log:
+        f"{RESULTS}/logs/reference_players/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/reference_players/{{task}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("reference_players"),
+        runtime=120,
+    params:
+        spec=spec("reference_players"),
+        code=code("reference_players"),
+    shell:
+        command("reference_players")
+
+
+rule deferral:
+    input:
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        validation=f"{RESULTS}/trajectories/{{task}}/validation.parquet",
+        validation_episodes=f"{RESULTS}/trajectories/{{task}}/validation.episodes.parquet",
+        trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+    output:
+        deferral=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/deferral.parquet",
+        confidences=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/confidences.parquet",
+    log:
+        f"{RESULTS}/logs/deferral/{{run}}.{{task}}.seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/deferral/{{run}}.{{task}}.seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("deferral"),
+        runtime=120,
+    params:
+        spec=spec("deferral"),
+        code=code("deferral"),
+    shell:
+        command("deferral")
 
 
 rule speed:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lastmile.config import Settings
+from lastmile.config import Settings, task_list
+from lastmile.evaluation.deferral import HELPERS, SHARES, TEMPERATURES
 from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
 from lastmile.probing.probes import AUC, VIEWS
 from lastmile.probing.steering import STRENGTHS, TESTED
-from lastmile.studies import all_needs
+from lastmile.studies import all_needs, task_tables
 from lastmile.studies.runs import Need, Run
 
 HALF = {
@@ -60,6 +61,11 @@ def measurements(settings: Settings) -> dict[str, pd.DataFrame]:
             rows = pd.DataFrame(MEASURES[need.table](need, settings, rng))
             tagged = rows.assign(run=need.run.name, task=need.task, seed=seed)
             tables.setdefault(need.table, []).append(tagged)
+    for name in task_tables(tuple(all_needs(settings))):
+        for task in task_list(settings):
+            rng = np.random.default_rng(zlib.crc32(f"{name} {task}".encode()))
+            rows = pd.DataFrame(OF_TASKS[name](settings, rng))
+            tables.setdefault(name, []).append(rows.assign(task=task, seed=settings.seed))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
@@ -74,6 +80,8 @@ def inputs_of_studies(settings: Settings) -> dict[str, dict[str, pd.DataFrame]]:
             rows = tables[table]
             keys = zip(rows["run"], rows["task"])
             inputs[name][table] = rows[[key in needed for key in keys]]
+        for table in task_tables((name,)):
+            inputs[name][table] = tables[table]
     return inputs
 
 
@@ -165,6 +173,17 @@ def _closed_loop(need: Need, settings: Settings, rng: np.random.Generator) -> Ro
             yield {"who": who, **_played(rng, episode, wrong, good)}
 
 
+def _reference_players(settings: Settings, rng: np.random.Generator) -> Rows:
+    for who, wrong, good in (
+        ("random", 0.9, 0.02),
+        ("trigram", 0.7, 0.1),
+        ("script", 0.2, 0.7),
+        ("oracle", 0.0, 1.0),
+    ):
+        for episode in range(settings.episodes.test):
+            yield {"who": who, **_played(rng, episode, wrong, good)}
+
+
 def _closed_loop_curve(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for at in _frames(need.run)[::2]:
         good = 1 / (1 + np.exp(-4 * (_ahead(need.run, at) - 3.9)))
@@ -191,6 +210,40 @@ def _recovery(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
                         "repaired": wrong and gone,
                         "undone": gone,
                     }
+
+
+def _deferral(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    """The policy errs more when it is hot, and asking when unsure helps more than at random."""
+    arms = [("alone", "", 0.0, heat, 0.7) for heat in TEMPERATURES]
+    for helper in HELPERS:
+        arms += [("unsure", helper, share, 0.4, 0.7 + 2 * share) for share in (*SHARES, 1.0)]
+    arms += [("random", HELPERS[0], share, 0.4, 0.7 + 0.1 * share) for share in SHARES]
+    for rule, helper, share, heat, good in arms:
+        for episode in _episodes(need, settings):
+            played = _played(rng, episode, 0.05 + 0.3 * heat, min(good, 0.97))
+            yield {
+                **played,
+                "rule": rule,
+                "helper": helper,
+                "share": share,
+                "level": share,
+                "temperature": heat,
+                "deferred": round(min(3 * share, 1) * played["steps"]),
+                "calls": round(10 * share),
+            }
+
+
+def _confidences(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    """Annotations are right as often as the policy is certain of them."""
+    for episode in _episodes(need, settings):
+        for step, confidence in enumerate(rng.beta(3, 1, 20).round(5).tolist()):
+            yield {
+                "episode": episode,
+                "step": step,
+                "kind": "place",
+                "confidence": confidence,
+                "right": bool(rng.random() < confidence),
+            }
 
 
 def _linear_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
@@ -374,6 +427,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "closed_loop": _closed_loop,
     "closed_loop_curve": _closed_loop_curve,
     "recovery": _recovery,
+    "deferral": _deferral,
+    "confidences": _confidences,
     "linear_probes": _linear_probes,
     "cross_task_probes": _cross_task_probes,
     "speed": _speed,
@@ -381,3 +436,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "attempts": _attempts,
 }
 """What makes up each measurement."""
+
+OF_TASKS: dict[str, Callable[[Settings, np.random.Generator], Rows]] = {
+    "reference_players": _reference_players
+}
+"""What makes up each measurement of a task that belongs to no training run."""

@@ -674,7 +674,10 @@ def test_too_few_data_do_not_kill_a_study(
     assert "nan" not in render(name, tmp_path / f"{name}.csv", tmp_path / name)[-1].read_text()
 
 
-@pytest.mark.parametrize("missing", ["closed_loop", "recovery", "skills", "losses", "speed"])
+@pytest.mark.parametrize(
+    "missing",
+    ["closed_loop", "recovery", "skills", "losses", "speed", "deferral", "confidences"],
+)
 @pytest.mark.usefixtures("one_format")
 def test_a_measurement_without_rows_does_not_kill_a_study(
     evaluations: Evaluations, tmp_path: Path, missing: str

@@ -87,7 +87,8 @@ def evaluate(
 
     SOURCE is the name of a policy that comes with the package (joint), a task for the released
     policy that does it, the folder of a policy, MODULE:FACTORY (FACTORY(task) or FACTORY() returns
-    a player), "pipe:COMMAND" (a process that answers JSON lines with clicks), or random.
+    a player), "pipe:COMMAND" (a process that answers JSON lines with clicks), scripted
+    (hand-written solvers), trigram (habit without eyes), or random.
     """
     if out is not None:
         _expect_json(out)

@@ -1,4 +1,4 @@
-"""Evaluate policies: teacher-forced skills, closed loop, and recovery from injected mistakes.
+"""Evaluate policies: teacher-forced skills, closed loop, recovery from injected mistakes, deferral.
 
-Also the statistics of all three, checks of the virtual annotators, and videos of episodes.
+Also the statistics of them, checks of the virtual annotators, and videos of episodes.
 """

@@ -7,69 +7,44 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
 from lastmile import released
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.evaluation.pipe import Pipe
+from lastmile.evaluation.playing import Player, RandomPlayer, play
+from lastmile.evaluation.trigram import TrigramPlayer
 from lastmile.extras import needed_for
 from lastmile.provenance.manifests import file_digest
-from lastmile.screen import HEIGHT, WIDTH, Look
+from lastmile.screen import Look
 from lastmile.simulation.pool import Rollout
 from lastmile.simulation.source import Source
-from lastmile.tasks.task import generator
+from lastmile.tasks.script import Script, make_script
 
 if TYPE_CHECKING:
     from lastmile.policy.policy import Policy
 
 RANDOM = "random"
 """Name of the player that clicks anywhere on the screen."""
+TRIGRAM = "trigram"
+"""Name of the player that clicks as annotators did after the same two widgets."""
+SCRIPTED = "scripted"
+"""Name of the hand-written solvers, one for each task, that see what a policy sees."""
+TRIGRAM_EPISODES = 50
+"""Training episodes that are recorded to fit the trigram to."""
 PIPE = "pipe:"
 """What the command of a process is written after."""
 
 
-class Player(Protocol):
-    """What `evaluate` takes as a policy: any callable from a screen to a click.
-
-    If it also has a method `reset()`, that is called at the start of every episode. A player that
-    remembers earlier screens forgets them there.
-    """
-
-    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
-        """Return the next click.
-
-        Args:
-            observation: The screen, (126, 168, 3) uint8, shrunk to 3/8 of its size.
-            info: What else a person would know: `task`; `step`, the number of clicks so far, and
-                `max_steps`; `click`, the last click (x, y), or None; `widget` and `kind`, what it
-                hit, empty before the first click. Nothing in it comes from the ground truth.
-
-        Returns:
-            The click (x, y) in logical px, 0 <= x < 448 and 0 <= y < 336.
-        """
-
-
 AnyPlayer: TypeAlias = "Policy | Player"
 """A policy of ours, or a player of any kind."""
-
-
-class RandomPlayer:
-    """Clicks anywhere on the screen; what luck alone reaches."""
-
-    def __init__(self, task: str, seed: int) -> None:
-        self._rng = generator((seed,), task, "random player")
-
-    def __call__(self, observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
-        """Return a click that does not depend on the screen."""
-        return int(self._rng.integers(WIDTH)), int(self._rng.integers(HEIGHT))
 
 
 class Opened(NamedTuple):
@@ -89,11 +64,11 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
     """Find the player that a few words describe.
 
     Args:
-        source: `random`; `pipe:COMMAND`, a process (see `lastmile.evaluation.pipe`); the name of a
-            released policy, or of a task for the one that does it; the folder of a policy; or
-            `MODULE:FACTORY`, where `FACTORY(task)` or `FACTORY()` returns a player. Modules of the
-            current folder are found, too.
-        seed: Seed of the random player.
+        source: `random`, `trigram` or `scripted`; `pipe:COMMAND`, a process (see
+            `lastmile.evaluation.pipe`); the name of a released policy, or of a task for the one
+            that does it; the folder of a policy; or `MODULE:FACTORY`, where `FACTORY(task)` or
+            `FACTORY()` returns a player. Modules of the current folder are found, too.
+        seed: Seed of the players that draw their clicks.
         timeout: Seconds that a process may take for a click.
 
     Raises:
@@ -101,6 +76,10 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
     """
     if source == RANDOM:
         yield Opened(lambda task: RandomPlayer(task, seed))
+    elif source == TRIGRAM:
+        yield Opened(lambda task: _trigram(task, seed))
+    elif source == SCRIPTED:
+        yield Opened(make_script)
     elif source.startswith(PIPE):
         pipe = Pipe(source.removeprefix(PIPE), timeout)
         try:
@@ -113,13 +92,33 @@ def opened(source: str, seed: int = 0, timeout: float = 60.0) -> Iterator[Opened
         try:
             folder = released.policy_folder(source)
         except UnknownNameError:
-            known = (*released.names(), RANDOM, f"{PIPE}COMMAND", "MODULE:FACTORY", "FOLDER")
+            known = (
+                *released.names(),
+                RANDOM,
+                TRIGRAM,
+                SCRIPTED,
+                f"{PIPE}COMMAND",
+                "MODULE:FACTORY",
+                "FOLDER",
+            )
             raise UnknownNameError("player", source, known) from None
         with needed_for(f"the policy {source}"):
             from lastmile.policy.folder import WEIGHTS
             from lastmile.released.loading import Policy
         policy = Policy.load(folder)
         yield Opened(lambda task: policy, file_digest(folder / WEIGHTS))
+
+
+def _trigram(task: str, seed: int) -> TrigramPlayer:
+    """Return a trigram that is fitted to new training episodes of the typical annotator."""
+    from lastmile.simulation.trajectory import record
+
+    source = Source(task, "train", seed)
+    columns = [record(source, number).columns for number in range(TRIGRAM_EPISODES)]
+    episodes = [
+        (list(map(str, of["widget"])), np.stack([of["x"], of["y"]], axis=1)) for of in columns
+    ]
+    return TrigramPlayer(task, seed, episodes)
 
 
 def _imported(source: str) -> Callable[[str], AnyPlayer]:
@@ -211,8 +210,14 @@ def play_worlds(
         The rollouts, played to their ends, in the order of the worlds.
 
     Raises:
-        LastmileError: A click is no pair of integers, or outside the screen.
+        LastmileError: A click is no pair of integers, or outside the screen; or a script plays in
+            a look that it does not know.
     """
+    if isinstance(player, Script) and look != Look():
+        raise LastmileError(
+            f"scripts know the layout '{Look().layout}' and the theme '{Look().theme}' alone, "
+            f"got '{look.layout}' and '{look.theme}'"
+        )
     rollouts = [
         Rollout(number, source.task, source.world(number), look, max_steps)
         for number in range(worlds)
@@ -230,47 +235,5 @@ def play_worlds(
         finally:
             torch.set_num_threads(threads)
     for rollout in rollouts:
-        _play(cast(Player, player), rollout)
+        play(cast(Player, player), rollout)
     return rollouts
-
-
-def _play(player: Player, rollout: Rollout) -> None:
-    """Let a player that is no policy of ours play a rollout to its end."""
-    begin(player)
-    while not rollout.over:
-        rollout.click(*ask(player, rollout))
-
-
-def begin(player: Player) -> None:
-    """Tell a player that is no policy of ours that an episode begins."""
-    if hasattr(player, "reset"):
-        player.reset()
-
-
-def ask(player: Player, rollout: Rollout) -> tuple[int, int]:
-    """Return what a player that is no policy of ours clicks next.
-
-    Raises:
-        LastmileError: It is no pair of integers.
-    """
-    last = rollout.steps[-1] if rollout.steps else None
-    info = {
-        "task": rollout.task.name,
-        "max_steps": rollout.max_steps,
-        "click": None if last is None else last.click,
-        "widget": "" if last is None else last.hit.widget,
-        "kind": "" if last is None else last.hit.kind,
-        "step": len(rollout.steps),
-    }
-    return _pixel(player(rollout.observe(), info))
-
-
-def _pixel(answer: Any) -> tuple[int, int]:
-    """Return a click as two integers: what is recorded must be what was clicked."""
-    try:
-        x, y = answer
-        return operator.index(x), operator.index(y)
-    except (TypeError, ValueError):
-        raise LastmileError(
-            f"click: expected two integers (x, y) in logical px, got {answer!r}"
-        ) from None

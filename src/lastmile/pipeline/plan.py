@@ -42,6 +42,8 @@ CHAIN = (
         "closed_loop_curve",
         "recovery",
         "side_by_side",
+        "reference_players",
+        "deferral",
         "linear_probes",
         "cross_task_probes",
         "example",

@@ -10,6 +10,8 @@ A folder with a `study.py` is a study; it registers by existing. Its `study.py` 
 - `LEFT_OUT`, if the settings can leave it out: what is missing then, and how to give it.
 - `KEEPS`, if it reads only some rows of a measurement: by its name, the values that count, by
   column. Other rows are not kept in memory.
+- `TASK_TABLES`, if it reads measurements of tasks that belong to no training run: their names. Its
+  `inputs` hold the rows of all tasks, with the columns task and seed.
 - `HYPOTHESES`: what its claims test (`lastmile.studies.claims.Hypothesis`).
 - `table(inputs, settings) -> DataFrame` and `claims(inputs, settings) -> list[Claim]`. `inputs`
   maps the name of a measurement to all rows that the study needs, with the columns run, task and
@@ -29,7 +31,16 @@ from lastmile.config import Settings
 from lastmile.errors import UnknownNameError
 from lastmile.studies.runs import Need, Run, with_starts
 
-STORY = ("emergence", "mistakes", "scaling", "transfer", "probes", "probe_generalization")
+STORY = (
+    "emergence",
+    "mistakes",
+    "baselines",
+    "scaling",
+    "transfer",
+    "probes",
+    "probe_generalization",
+    "confidence",
+)
 """The order in which findings are told; studies not named here come after these."""
 
 
@@ -71,6 +82,12 @@ def left_out(settings: Settings) -> dict[str, str]:
         for name in study_names()
         if name not in needed
     }
+
+
+def task_tables(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the measurements that some studies read of each task, without a training run."""
+    tables = [table for name in names for table in getattr(get_study(name), "TASK_TABLES", ())]
+    return tuple(dict.fromkeys(tables))
 
 
 def all_runs(settings: Settings) -> dict[str, Run]:

@@ -63,8 +63,8 @@ class Need(NamedTuple):
     """A table of measurements that a study reads.
 
     Attributes:
-        table: What is measured: skills, losses, closed_loop, closed_loop_curve, recovery, probes,
-            probe_generalization or speed.
+        table: What is measured: skills, losses, closed_loop, closed_loop_curve, recovery, deferral,
+            confidences, probes, probe_generalization or speed.
         run: The training run whose policies are measured.
         task: The task they are measured on, or `JOINT` for all tasks of the run at once.
         points: At which points of its training, where it is measured along it.

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from lastmile.errors import LastmileError
-from lastmile.evaluation import players
+from lastmile.evaluation import players, playing
 from lastmile.evaluation.players import Opened, Player
 from lastmile.screen import Look
 from lastmile.simulation.people import LONGEST, Helper, Opening
@@ -61,14 +61,14 @@ class LivePlayer:
         self._player = player
         self._rollout = rollout
         self._answer: tuple[int, tuple[int, int]] | None = None
-        players.begin(player)
+        playing.begin(player)
 
     def click(self, clicks: Clicks) -> tuple[int, int]:
         """Return the next click."""
         if self._answer is None or self._answer[0] != len(clicks):
             for _ in self._rollout.play(clicks[len(self._rollout.steps) :]):
                 pass
-            self._answer = len(clicks), players.ask(self._player, self._rollout)
+            self._answer = len(clicks), playing.ask(self._player, self._rollout)
         return self._answer[1]
 
 

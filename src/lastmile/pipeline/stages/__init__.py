@@ -22,6 +22,8 @@ ORDER = (
     "closed_loop_curve",
     "recovery",
     "side_by_side",
+    "reference_players",
+    "deferral",
     "speed",
     "linear_probes",
     "cross_task_probes",

@@ -9,6 +9,7 @@ from lastmile.config import Settings, parse
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Request, seeds_of
 from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.task_paths import task_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class Spec(BaseSpec):
         needs: Table, run and task of every measurement.
         seeds: Seeds of the training runs.
         once: Runs that the study reads with the first seed alone.
+        of_tasks: Table and task of every measurement that belongs to no training run.
         settings: The settings that the study declares. It gets no others, so it cannot read a
             setting that it does not declare.
     """
@@ -41,6 +43,7 @@ class Spec(BaseSpec):
     needs: tuple[tuple[str, str, str], ...]
     seeds: tuple[int, ...]
     once: tuple[str, ...]
+    of_tasks: tuple[tuple[str, str], ...]
     settings: dict[str, Any]
 
     def given(self) -> Settings:
@@ -67,13 +70,13 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    return Inputs(
-        tuple(
-            paths.evaluation(results, run_name, task, seed, table)
-            for table, run_name, task in spec.needs
-            for seed in seeds_of(run_name, spec.seeds, spec.once)
-        )
+    of_runs = (
+        paths.evaluation(results, run_name, task, seed, table)
+        for table, run_name, task in spec.needs
+        for seed in seeds_of(run_name, spec.seeds, spec.once)
     )
+    of_tasks = (task_table(results, task, table) for table, task in spec.of_tasks)
+    return Inputs((*of_runs, *of_tasks))
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
@@ -97,7 +100,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     study = get_study(spec.study)
     settings = spec.given()
     measurements: dict[str, pd.DataFrame] = {}
-    for name in dict.fromkeys(table for table, _, _ in spec.needs):
+    names = [table for table, _, _ in spec.needs] + [table for table, _ in spec.of_tasks]
+    for name in dict.fromkeys(names):
         kept = getattr(study, "KEEPS", {}).get(name, {})
         measurements[name] = pd.concat(
             [_kept(parquet.frame(path), kept) for path in inputs.measurements if path.stem == name],
@@ -134,7 +138,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def wanted(request: Request) -> list[Spec]:
-    from lastmile.studies import get_study
+    from lastmile.studies import get_study, task_tables
 
     settings = request.settings.model_copy(update={"tasks": request.tasks})
     specs = []
@@ -146,6 +150,9 @@ def wanted(request: Request) -> list[Spec]:
                 needs=tuple((need.table, need.run.name, need.task) for need in needs),
                 seeds=settings.training.seeds if needs else (),
                 once=tuple(dict.fromkeys(need.run.name for need in needs if need.run.once)),
+                of_tasks=tuple(
+                    (table, task) for table in task_tables((name,)) for task in request.tasks
+                ),
                 settings=reads.model_dump(mode="json"),
             )
         )
