@@ -23,7 +23,7 @@ END_OF = "end of "
 
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
-    """Draw six panels: loss, frames needed, skills, decisions and distinct data."""
+    """Draw loss, frames needed, decisions, distinct data (where amounts differ) and skills."""
     table = table.assign(size=style.texts(table["size"]))
     whole = table[table["task"] == ALL]
     full = whole[whole["distinct"] == whole["distinct"].max()]
@@ -35,8 +35,16 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     _loss(axes[0, 0], axes[0, 1], full, sizes, (first, last))
     _needed(axes[0, 2], full, sizes)
     _decisions(axes[1, 0], full, sizes)
-    _data(axes[1, 1], whole)
-    _skills(axes[1, 2], full, sizes, (first, last))
+    if _amounts_differ(whole):
+        _data(axes[1, 1], whole)
+        skills = axes[1, 2]
+    else:
+        grid = axes[1, 1].get_gridspec()
+        for axis in axes[1, 1:]:
+            axis.remove()
+        skills = figure.add_subplot(grid[1, 1:])
+    _skills(skills, full, sizes, (first, last))
+    skills.set_title(f"{'f' if _amounts_differ(whole) else 'e'}  Skills over frames")
     handles = [
         style.line_handle(style.SIZE_COLORS[size], f"size {size}", marker="o", ms=3)
         for size in sizes
@@ -152,12 +160,15 @@ def _error(row: pd.Series) -> list[list[float]]:
     return [[row["value"] - row["low"]], [row["high"] - row["value"]]]
 
 
+def _amounts_differ(whole: pd.DataFrame) -> bool:
+    """Return whether there are policies that learned from different numbers of episodes."""
+    return whole.loc[whole["measure"] == "loss", "distinct"].nunique() > 1
+
+
 def _data(axis: Axes, whole: pd.DataFrame) -> None:
     """Draw the last loss by the number of distinct episodes."""
     rows = whole[whole["measure"] == "loss"]
     axis.set(title="e  Distinct data", xlabel="episodes of each task", ylabel="last nats per click")
-    if rows.empty:
-        return
     size = str(rows.groupby("size")["distinct"].nunique().idxmax())
     rows = rows[rows["size"] == size]
     rows = rows[rows["frames"] == rows.groupby("distinct")["frames"].transform("max")]
@@ -187,7 +198,7 @@ def _skills(axis: Axes, full: pd.DataFrame, sizes: list[str], limits: tuple[floa
             ends.append((float(values.iloc[-1]), style.SKILL_NAMES[skill], color))
 
     style.frames_axis(axis, first, last, zero=first / 2)
-    axis.set(title="f  Skills over frames", xlabel="frames seen", ylabel="share right")
+    axis.set(xlabel="frames seen", ylabel="share right")
     axis.set_ylim(-0.02, 1.02)
     style.label_ends(axis, ends, 0.09)
     axis.legend(
@@ -241,7 +252,10 @@ def caption(table: pd.DataFrame) -> str:
     )
     tasks = ", ".join(style.title(task) for task in style.tasks_of(table))
     by_episodes = whole[whole["measure"] == "loss"].groupby("size")["distinct"].nunique()
-    size_of_data = f" of size {by_episodes.idxmax()}" if len(by_episodes) else ""
+    skills = "skills along training; the dash tells the size"
+    if _amounts_differ(whole):
+        fewer = f"last loss of policies of size {by_episodes.idxmax()} with fewer distinct episodes"
+        skills = f"{fewer}. f: {skills}"
     return (
         f"**Scaling.** One policy for all tasks ({tasks}), of several sizes: {sizes}. Values are "
         f"means over tasks with 95 % intervals over {whole['episodes'].max()} held-out episodes "
@@ -249,7 +263,5 @@ def caption(table: pd.DataFrame) -> str:
         f"loss over frames and over training operations. Nats per click at the end: {losses}. "
         f"Exponents b of the fits loss = a x^-b: {'; '.join(exponents)}. c: frames after which a "
         "loss was first reached. d: share of decisions right over share of placements within 5 px, "
-        "along training, with intervals at the ends of trainings of all lengths. e: last loss of "
-        f"policies{size_of_data} with fewer distinct episodes. f: skills along training; the dash "
-        "tells the size."
+        f"along training, with intervals at the ends of trainings of all lengths. e: {skills}."
     )
