@@ -58,6 +58,7 @@ ANSWER = ("answer_x", "answer_y")
 """Further columns of recordings in which a policy learns other clicks than those that were made:
 the click to learn, logical px; `NO_ANSWER` where nothing is to be learned."""
 NO_ANSWER = (-1, -1)
+STEPS_WITH_ANSWERS = pa.schema([*STEPS, *((name, pa.int16()) for name in ANSWER)])
 
 
 def step_row(
