@@ -146,8 +146,11 @@ def parts(spec: Spec) -> tuple[str, ...]:
 
 
 def _start_seed(run: Run, seed: int, request: Request) -> int | None:
-    """Return the seed of the policy to start from, if there is none of the same seed."""
-    if run.start is None or seed in request.seeds(run.start):
+    """Return the seed of the policy to start from; None for the same seed.
+
+    Demonstrations that a policy had a part in are learned by that very policy, whatever the seed.
+    """
+    if run.start is None or run.way is None:
         return None
     return request.seeds(run.start)[0]
 
