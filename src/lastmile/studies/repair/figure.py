@@ -45,7 +45,6 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     tasks = style.tasks_of(table)
     whole = _whole(table, tasks)
     figure, axes = plt.subplots(1, len(PANELS), figsize=(style.PAGE, 2.3), sharey=True)
-    figure.subplots_adjust(wspace=0.14)
     for axis, (measure, words) in zip(axes, PANELS.items()):
         _panel(axis, table[table["measure"] == measure], whole, tasks)
         if measure in SHARES:
