@@ -51,11 +51,12 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
             axis.set_xlim(-0.04, 1.04)
             axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         else:
-            axis.set_xlim(left=0)
+            axis.set_xlim(0, 1.05 * axis.get_xlim()[1])
         axis.set_xlabel(words, fontsize=7)
         axis.tick_params(labelsize=6.5)
+        axis.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(ROWS)), ROWS.values())
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(ROWS) - 0.5, -0.5)
     handles = [style.point_handle(style.task_color(task), style.title(task)) for task in tasks]
     style.legend_below(figure, handles)
     return figure
@@ -98,7 +99,8 @@ def caption(table: pd.DataFrame) -> str:
         "**What ends mistakes.** Policies in closed loop on held-out worlds, before and after they "
         "were fine-tuned for as many frames to demonstrations that were made in four ways. Plain: "
         "by the annotator. Relabelled (DAgger): by the policy, with the annotator's next click at "
-        "every state that it visits. Handed over: by the policy, then by the annotator to the end. "
+        "every state that it visits. Handed over: by the policy, then by the annotator to the end, "
+        "whose steps alone are learned. "
         "Noise (DART): by the annotator, with mistakes put into its way. Half of the relabelled "
         "and of the handed-over ones are plain. "
         f"Success: {told(SUCCESS)}. Mistakes per placement: {told(MISTAKES)}. Finished: "
