@@ -61,12 +61,16 @@ onsuccess:
     damage.report(Path(RESULTS), OUTPUTS)
 
 
+def recordings(stage):
+    """Names of the recordings of a stage, as a wildcard constraint."""
+    names = (re.escape(job.recording) for job in JOBS.specs(stage).values())
+    return "|".join(dict.fromkeys(names)) or "(?!)"
+
+
 wildcard_constraints:
     run="|".join(map(re.escape, REQUEST.runs)),
     task="|".join((*REQUEST.recorded, JOINT)),
-    recording="|".join(
-        re.escape(spec.recording) for spec in JOBS.specs("record").values()
-    ),
+    recording=recordings("tokenize"),
     split="train|validation|test",
     seed=r"\d+",
     study="|".join(STUDIES),

@@ -9,6 +9,8 @@ rule record:
         f"{RESULTS}/logs/record/{{recording}}.{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/record/{{recording}}.{{split}}.tsv"
+    wildcard_constraints:
+        recording=recordings("record"),
     priority: 30
     threads: 1
     resources:
@@ -19,6 +21,30 @@ rule record:
         code=code("record"),
     shell:
         command("record")
+
+
+rule repair_record:
+    input:
+        config=files("repair_record", "config"),
+        policy=files("repair_record", "policy"),
+    output:
+        steps=f"{RESULTS}/trajectories/{{recording}}/{{split}}.parquet",
+        episodes=f"{RESULTS}/trajectories/{{recording}}/{{split}}.episodes.parquet",
+    log:
+        f"{RESULTS}/logs/repair_record/{{recording}}.{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/repair_record/{{recording}}.{{split}}.tsv"
+    wildcard_constraints:
+        recording=recordings("repair_record"),
+    threads: 1
+    resources:
+        mem_mb=memory("repair_record"),
+        runtime=120,
+    params:
+        spec=spec("repair_record"),
+        code=code("repair_record"),
+    shell:
+        command("repair_record")
 
 
 rule tokenize:

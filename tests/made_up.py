@@ -170,7 +170,7 @@ def _played(rng: np.random.Generator, episode: int, wrong: float, good: float) -
 def _closed_loop(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for who, wrong, good in (("policy", 0.3, 0.85), ("annotator", 0.2, 0.97)):
         for episode in _episodes(need, settings):
-            yield {"who": who, **_played(rng, episode, wrong, good)}
+            yield {"who": who, "loop": 1, **_played(rng, episode, wrong, good)}
 
 
 def _reference_players(settings: Settings, rng: np.random.Generator) -> Rows:

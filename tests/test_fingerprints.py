@@ -22,6 +22,7 @@ OWN = {
     "record": ('Progress(f"record ', 'Progress(f"recording '),
     "tokenize": ("trajectory.read(inputs.steps)", "trajectory.read(Path(inputs.steps))"),
     "train": ("seed=spec.seed,\n            policy", "seed=spec.seed + 0,\n            policy"),
+    "repair_record": ("spec.temperature,", "spec.temperature + 1,"),
     "skills": ("starts[:-1], starts[1:]", "starts[:-2], starts[1:]"),
     "closed_loop": ('who="policy"', 'who="policies"'),
     "closed_loop_curve": ("frames=frames", "frames=frames + 1"),
@@ -45,12 +46,14 @@ HELPERS = {
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side"},
+    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side"}
+    | {"repair_record"},
+    "evaluation/demonstrations.py": {"repair_record"},
     "policy/regions.py": {"deferral"},
     "evaluation/deferral.py": {"deferral"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example", "deferral", "side_by_side"},
+    | {"cross_task_probes", "example", "deferral", "side_by_side", "repair_record"},
     "evaluation/side_by_side.py": {"side_by_side"},
     "tasks/colored_dots/script.py": {"reference_players"},
     "tasks/script.py": {"reference_players"},
@@ -85,7 +88,8 @@ def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     (recordings / "person").mkdir()
     (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
     settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
-    return Jobs(settings.model_copy(update={"recordings": (str(recordings),)}))
+    repair = settings.repair.model_copy(update={"tasks": ("colored_dots",)})
+    return Jobs(settings.model_copy(update={"recordings": (str(recordings),), "repair": repair}))
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from lastmile.provenance.manifests import file_digest
 from lastmile.provenance.verify import verify
 from lastmile.studies import all_needs, all_runs
 from lastmile.studies.composition.study import ARMS
+from lastmile.studies.repair.arms import ARMS as REPAIRED
 from lastmile.tasks import task_names
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one run for all tests here
@@ -114,7 +115,7 @@ def figures(folder: Path) -> list[str]:
     """
     studies = folder / "src" / "lastmile" / "studies"
     names = sorted(path.parent.name for path in studies.glob("*/figure.py"))
-    return [name for name in names if name not in ("comparison", "composition")]
+    return [name for name in names if name not in ("comparison", "composition", "repair")]
 
 
 def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:
@@ -139,6 +140,14 @@ def test_each_arm_learns_from_a_recording_of_its_own(folder: Path) -> None:
     jobs = planned(folder, "composition", name="fresh", composition={"tasks": tasks})
     assert jobs["record"] == jobs["tokenize"] == arms + 2  # validation and test are shared
     assert trained(jobs) == jobs["skills"] == jobs["closed_loop"] == jobs["recovery"] == arms
+
+
+def test_repair_is_taught_with_the_policy_before(folder: Path) -> None:
+    jobs = planned(folder, "repair", name="fresh", repair={"tasks": ["colored_dots"]})
+    ways = len(REPAIRED)
+    assert jobs["record"] == 3 and jobs["repair_record"] == ways
+    assert jobs["tokenize"] == ways + 2  # to train the policy before
+    assert trained(jobs) == jobs["closed_loop"] == ways + 1
 
 
 def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Settings) -> None:

@@ -301,6 +301,24 @@ class Composition(Closed):
     frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each sees.")
 
 
+class Repair(Closed):
+    """Policies that are fine-tuned to demonstrations of how to go on from their own mistakes."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks to compare on. Tasks that are not studied are ignored."
+    )
+    frames: int = Field(8_000, ge=1, le=10**12, description="Frames that each sees in a round.")
+    episodes: int = Field(
+        200,
+        ge=2,
+        le=10**7,
+        description="Demonstrations of each kind, by round; at most `episodes.train`.",
+    )
+    rounds: int = Field(
+        1, ge=1, le=100, description="Times that demonstrations are made and learned from."
+    )
+
+
 RESERVED = ("reference",)
 """Names of folders in `results/` that no study may have: published results are kept there."""
 
@@ -325,6 +343,7 @@ class Settings(Closed):
     transfer: Transfer = Transfer()
     heads: Heads = Heads()
     composition: Composition = Composition()
+    repair: Repair = Repair()
     recordings: tuple[str, ...] | None = Field(
         None,
         description=(

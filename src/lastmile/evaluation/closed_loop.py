@@ -12,6 +12,7 @@ thread, a row's result does not depend on its position (a test holds this bit by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -22,12 +23,16 @@ from torch import Tensor
 from lastmile.errors import LastmileError
 from lastmile.policy.policy import NO_CLICK, Memory, Policy
 from lastmile.simulation.pool import Pool, Rollout, describe
+from lastmile.simulation.session import Step
 from lastmile.simulation.trajectory import Trajectories
 
 ROWS = 32
 """Rollouts played at a time."""
 GROUP = 8
 """Screens in a group that the policy acts on."""
+SAME = 5
+"""Distance, logical px, within which two placements are the same; the judges of the tasks allow as
+much."""
 
 
 def play_rollouts(
@@ -157,15 +162,49 @@ def make_rollouts(trajectories: Trajectories, max_factor: int) -> list[Rollout]:
 
 
 def annotator_table(trajectories: Trajectories) -> pd.DataFrame:
-    """Return the annotator's recorded episodes in the columns of `describe`, one row each."""
+    """Return the annotator's recorded episodes in the columns of `closed_loop`, one row each."""
     rows = []
     for number in range(len(trajectories.episodes)):
         replay = trajectories.open(number)
         rollout = Rollout(number, replay.task.name, replay.world, replay.look, len(replay.clicks))
         for _ in rollout.play(replay.clicks.tolist()):
             pass
-        rows.append(describe(rollout))
+        rows.append(_row(rollout))
     return pd.DataFrame(rows)
+
+
+def _row(rollout: Rollout) -> dict[str, float]:
+    return {**describe(rollout), "loop": longest_loop(rollout.steps)}
+
+
+def longest_loop(steps: Iterable[Step]) -> int:
+    """Return how many times in a row the same annotation was made and taken back, at most.
+
+    Annotations are the same if their clicks hit the same widget, within `SAME` px. Steps between
+    them that change no annotation do not count.
+    """
+    longest = loop = 0
+    made: Step | None = None  # the newest change of the annotation, if it added one
+    undone: Step | None = None  # what was taken back before that
+    for step in steps:
+        change = len(step.after.edits) - len(step.before.edits)
+        if change > 0:
+            if made is not None:  # the one before was not taken back
+                undone = None
+            made = step
+        elif change < 0:
+            if made is None:  # what is taken back is older
+                loop, undone = 0, None
+                continue
+            again = (
+                undone is not None
+                and made.hit.widget == undone.hit.widget
+                and math.dist(made.click, undone.click) <= SAME
+            )
+            loop = loop + 1 if again else 1
+            longest = max(longest, loop)
+            made, undone = None, made
+    return longest
 
 
 def closed_loop(
@@ -187,8 +226,8 @@ def closed_loop(
         progress: Called with the number of clicks after each round.
 
     Returns:
-        One row per episode, with the columns of `describe`.
+        One row per episode, with the columns of `describe`, and `loop` (see `longest_loop`).
     """
     rollouts = make_rollouts(trajectories, max_factor)
     played = play_rollouts(policy, rollouts, temperature, seed, progress=progress)
-    return pd.DataFrame([describe(rollout) for rollout in played])
+    return pd.DataFrame([_row(rollout) for rollout in played])

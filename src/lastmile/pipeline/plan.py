@@ -36,6 +36,7 @@ CHAIN = (
     ("record",),
     ("tokenize",),
     ("train",),
+    ("repair_record",),
     (
         "skills",
         "closed_loop",

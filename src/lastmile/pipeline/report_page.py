@@ -48,6 +48,7 @@ TITLES = {
     "baselines": "Against scripts: are the tasks too easy?",
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
+    "repair": "What ends mistakes",
     "tasks": "The tasks",
     "comparison": "People, virtual annotators and policies",
 }

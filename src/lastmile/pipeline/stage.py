@@ -134,11 +134,14 @@ class Recording(NamedTuple):
         task: The task.
         style: Style of the annotator.
         episodes: How many they are.
+        learner: The run that they are made for, together with the policy that it starts from;
+            None for those that the annotator makes alone.
     """
 
     task: str
     style: str
     episodes: int
+    learner: Run | None = None
 
 
 @dataclass(frozen=True)
@@ -176,10 +179,11 @@ class Request:
             for split in ("train", "validation", "test")
         }
         for run in self.runs.values():
-            for task in run.tasks if run.style is not None else ():
-                key = (paths.recording(task, run.style), "train")
+            for task in run.tasks if run.variant is not None else ():
+                key = (paths.recording(task, run.variant), "train")
                 most = max(run.episodes, found[key].episodes if key in found else 0)
-                found[key] = Recording(task, run.style or own, most)
+                learner = run if run.way is not None else None
+                found[key] = Recording(task, run.style or own, most, learner)
         return found
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:

@@ -157,12 +157,12 @@ class Network(nn.Module):
         Args:
             screens: (N, 126, 168, 3) uint8.
             previous: (N, 2), the click before each screen.
-            targets: (N, 2), the click on each screen.
+            targets: (N, 2), the click on each screen; negative where none is to be learned.
             index: (N,), where each frame is in the flattened windows; no number twice.
             shape: (B, T), number and length of the windows.
 
         Returns:
-            (N,) nats.
+            (N,) nats, 0 where nothing is to be learned.
         """
         frames = self.encode(screens, previous)
 
@@ -172,7 +172,8 @@ class Network(nn.Module):
             0, index, frames.tokens
         )
         context = self.context(tokens.unflatten(0, shape)).flatten(0, 1)[index]
-        return self.head.loss(context, frames.cells, frames.patches, targets)
+        nats = self.head.loss(context, frames.cells, frames.patches, targets.clamp_min(0))
+        return nats.where((targets >= 0).all(-1), 0.0)
 
 
 def frames_to_encode(mask: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lastmile.screen import draw_small_series
 from lastmile.simulation.chunks import CHUNK, pack
+from lastmile.simulation.rows import NO_ANSWER
 from lastmile.simulation.trajectory import EPISODES_PER_JOB, Replay, Trajectories
 from lastmile.simulation.workers import Workers
 
@@ -20,7 +21,7 @@ class Drawn(NamedTuple):
     Attributes:
         chunks: Its screens, in chunks. Each is packed when it is taken, and only once.
         begins: First frame of each chunk, counted from the start of the episode.
-        targets: (steps, 2) int16, what a policy learns to predict.
+        targets: (steps, 2) int16, what a policy learns to predict; `NO_ANSWER` for nothing.
     """
 
     chunks: Iterable[bytes]
@@ -51,12 +52,18 @@ def _draw(replay: Replay) -> Drawn:
     steps = list(replay.replay())
     screens = [replay.interface.screen(step.before, replay.look) for step in steps]
     aims = []
-    for screen, step in zip(screens, steps):
+    for screen, step, (x, y) in zip(screens, steps, replay.answers.tolist()):
+        if (x, y) == NO_ANSWER:
+            aims.append(NO_ANSWER)
+            continue
+        hit = step.hit
+        if (x, y) != step.click:
+            hit = replay.interface.hit(step.before, x, y, replay.look)
         # Where in a button somebody clicks says nothing: its middle is to be learned.
-        if step.hit.widget in ("", "canvas"):
-            aims.append(step.click)
+        if hit.widget in ("", "canvas"):
+            aims.append((x, y))
         else:
-            aims.append(screen.widget(step.hit.widget).rect.middle)
+            aims.append(screen.widget(hit.widget).rect.middle)
 
     frames = draw_small_series(screens)
     chunks = -(-len(frames) // CHUNK)

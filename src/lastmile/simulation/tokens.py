@@ -31,6 +31,7 @@ from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, WIDTH
 from lastmile.simulation.chunks import CHUNK, HEAD, gather, piece_count, unpack
 from lastmile.simulation.drawing import draw_all
+from lastmile.simulation.rows import NO_ANSWER
 from lastmile.simulation.trajectory import Trajectories
 from lastmile.simulation.workers import Workers
 from lastmile.storage import files, seal
@@ -134,7 +135,7 @@ class TokenStore:
         starts: (episodes + 1,) int64, first frame of each episode, and their end.
         clicks: (frames, 2) int16, the clicks, logical px.
         targets: (frames, 2) int16, what a policy learns to predict: the click, or the middle of
-            the button that it hit.
+            the button that it hit; `NO_ANSWER` where nothing is to be learned.
         phase: (frames,) int8, index into PHASES; NO_PHASE in recordings of people.
         position: (frames,) float32, where in the data the view is, 0 to 1.
         open_mistakes: (frames,) int16, mistakes in the annotation.
@@ -271,7 +272,8 @@ class TokenStore:
                 f"{len(self.position)} positions, {len(self.open_mistakes)} counts of mistakes"
             )
 
-        for points in (self.clicks, self.targets):
+        learned = self.targets[(self.targets != NO_ANSWER).any(1)]
+        for points in (self.clicks, learned):
             if (points < 0).any() or (points >= (WIDTH, HEIGHT)).any():
                 return "a click or its target outside the screen"
         if (
@@ -376,7 +378,7 @@ class Store(Protocol):
     Attributes:
         starts: (episodes + 1,), first frame of each episode, and the number of frames.
         clicks: (frames, 2), what the annotator did, in logical px.
-        targets: (frames, 2), what is to be predicted, in logical px.
+        targets: (frames, 2), what is to be predicted, in logical px; `NO_ANSWER` for nothing.
     """
 
     starts: np.ndarray

@@ -22,6 +22,7 @@ import pyarrow as pa
 from lastmile.config import SPLITS
 from lastmile.errors import LastmileError
 from lastmile.screen import HEIGHT, LAYOUTS, THEMES, WIDTH, Look
+from lastmile.simulation.rows import ANSWER, EPISODES, NO_ANSWER, STEPS, step_row
 from lastmile.simulation.session import Session, Step
 from lastmile.simulation.source import Source
 from lastmile.simulation.workers import Workers
@@ -37,51 +38,6 @@ GROUP = 1 << 19
 """Steps, at least, after which a row group is written: no more than these are in memory."""
 EPISODES_PER_JOB = 8
 """Episodes that a worker process is given at a time."""
-
-STEPS = pa.schema(
-    [
-        ("episode", pa.int32()),
-        ("step", pa.int32()),
-        ("x", pa.int16()),
-        ("y", pa.int16()),
-        ("widget", pa.dictionary(pa.int32(), pa.string())),
-        ("kind", pa.dictionary(pa.int32(), pa.string())),
-        ("phase", pa.dictionary(pa.int32(), pa.string())),
-        ("mistake", pa.dictionary(pa.int32(), pa.string())),
-        ("open_mistakes", pa.int16()),
-        ("position", pa.float32()),
-        ("target_x", pa.float32()),
-        ("target_y", pa.float32()),
-        ("critical", pa.bool_()),
-        ("verdict", pa.dictionary(pa.int32(), pa.string())),
-        ("again_x", pa.int16()),
-        ("again_y", pa.int16()),
-    ]
-)
-"""Columns of the steps, one row per click.
-
-- `x`, `y`: the click, logical px. `widget`, `kind`: what it hit.
-- `phase`, `mistake`, `critical`: the annotator's intent; empty for people.
-- `open_mistakes`: mistakes in the annotation before the step.
-- `position`: where in the data the view was, 0 to 1.
-- `target_x`, `target_y`: the true point of a placement, logical px; -1 for other steps.
-- `verdict`: what `Task.judge` says of the annotation that the step made; empty if it made none.
-- `again_x`, `again_y`: the click of the same annotator, asked again in the same state with fresh
-  randomness; -1 where it was not asked.
-"""
-
-EPISODES = pa.schema(
-    [
-        ("episode", pa.int32()),
-        ("steps", pa.int32()),
-        ("score", pa.float32()),
-        ("success", pa.bool_()),
-        ("layout", pa.dictionary(pa.int32(), pa.string())),
-        ("theme", pa.dictionary(pa.int32(), pa.string())),
-        ("world", pa.string()),
-    ]
-)
-"""Columns of the episodes, one row each; `world` is the digest of the world's ground truth."""
 
 
 class TrajectoryError(LastmileError):
@@ -124,33 +80,15 @@ def record(source: Source, episode: int, again: bool = False) -> Episode:
     again_rng = source.generator(episode, "again")
     annotator = make_annotator(task, world, interface, source.style_of(episode), rng)
     columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-    for number in range(LONGEST):
+    for _ in range(LONGEST):
         state, screen = session.state, session.screen()
         second_intent = annotator.fork(again_rng).next(state) if again else None
         open_mistakes = session.mistakes
         intent = annotator.next(state)
         step = session.click(*click(intent, screen, rng))
 
-        target = intent.target
-        again_x, again_y = click(second_intent, screen, again_rng) if second_intent else (-1, -1)
-        row = {
-            "episode": episode,
-            "step": number,
-            "x": step.click[0],
-            "y": step.click[1],
-            "widget": step.hit.widget,
-            "kind": step.hit.kind,
-            "phase": intent.phase,
-            "mistake": intent.mistake,
-            "open_mistakes": len(open_mistakes),
-            "position": interface.position(state),
-            "target_x": -1.0 if target is None else target[0] + screen.canvas.x,
-            "target_y": -1.0 if target is None else target[1] + screen.canvas.y,
-            "critical": intent.critical,
-            "verdict": session.verdict(step),
-            "again_x": again_x,
-            "again_y": again_y,
-        }
+        second = click(second_intent, screen, again_rng) if second_intent else NO_ANSWER
+        row = step_row(session, episode, step, intent, screen, len(open_mistakes), second)
         for name, value in row.items():
             columns[name].append(value)
         if session.done:
@@ -175,7 +113,11 @@ class Recorded(NamedTuple):
 
 def _record(source: Source, number: int, again: bool) -> Recorded:
     """Record an episode, and keep what is written of it."""
-    episode = record(source, number, again)
+    return kept(number, record(source, number, again))
+
+
+def kept(number: int, episode: Episode) -> Recorded:
+    """Return what is written of an episode with this number."""
     row = {
         "episode": number,
         "steps": len(episode.columns["x"]),
@@ -303,7 +245,7 @@ class Trajectories:
     def parts(self, size: int) -> Iterator[Trajectories]:
         """Yield `size` consecutive episodes at a time, with what is needed to replay them."""
         starts = self.starts
-        clicks = self.steps[["x", "y"]]
+        clicks = self.steps[["x", "y", *self._answer]]
         for begin in range(0, len(self.episodes), size):
             episodes = self.episodes.iloc[begin : begin + size]
             steps = clicks.iloc[starts[begin] : starts[begin + len(episodes)]]
@@ -311,8 +253,23 @@ class Trajectories:
 
     def clicks(self, number: int) -> np.ndarray:
         """Return the clicks of an episode, (steps, 2) in logical px."""
+        return self._points(number, ("x", "y"))
+
+    def answers(self, number: int) -> np.ndarray:
+        """Return the clicks to learn in an episode, (steps, 2); `NO_ANSWER` for none.
+
+        They are the clicks that were made, unless the recording says otherwise.
+        """
+        return self._points(number, self._answer or ("x", "y"))
+
+    @property
+    def _answer(self) -> tuple[str, ...]:
+        """Columns of the clicks to learn, if there are any."""
+        return ANSWER if set(ANSWER) <= set(self.steps) else ()
+
+    def _points(self, number: int, axes: tuple[str, ...]) -> np.ndarray:
         start, stop = self.starts[number : number + 2]
-        return np.stack([self.steps[axis].to_numpy()[start:stop] for axis in ("x", "y")], axis=1)
+        return np.stack([self.steps[axis].to_numpy()[start:stop] for axis in axes], axis=1)
 
     def open(self, number: int) -> Replay:
         """Return an episode, ready to be replayed.
@@ -329,7 +286,8 @@ class Trajectories:
                 "record the trajectories again"
             )
         look = Look(row["layout"], row["theme"])
-        return Replay(get_task(self.source.task), world, look, self.clicks(number))
+        task = get_task(self.source.task)
+        return Replay(task, world, look, self.clicks(number), self.answers(number))
 
 
 class Replay(Session[Any, Any]):
@@ -337,14 +295,21 @@ class Replay(Session[Any, Any]):
 
     Attributes:
         clicks: The recorded clicks, (steps, 2) in logical px.
+        answers: The clicks to learn, (steps, 2); `NO_ANSWER` for none.
     """
 
     def __init__(
-        self, task: Task[Any, Any, Any], world: Any, look: Look, clicks: np.ndarray
+        self,
+        task: Task[Any, Any, Any],
+        world: Any,
+        look: Look,
+        clicks: np.ndarray,
+        answers: np.ndarray | None = None,
     ) -> None:
-        """Start at the beginning."""
+        """Start at the beginning; by default the clicks themselves are to be learned."""
         super().__init__(task, world, look)
         self.clicks = clicks
+        self.answers = clicks if answers is None else answers
 
     def replay(self) -> Iterator[Step]:
         """Make the recorded clicks from the start on and yield each step."""
@@ -400,6 +365,11 @@ def _inconsistency(steps: pd.DataFrame, episodes: pd.DataFrame) -> str:
         return "its steps are not those of its episodes, in their order"
     if not (steps["x"].between(0, WIDTH - 1) & steps["y"].between(0, HEIGHT - 1)).all():
         return "a click lies outside the screen"
+    if set(ANSWER) <= set(steps):
+        answers = steps[list(ANSWER)].to_numpy()
+        answers = answers[(answers != NO_ANSWER).any(1)]
+        if (answers < 0).any() or (answers >= (WIDTH, HEIGHT)).any():
+            return "a click to learn lies outside the screen"
     for kind, values, known in (
         ("phase", steps["phase"], (*PHASES, "")),  # empty: nobody knows it of a person
         ("layout", episodes["layout"], LAYOUTS),

@@ -18,6 +18,8 @@ from lastmile.studies.labels import JOINT_POLICY, POLICY
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lastmile.simulation.demonstrating import Way
+
 JOINT = "together"
 """Takes the place of a task name where a policy is measured on all its tasks at once.
 
@@ -37,6 +39,9 @@ class Run:
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
+        way: How its demonstrations are made, if not by the annotator alone: see
+            `lastmile.simulation.demonstrating.Way`. The policy is that of `start`.
+        round: How many times demonstrations were made in this way, this time included.
         once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
@@ -47,7 +52,16 @@ class Run:
     episodes: int
     start: Run | None = None
     style: str | None = None
+    way: Way | None = None
+    round: int = 1
     once: bool = field(default=False, compare=False)
+
+    @property
+    def variant(self) -> str | None:
+        """What its recordings are called beside their tasks; None for those of the study."""
+        if self.way is None:
+            return self.style
+        return self.way if self.round == 1 else f"{self.way}-{self.round}"
 
     def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
         """Return the seeds that it is trained with, of those of a study."""
@@ -84,6 +98,7 @@ def training_run(
     start: Run | None = None,
     policy: Mapping[str, str] | None = None,
     style: str | None = None,
+    way: Way | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -95,6 +110,8 @@ def training_run(
         start: The run to start from, if any.
         policy: Settings of the policy that differ from `settings.policy`.
         style: Style of the annotator to learn from; that of the study by default.
+        way: How demonstrations are made with the policy of `start`; by the annotator alone by
+            default.
     """
     style = None if style == settings.worlds.style else style
     studied = task_list(settings)
@@ -119,9 +136,11 @@ def training_run(
         parts.append(f"{episodes}episodes")
     if style is not None:
         parts.append(style)
+    if way is not None:
+        parts.append(way)
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style)
+    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style, way)
 
 
 def single(settings: Settings, task: str) -> Run:
@@ -227,6 +246,20 @@ def finetuned(settings: Settings, task: str, group: tuple[str, ...], episodes: i
 def scratch(settings: Settings, task: str, episodes: int) -> Run:
     """Return the run that trains from scratch with the frames and episodes of a fine-tuning."""
     return training_run(settings, (task,), settings.transfer.frames, episodes)
+
+
+def repaired(settings: Settings, task: str, way: Way) -> Run:
+    """Return the run that fine-tunes the policy of a task to demonstrations made in some way.
+
+    Every round makes new ones with the policy of the round before. All seeds of the last round
+    start from the same policy: that of the first seed.
+    """
+    repair = settings.repair
+    run = single(settings, task)
+    for number in range(1, repair.rounds + 1):
+        tuned = training_run(settings, (task,), repair.frames, repair.episodes, run, way=way)
+        run = replace(tuned, round=number, once=number < repair.rounds)
+    return run
 
 
 def with_starts(runs: list[Run]) -> dict[str, Run]:

@@ -17,6 +17,7 @@ ORDER = (
     "record",
     "tokenize",
     "train",
+    "repair_record",
     "skills",
     "closed_loop",
     "closed_loop_curve",

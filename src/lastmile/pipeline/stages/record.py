@@ -83,6 +83,7 @@ def wanted(request: Request) -> list[Spec]:
             episodes=recording.episodes,
         )
         for (name, split), recording in request.recordings.items()
+        if recording.learner is None
     ]
 
 

@@ -6,12 +6,15 @@ Work in progress is kept in `runs/`, so that an interrupted run resumes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lastmile.config import PolicySettings, Training
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Facts, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
+
+if TYPE_CHECKING:
+    from lastmile.studies.runs import Run
 
 LABELS = ("run", "seed")
 RUNS = Path("runs")
@@ -39,8 +42,10 @@ class Spec(BaseSpec):
         policy: Settings of the policy.
         training: Settings of the training.
         episodes: Train on the first n episodes of each task; None for all.
-        start: The run of the same seed whose policy it starts from; None for random weights.
-        style: Style of the annotator to learn from; None for that of the study.
+        start: The run whose policy it starts from; None for random weights.
+        start_seed: Seed of that run; None for the same seed.
+        variant: What the recordings to learn from are called beside their tasks: the style of the
+            annotator, or how demonstrations are made with the policy; None for those of the study.
     """
 
     run: str
@@ -50,7 +55,8 @@ class Spec(BaseSpec):
     training: Training
     episodes: int | None = None
     start: str | None = None
-    style: str | None = None
+    start_seed: int | None = None
+    variant: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -73,12 +79,14 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
+    start_seed = spec.seed if spec.start_seed is None else spec.start_seed
     return Inputs(
         tuple(
-            paths.tokens(results, paths.recording(task, spec.style), "train") for task in spec.tasks
+            paths.tokens(results, paths.recording(task, spec.variant), "train")
+            for task in spec.tasks
         ),
         tuple(paths.tokens(results, task, "validation") for task in spec.tasks),
-        paths.model(results, spec.start, spec.seed) / "policy.safetensors" if spec.start else None,
+        paths.model(results, spec.start, start_seed) / "policy.safetensors" if spec.start else None,
         _backbone(spec.policy),
     )
 
@@ -137,6 +145,16 @@ def parts(spec: Spec) -> tuple[str, ...]:
     return ()
 
 
+def _start_seed(run: Run, seed: int, request: Request) -> int | None:
+    """Return the seed of the policy to start from; None for the same seed.
+
+    Demonstrations that a policy had a part in are learned by that very policy, whatever the seed.
+    """
+    if run.start is None or run.way is None:
+        return None
+    return request.seeds(run.start)[0]
+
+
 def wanted(request: Request) -> list[Spec]:
     specs = []
     for one in request.runs.values():
@@ -153,7 +171,8 @@ def wanted(request: Request) -> list[Spec]:
                 training=training,
                 episodes=one.episodes if fewer else None,
                 start=one.start.name if one.start else None,
-                style=one.style,
+                start_seed=_start_seed(one, seed, request),
+                variant=one.variant,
             )
             for seed in request.seeds(one)
         ]

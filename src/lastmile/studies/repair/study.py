@@ -1,0 +1,246 @@
+"""Repair: what ends the mistakes that cloning makes in closed loop?
+
+A policy that only saw demonstrations gets into states that no annotator shows it the way out of.
+Each arm goes on with the training of the same policy, on the same worlds and for as many frames,
+with demonstrations that differ in how they are made: by the annotator alone (`plain`); by the
+policy, with the annotator's next click at every state that it visits (`relabelled`, DAgger; Ross,
+Gordon and Bagnell, 2011); by the policy and then by the annotator, from there to the end (`handed
+over`); or by the annotator with mistakes put into its way (`noise`, DART; Laskey et al., 2017). The
+annotator is the same in all of them. Steps that are seen but not learned count as frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from lastmile.config import Settings, task_list
+from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
+from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
+from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.labels import ALL, POLICY
+from lastmile.studies.repair.arms import (
+    ARMS,
+    BEFORE,
+    FINISHED,
+    MEASURES,
+    MISTAKES,
+    PLAIN,
+    SHARES,
+    SUCCESS,
+)
+from lastmile.studies.runs import Need, Run, repaired, single
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lastmile.simulation.demonstrating import Way
+
+READS = (
+    "policy",
+    "training.frames",
+    "episodes.train",
+    "repair",
+    "evaluation.resamples",
+)
+COLUMNS = {
+    "task": TEXT,
+    "arm": TEXT,
+    "measure": TEXT,
+    "value": NUMBER,
+    "low": NUMBER_OR_NONE,
+    "high": NUMBER_OR_NONE,
+    "n": WHOLE,
+}
+KEEPS = {"closed_loop": {"who": (POLICY,)}}
+LEFT_OUT = "it has no tasks; name some, such as --config 'repair.tasks=[colored_dots]'"
+
+
+class Contrast(NamedTuple):
+    """What one claim compares.
+
+    Attributes:
+        hypothesis: What is claimed.
+        measure: The measure.
+        more: The arm in which it is claimed to be larger.
+        less: The arm in which it is claimed to be smaller.
+    """
+
+    hypothesis: Hypothesis
+    measure: str
+    more: str
+    less: str
+
+
+TAUGHT = {
+    "relabelled": "the annotator's next click in the states that it gets into",
+    "handed over": "how the annotator goes on to the end from where it got to",
+    "noise": "how the annotator goes on from mistakes put into its way",
+}
+"""What a policy learns, by arm."""
+
+
+def _contrasts(arm: str) -> tuple[Contrast, ...]:
+    """Return what is claimed of an arm, against plain demonstrations."""
+    rule = "Shown if the interval of the paired difference lies above 0, contradicted if below."
+    taught = TAUGHT[arm]
+    return (
+        Contrast(
+            Hypothesis(
+                claim=f"{arm}: more success",
+                statement=f"A policy succeeds more often if it is taught {taught}",
+                statistic=f"success in closed loop: '{arm}' minus '{PLAIN}'",
+                rule=rule,
+                effect=Effect(
+                    "percent",
+                    "percentage points more successes than with plain demonstrations",
+                    "percentage points fewer successes than with plain demonstrations",
+                ),
+                smallest=0.05,
+            ),
+            SUCCESS,
+            arm,
+            PLAIN,
+        ),
+        Contrast(
+            Hypothesis(
+                claim=f"{arm}: fewer mistakes",
+                statement=f"A policy makes fewer mistakes if it is taught {taught}",
+                statistic=f"mistakes per placement in closed loop: '{PLAIN}' minus '{arm}'",
+                rule=rule,
+                effect=Effect(
+                    "difference",
+                    "fewer mistakes per placement than with plain demonstrations",
+                    "more mistakes per placement than with plain demonstrations",
+                ),
+                smallest=0.02,
+            ),
+            MISTAKES,
+            PLAIN,
+            arm,
+        ),
+        Contrast(
+            Hypothesis(
+                claim=f"{arm}: finishes",
+                statement=f"A policy finishes more often if it is taught {taught}",
+                statistic="share of the rollouts that end with Done within the limit of steps: "
+                f"'{arm}' minus '{PLAIN}'",
+                rule=rule,
+                effect=Effect(
+                    "percent",
+                    "percentage points more rollouts finished than with plain demonstrations",
+                    "percentage points fewer rollouts finished than with plain demonstrations",
+                ),
+                smallest=0.05,
+            ),
+            FINISHED,
+            arm,
+            PLAIN,
+        ),
+    )
+
+
+CONTRASTS = tuple(contrast for arm in TAUGHT for contrast in _contrasts(arm))
+HYPOTHESES = tuple(contrast.hypothesis for contrast in CONTRASTS)
+
+
+def tasks(settings: Settings) -> tuple[str, ...]:
+    """Return the tasks of the comparison that are studied."""
+    return tuple(task for task in settings.repair.tasks if task in task_list(settings))
+
+
+def runs(settings: Settings, task: str) -> dict[str, Run]:
+    """Return the training run of each arm on one task, and first that of the policy before."""
+    tuned = {arm: repaired(settings, task, cast("Way", way)) for arm, way in ARMS.items()}
+    return {BEFORE: single(settings, task), **tuned}
+
+
+def needs(settings: Settings) -> list[Need]:
+    """Return closed loop of each arm, and of the policy that all start from."""
+    return [
+        Need("closed_loop", run, task, "last")
+        for task in tasks(settings)
+        for run in runs(settings, task).values()
+    ]
+
+
+def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
+    """Return the rollouts of the policies, with their `arm`."""
+    import pandas as pd
+
+    arms = pd.DataFrame(
+        [
+            (run.name, task, arm)
+            for task in tasks(settings)
+            for arm, run in runs(settings, task).items()
+        ],
+        columns=["run", "task", "arm"],
+    )
+    return arms.merge(inputs["closed_loop"], on=["run", "task"]).assign(one=1)
+
+
+def _samples(
+    played: pd.DataFrame, measure: str, arm: str, task: str, settings: Settings
+) -> np.ndarray | None:
+    """Return a measure of an arm on a task, or the mean over tasks; None if not measured.
+
+    Episodes are drawn alike in all arms. The noise between trainings is independent: of each arm,
+    and of each task.
+
+    Returns:
+        (1 + resamples,), the estimate first.
+    """
+    above, below = MEASURES[measure]
+    values = []
+    names = tasks(settings)
+    for stratum, name in enumerate(names):
+        part = played[(played["task"] == name) & (played["arm"] == arm)]
+        if task in (name, ALL) and len(part) and part[below].sum():
+            training = 1 + stratum + len(names) * [BEFORE, *ARMS].index(arm)
+            count = settings.evaluation.resamples
+            values.append(rate(part, above, below, count, stratum, training))
+    return np.mean(values, axis=0) if values else None
+
+
+def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
+    """Return the table of the study.
+
+    Rows by task (`ALL`: the mean over tasks), `arm` and `measure`, all in closed loop on held-out
+    worlds: success, score, mistakes per placement, undos per episode, the share of rollouts that
+    finish, and `longest loop`: how many times in a row the same annotation is made and taken back,
+    the mean over episodes of the longest such loop. `n` counts episodes.
+    """
+    import pandas as pd
+
+    rows: list[tuple] = []
+    played = _measured(inputs, settings)
+    for task in whole_and_parts(list(tasks(settings))):
+        for arm in (BEFORE, *ARMS):
+            part = played[(played["arm"] == arm) & ((played["task"] == task) | (task == ALL))]
+            for measure in MEASURES:
+                samples = _samples(played, measure, arm, task, settings)
+                if samples is not None:
+                    estimated = share if measure in SHARES else estimate
+                    rows.append((task, arm, measure, *estimated(samples, few(part)), len(part)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
+    """Test each contrast on each task, and on all tasks together."""
+    played = _measured(inputs, settings)
+    tested: list[Claim] = []
+    for hypothesis, measure, more, less in CONTRASTS:
+        for task in whole_and_parts(list(tasks(settings))):
+            sides = [_samples(played, measure, arm, task, settings) for arm in (more, less)]
+            if sides[0] is None or sides[1] is None:
+                tested.append(hypothesis.untestable("not measured in both arms", task))
+                continue
+            of_task = (played["task"] == task) | (task == ALL)
+            part = played[played["arm"].isin([more, less]) & of_task]
+            units, seeds = count_episodes(part), part["seed"].nunique()
+            strata = f" of {len(tasks(settings))} tasks as strata" if task == ALL else ""
+            unit = f"episode ({units}{strata}, {seeds} training run(s) of each arm)"
+            gap = estimate(sides[0] - sides[1], few(part))
+            tested.append(hypothesis.test(gap, task, unit, units, seeds))
+    return tested
