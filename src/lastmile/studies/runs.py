@@ -37,6 +37,8 @@ class Run:
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
+        stretch: Frames of the stretches that are drawn and then cut into windows, so that runs with
+            different windows see the same frames in each update; None to draw windows.
         once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
@@ -47,6 +49,7 @@ class Run:
     episodes: int
     start: Run | None = None
     style: str | None = None
+    stretch: int | None = None
     once: bool = field(default=False, compare=False)
 
     def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,8 +85,9 @@ def training_run(
     frames: int,
     episodes: int | None = None,
     start: Run | None = None,
-    policy: Mapping[str, str] | None = None,
+    policy: Mapping[str, str | int] | None = None,
     style: str | None = None,
+    stretch: int | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -95,6 +99,7 @@ def training_run(
         start: The run to start from, if any.
         policy: Settings of the policy that differ from `settings.policy`.
         style: Style of the annotator to learn from; that of the study by default.
+        stretch: Frames of the stretches that are drawn and then cut into windows, if any.
     """
     style = None if style == settings.worlds.style else style
     studied = task_list(settings)
@@ -112,16 +117,18 @@ def training_run(
     for key in PolicySettings.model_fields:
         value = getattr(policy_settings, key)
         if value != getattr(settings.policy, key):
-            parts.append(str(value))
+            parts.append(f"window{value}" if key == "window" else str(value))
     if frames != settings.training.frames:
         parts.append(f"{frames // 1000}k" if frames % 1000 == 0 else str(frames))
     if episodes != settings.episodes.train:
         parts.append(f"{episodes}episodes")
     if style is not None:
         parts.append(style)
+    if stretch is not None:
+        parts.append(f"stretches{stretch}")
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style)
+    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style, stretch)
 
 
 def single(settings: Settings, task: str) -> Run:

@@ -41,6 +41,8 @@ class Spec(BaseSpec):
         episodes: Train on the first n episodes of each task; None for all.
         start: The run of the same seed whose policy it starts from; None for random weights.
         style: Style of the annotator to learn from; None for that of the study.
+        stretch: Frames of the stretches that are drawn and cut into windows, of which
+            `training.batch` make an update; None to draw windows.
     """
 
     run: str
@@ -51,6 +53,7 @@ class Spec(BaseSpec):
     episodes: int | None = None
     start: str | None = None
     style: str | None = None
+    stretch: int | None = None
 
 
 class Inputs(NamedTuple):
@@ -113,6 +116,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
             policy=spec.policy,
             training=spec.training,
             episodes=spec.episodes,
+            stretch=spec.stretch,
         ),
         [TokenStore(path) for path in inputs.tokens],
         [TokenStore(path) for path in inputs.validation],
@@ -140,9 +144,12 @@ def parts(spec: Spec) -> tuple[str, ...]:
 def wanted(request: Request) -> list[Spec]:
     specs = []
     for one in request.runs.values():
-        training = request.settings.training.model_copy(
-            update={"frames": one.frames, "seeds": (0,)}
-        )
+        training = request.settings.training
+        changes: dict[str, object] = {"frames": one.frames, "seeds": (0,)}
+        if one.stretch is not None:  # an update has about as many frames as with windows
+            full = training.batch * request.settings.policy.window
+            changes["batch"] = max(1, round(full / one.stretch))
+        training = training.model_copy(update=changes)
         fewer = one.episodes < request.settings.episodes.train
         specs += [
             Spec(
@@ -154,6 +161,7 @@ def wanted(request: Request) -> list[Spec]:
                 episodes=one.episodes if fewer else None,
                 start=one.start.name if one.start else None,
                 style=one.style,
+                stretch=one.stretch,
             )
             for seed in request.seeds(one)
         ]
@@ -166,7 +174,8 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     kept = spec.training.snapshots + 1
     work = spec.training.snapshots + 3  # in runs/: snapshots, and weights with two moments
     training = spec.training
-    at_once = -(-training.batch // (training.accumulate * training.devices)) * spec.policy.window
+    drawn = spec.stretch or spec.policy.window
+    at_once = -(-training.batch // (training.accumulate * training.devices)) * drawn
     recorded = spec.episodes or estimates.request.settings.episodes.train
     frames = recorded * sum(estimates.steps(task) for task in spec.tasks)
     memory = MEMORY + LABELS_BYTES * frames + estimates.network_memory(spec.run, at_once, COPIES)
