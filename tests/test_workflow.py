@@ -114,7 +114,7 @@ def figures(folder: Path) -> list[str]:
     """
     studies = folder / "src" / "lastmile" / "studies"
     names = sorted(path.parent.name for path in studies.glob("*/figure.py"))
-    return [name for name in names if name not in ("comparison", "composition")]
+    return [name for name in names if name not in ("comparison", "composition", "memory")]
 
 
 def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:

@@ -48,6 +48,7 @@ TITLES = {
     "baselines": "Against scripts: are the tasks too easy?",
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
+    "memory": "How many past screens a policy needs",
     "tasks": "The tasks",
     "comparison": "People, virtual annotators and policies",
 }
