@@ -67,6 +67,7 @@ SETTINGS = parse(
         "heads": {"tasks": ["cell_lineage", "colored_dots"]},
         "composition": {"tasks": ["cell_lineage", "colored_dots"]},
         "repair": {"tasks": ["cell_lineage", "colored_dots"]},
+        "memory": {"tasks": ["colored_dots", "object_exploration"]},
         "training": {"seeds": [0, 1, 2]},
         "evaluation": {"resamples": 500},
     }

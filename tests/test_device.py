@@ -72,8 +72,11 @@ def test_the_bytes_are_told_beforehand(stores: list[Store]) -> None:
     assert device_bytes(stores) == held
 
 
-def test_a_plan_holds_the_frames_of_the_windows(stores: list[Store]) -> None:
-    sampler = WindowSampler([store.starts for store in stores], 8, 5, 0)
+@pytest.mark.parametrize("window, stretch", [(8, None), (1, 8), (3, 8)])
+def test_a_plan_holds_the_frames_of_the_windows(
+    stores: list[Store], window: int, stretch: int | None
+) -> None:
+    sampler = WindowSampler([store.starts for store in stores], window, 5, 0, stretch)
     offsets = first_frames(stores)
     table = sampler.table(0, 12)
     room = int(table[:, :, 2].sum(1).max())
@@ -81,7 +84,7 @@ def test_a_plan_holds_the_frames_of_the_windows(stores: list[Store]) -> None:
     for update in range(12):
         count = int(plan.counts[update])
         expected = [
-            (int(offsets[store]) + start + i, row * 8 + i)
+            (int(offsets[store]) + start + i, row * window + i)
             for row, (store, start, length) in enumerate(sampler.windows(update))
             for i in range(length)
         ]
@@ -102,7 +105,13 @@ def test_blocks_end_where_they_have_to(
     assert {end for end in ends if first < end < last} <= {end for _, end in blocks}
 
 
-def trained(folder: Path, stores: list[Store], on_device: bool, **changes: object) -> Policy:
+def trained(
+    folder: Path,
+    stores: list[Store],
+    on_device: bool,
+    stretch: int | None = None,
+    **changes: object,
+) -> Policy:
     training = TRAINING.model_copy(update=changes)
     train(
         folder / "run",
@@ -114,6 +123,7 @@ def trained(folder: Path, stores: list[Store], on_device: bool, **changes: objec
         {},
         folder / "out",
         on_device=on_device,
+        stretch=stretch,
     )
     return Policy.load(folder / "out")
 
@@ -123,9 +133,12 @@ def losses(folder: Path) -> np.ndarray:
     return np.array([[float(x or "nan") for x in line.split(",")] for line in lines])
 
 
-def test_updates_on_the_device_are_the_ordinary_ones(tmp_path: Path, stores: list[Store]) -> None:
-    trained(tmp_path / "host", stores, False)
-    trained(tmp_path / "device", stores, True)
+@pytest.mark.parametrize("stretch", [None, 16])
+def test_updates_on_the_device_are_the_ordinary_ones(
+    tmp_path: Path, stores: list[Store], stretch: int | None
+) -> None:
+    trained(tmp_path / "host", stores, False, stretch)
+    trained(tmp_path / "device", stores, True, stretch)
     host, device = losses(tmp_path / "host"), losses(tmp_path / "device")
     assert host.shape == device.shape
     assert (host[:, :2] == device[:, :2]).all()  # updates and frames

@@ -163,6 +163,52 @@ def test_sampler(lengths: list[int], window: int, batch: int, seed: int) -> None
     )
 
 
+@pytest.mark.parametrize("stores", [[[47, 12, 30]], [[47, 12], [5, 80, 1]]])
+def test_equal_stretches_show_the_same_frames_with_any_window(stores: list[list[int]]) -> None:
+    """Each update holds the same frames, each once, however many of them a frame can see."""
+    starts = [np.concatenate([[0], np.cumsum(each)]) for each in stores]
+
+    def frames(window: int, update: int) -> list[tuple[int, int]]:
+        sampler = WindowSampler(starts, window, 3, 7, stretch=20)
+        windows = sampler.windows(update)
+        assert len(windows) == 3 * sampler.pieces
+        assert all(0 <= length <= window for _, _, length in windows)
+        return [(store, begin + i) for store, begin, n in windows for i in range(n)]
+
+    for update in (0, 1, 17):
+        whole = frames(20, update)
+        assert len(set(whole)) <= len(whole) <= 60
+        assert all(frames(window, update) == whole for window in (1, 4, 5, 7, 10))
+    ordinary = WindowSampler(starts, 20, 3, 7)
+    cut = WindowSampler(starts, 1, 3, 7, stretch=20)
+    assert cut.schedule(500).tolist() == ordinary.schedule(500).tolist()
+    with pytest.raises(LastmileError, match="at least the 20 frames of a window, got 19"):
+        WindowSampler(starts, 20, 3, 7, stretch=19)
+
+
+def test_windows_of_a_stretch_know_the_click_before_them() -> None:
+    toy = Toy([5, 7])
+    sampler = WindowSampler([toy.starts], 1, 2, 0, stretch=5)
+    chosen = sampler.windows(0)
+    batch = read_batch([toy], chosen, 1)
+    assert batch["mask"][:, 0].tolist() == [bool(n) for _, _, n in chosen]
+    for row, (_, k, n) in enumerate(chosen):
+        before = [-1, -1] if k in (0, 5) or not n else toy.clicks[k - 1].tolist()
+        assert batch["previous"][row, 0].tolist() == before
+        assert not n or np.array_equal(batch["screens"][row, 0].numpy(), toy.images[k])
+
+
+def test_stretches_are_shared_among_parts() -> None:
+    toys = [Toy([3, 1, 2, 9])]
+    sampler = WindowSampler([toys[0].starts], 1, 3, 0, stretch=8)
+    for update in range(9):
+        parts = [Batches(toys, sampler, 0, 9, parts=2).part(update, part) for part in range(2)]
+        assert [w for part in parts for w in part] == sampler.windows(update)
+        assert all(any(w.length for w in part) for part in parts)
+    with pytest.raises(LastmileError, match="3 windows per update cannot be divided"):
+        Batches(toys, sampler, 0, 9, parts=4)
+
+
 def test_sampler_cuts_anew_in_each_epoch() -> None:
     sampler = WindowSampler([np.array([0, 47])], 20, 1, 0)
     assert (

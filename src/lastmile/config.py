@@ -319,6 +319,30 @@ class Repair(Closed):
     )
 
 
+class Memory(Closed):
+    """Policies that see different numbers of screens."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks to compare on. Tasks that are not studied are ignored."
+    )
+    windows: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
+        (1, 5, 20, 40),
+        min_length=3,
+        description=(
+            "Numbers of screens that they see, ascending. Claims compare the last but one with the "
+            "first, and the last with the last but one."
+        ),
+    )
+    frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each learns from.")
+
+    @field_validator("windows")
+    @classmethod
+    def _windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if list(windows) != sorted(set(windows)):
+            raise ValueError(f"windows must be distinct and ascending, got {list(windows)}")
+        return windows
+
+
 RESERVED = ("reference",)
 """Names of folders in `results/` that no study may have: published results are kept there."""
 
@@ -344,6 +368,7 @@ class Settings(Closed):
     heads: Heads = Heads()
     composition: Composition = Composition()
     repair: Repair = Repair()
+    memory: Memory = Memory()
     recordings: tuple[str, ...] | None = Field(
         None,
         description=(

@@ -49,6 +49,7 @@ TITLES = {
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
     "repair": "What ends mistakes",
+    "memory": "How many past screens a policy needs",
     "tasks": "The tasks",
     "comparison": "People, virtual annotators and policies",
 }

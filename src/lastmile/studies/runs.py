@@ -42,6 +42,8 @@ class Run:
         way: How its demonstrations are made, if not by the annotator alone: see
             `lastmile.simulation.demonstrating.Way`. The policy is that of `start`.
         round: How many times demonstrations were made in this way, this time included.
+        stretch: Frames of the stretches that are drawn and then cut into windows, so that runs with
+            different windows see the same frames in each update; None to draw windows.
         once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
@@ -54,6 +56,7 @@ class Run:
     style: str | None = None
     way: Way | None = None
     round: int = 1
+    stretch: int | None = None
     once: bool = field(default=False, compare=False)
 
     @property
@@ -96,9 +99,10 @@ def training_run(
     frames: int,
     episodes: int | None = None,
     start: Run | None = None,
-    policy: Mapping[str, str] | None = None,
+    policy: Mapping[str, str | int] | None = None,
     style: str | None = None,
     way: Way | None = None,
+    stretch: int | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -112,6 +116,7 @@ def training_run(
         style: Style of the annotator to learn from; that of the study by default.
         way: How demonstrations are made with the policy of `start`; by the annotator alone by
             default.
+        stretch: Frames of the stretches that are drawn and then cut into windows, if any.
     """
     style = None if style == settings.worlds.style else style
     studied = task_list(settings)
@@ -129,7 +134,7 @@ def training_run(
     for key in PolicySettings.model_fields:
         value = getattr(policy_settings, key)
         if value != getattr(settings.policy, key):
-            parts.append(str(value))
+            parts.append(f"window{value}" if key == "window" else str(value))
     if frames != settings.training.frames:
         parts.append(f"{frames // 1000}k" if frames % 1000 == 0 else str(frames))
     if episodes != settings.episodes.train:
@@ -138,9 +143,21 @@ def training_run(
         parts.append(style)
     if way is not None:
         parts.append(way)
+    if stretch is not None:
+        parts.append(f"stretches{stretch}")
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style, way)
+    return Run(
+        ".".join(parts),
+        tasks,
+        policy_settings,
+        frames,
+        episodes,
+        start,
+        style,
+        way,
+        stretch=stretch,
+    )
 
 
 def single(settings: Settings, task: str) -> Run:

@@ -40,6 +40,7 @@ def check_names(settings: Settings, source: str) -> None:
         ("heads.tasks", settings.heads.tasks),
         ("composition.tasks", settings.composition.tasks),
         ("repair.tasks", settings.repair.tasks),
+        ("memory.tasks", settings.memory.tasks),
     ):
         for task in tasks:
             known(key, task, task_names())

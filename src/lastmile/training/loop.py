@@ -66,6 +66,7 @@ def train(
     start: str | Path | None = None,
     gpus: Sequence[int] = (),
     on_device: bool | None = None,
+    stretch: int | None = None,
 ) -> Trained:
     """Train a policy.
 
@@ -87,6 +88,7 @@ def train(
         gpus: Numbers of the devices; without any, the CPU.
         on_device: Keep the data on the device and take updates there, by `DeviceUpdates`; by
             default where there is one GPU with room for the data.
+        stretch: Most frames of the stretches that are drawn, see `WindowSampler`.
 
     Returns:
         How the run was computed.
@@ -110,7 +112,7 @@ def train(
     _check_screens(policy, [*stores, *validation])
 
     sampler = WindowSampler(
-        [store.starts for store in stores], settings.window, training.batch, seed
+        [store.starts for store in stores], settings.window, training.batch, seed, stretch
     )
     seen = sampler.schedule(training.frames)
     snapshots = {

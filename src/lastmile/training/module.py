@@ -231,7 +231,7 @@ class DeviceModule(PolicyModule):
             self.schedule,
             data,
             self.blocks.plan(first, last),
-            (self.training_settings.batch, self.policy.settings.window),
+            (self.blocks.sampler.batch * self.blocks.sampler.pieces, self.policy.settings.window),
             CLIP,
             torch.bfloat16 if self.arithmetic == "bf16-mixed" else None,
             self.training_settings.compile,

@@ -114,6 +114,7 @@ def run(
             out_folder=out,
             start=start,
             gpus=gpus,
+            stretch=spec.stretch,
         )
         device = torch.cuda.get_device_name(gpus[0]) if gpus else "cpu"
     if rank():

@@ -35,6 +35,15 @@ class RunSpec(Closed):
     episodes: int | None = Field(
         None, ge=1, strict=True, description="Train on the first episodes of each task only."
     )
+    stretch: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description=(
+            "Draw stretches of at most so many frames, `training.batch` per update, and cut each "
+            "into windows: policies with different windows then see the same frames in each update."
+        ),
+    )
 
     @classmethod
     def parse(cls, values: object, source: str = "spec") -> RunSpec:

@@ -44,23 +44,40 @@ class Window(NamedTuple):
 class WindowSampler:
     """The windows of each update: a pure function of the seed and the number of the update.
 
-    In each epoch of a store every episode is cut, at a random offset, into consecutive windows of
-    at most `window` frames, and the windows are shuffled. So each frame, the first and last of an
-    episode included, is seen exactly once per epoch. Stores take turns, window by window. Frames
-    are counted without the padding of short windows.
+    In each epoch of a store every episode is cut, at a random offset, into consecutive stretches of
+    at most `stretch` frames, and the stretches are shuffled. So each frame, the first and last of
+    an episode included, is seen exactly once per epoch. Stores take turns, stretch by stretch.
+    Frames are counted without the padding of short stretches.
+
+    A stretch is one window, unless it is given to be longer: then it is cut into consecutive
+    windows, which come in the same update. So samplers with different windows and equal stretches
+    show the same frames in each update, each once. Windows past the end of a short stretch have
+    length 0.
 
     Args:
         starts: For each store, (episodes + 1,), the first frame of each episode and the number of
             frames.
         window: Most frames of a window.
-        batch: Windows per update.
+        batch: Stretches per update.
         seed: Seed of the offsets and of the order.
+        stretch: Most frames of a stretch, at least `window`; by default `window`.
+
+    Attributes:
+        pieces: Windows of a stretch.
 
     Raises:
-        LastmileError: Without stores, or for a store without episodes or with an empty one.
+        LastmileError: Without stores, for a store without episodes or with an empty one, or if a
+            stretch is shorter than a window.
     """
 
-    def __init__(self, starts: Sequence[np.ndarray], window: int, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        starts: Sequence[np.ndarray],
+        window: int,
+        batch: int,
+        seed: int,
+        stretch: int | None = None,
+    ) -> None:
         for number, edges in enumerate(starts):
             if len(edges) < 2 or np.any(np.diff(edges) < 1):
                 raise LastmileError(
@@ -68,28 +85,34 @@ class WindowSampler:
                 )
         if not starts:
             raise LastmileError("expected at least one store of tokens")
+        if stretch is not None and stretch < window:
+            raise LastmileError(
+                f"stretch: expected at least the {window} frames of a window, got {stretch}"
+            )
         self.starts = [np.asarray(edges, np.int64) for edges in starts]
         self.window = window
         self.batch = batch
         self.seed = seed
-        # For each store, the number of windows before each epoch, as far as it is known.
+        self.stretch = stretch or window
+        self.pieces = -(-self.stretch // window)
+        # For each store, the number of stretches before each epoch, as far as it is known.
         self._epoch_ends: list[list[int]] = [[0] for _ in starts]
         self._epoch = lru_cache(maxsize=2 * len(starts))(self._cut_epoch)
 
     def _cut_epoch(self, store: int, epoch: int) -> np.ndarray:
-        """Return the windows of an epoch in their order, (windows, 2): start and length."""
+        """Return the stretches of an epoch in their order, (stretches, 2): start and length."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, store, epoch]))
         first = self.starts[store][:-1]
         last = self.starts[store][1:]
-        offset = rng.integers(1, self.window + 1, len(first))  # length of the first window
-        counts = 1 + np.maximum(0, -(-(last - first - offset) // self.window))
+        offset = rng.integers(1, self.stretch + 1, len(first))  # length of the first stretch
+        counts = 1 + np.maximum(0, -(-(last - first - offset) // self.stretch))
 
-        episode = np.repeat(np.arange(len(first)), counts)  # (windows,)
-        piece = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+        episode = np.repeat(np.arange(len(first)), counts)  # (stretches,)
+        number = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
         begin = np.maximum(
-            first[episode], first[episode] + offset[episode] + (piece - 1) * self.window
+            first[episode], first[episode] + offset[episode] + (number - 1) * self.stretch
         )
-        end = np.minimum(last[episode], first[episode] + offset[episode] + piece * self.window)
+        end = np.minimum(last[episode], first[episode] + offset[episode] + number * self.stretch)
         return np.stack([begin, end - begin], 1)[rng.permutation(len(episode))]
 
     def windows(self, update: int) -> list[Window]:
@@ -100,7 +123,7 @@ class WindowSampler:
         """Return the windows of updates `first` to `last` - 1 at once.
 
         Returns:
-            (updates, batch, 3) int64: store, start and length, as `windows` has them.
+            (updates, batch * pieces, 3) int64: store, start and length, as `windows` has them.
         """
         numbers = np.arange(first * self.batch, last * self.batch)
         positions, stores = np.divmod(numbers, len(self.starts))
@@ -111,10 +134,15 @@ class WindowSampler:
             if mine.any():
                 wanted = positions[mine]
                 table[mine, 1:] = self._range(store, int(wanted[0]), int(wanted[-1]) + 1)
-        return table.reshape(last - first, self.batch, 3)
+
+        offsets = np.arange(self.pieces) * self.window
+        cut = np.repeat(table[:, None], self.pieces, axis=1)  # (stretches, pieces, 3)
+        cut[:, :, 2] = np.clip(cut[:, :, 2] - offsets, 0, self.window)
+        cut[:, :, 1] += np.where(cut[:, :, 2] > 0, offsets, 0)
+        return cut.reshape(last - first, self.batch * self.pieces, 3)
 
     def _range(self, store: int, first: int, last: int) -> np.ndarray:
-        """Return windows of a store by their positions, (last - first, 2): start and length."""
+        """Return stretches of a store by their positions, (last - first, 2): start and length."""
         ends = self._epoch_ends[store]
         while ends[-1] < last:
             ends.append(ends[-1] + len(self._epoch(store, len(ends) - 1)))
@@ -132,8 +160,8 @@ class WindowSampler:
         total = 0
         while total < frames:
             first = sum(map(len, lengths))
-            # At least as many updates as there are left if all windows are full.
-            count = max(1, -(-(frames - total) // (self.batch * self.window)))
+            # At least as many updates as there are left if all stretches are full.
+            count = max(1, -(-(frames - total) // (self.batch * self.stretch)))
             lengths.append(self.table(first, first + count)[:, :, 2].sum(1))
             total += int(lengths[-1].sum())
         seen = np.concatenate(lengths).cumsum()
@@ -147,7 +175,7 @@ def read_batch(
 
     Args:
         stores: The stores, by number.
-        windows: B windows.
+        windows: B windows, not all of them empty.
         length: Frames T to which each window is padded.
 
     Returns:
@@ -160,6 +188,8 @@ def read_batch(
     previous = np.full((*shape, 2), NO_CLICK, np.int64)
     mask = np.arange(length) < np.array([window.length for window in windows])[:, None]
     for row, (number, start, n) in enumerate(windows):
+        if not n:
+            continue
         store = stores[number]
         frames = store.screens(start, start + n)
         if screens is None:
@@ -215,7 +245,7 @@ class Batches:
         waited: Seconds in which the model has waited for batches.
 
     Raises:
-        LastmileError: If an update has fewer windows than parts on all devices.
+        LastmileError: If an update has fewer stretches than parts on all devices.
     """
 
     def __init__(
@@ -264,6 +294,8 @@ class Batches:
         descriptions = []
         for row in range(len(windows)) if rows is None else rows:
             number, start, length = windows[row]
+            if not length:
+                continue
             store = self.stores[number]
             episode = int(np.searchsorted(store.starts, start, "right")) - 1
             first = start - int(store.starts[episode])

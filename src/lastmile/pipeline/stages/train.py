@@ -46,6 +46,8 @@ class Spec(BaseSpec):
         start_seed: Seed of that run; None for the same seed.
         variant: What the recordings to learn from are called beside their tasks: the style of the
             annotator, or how demonstrations are made with the policy; None for those of the study.
+        stretch: Frames of the stretches that are drawn and cut into windows, of which
+            `training.batch` make an update; None to draw windows.
     """
 
     run: str
@@ -57,6 +59,7 @@ class Spec(BaseSpec):
     start: str | None = None
     start_seed: int | None = None
     variant: str | None = None
+    stretch: int | None = None
 
 
 class Inputs(NamedTuple):
@@ -121,6 +124,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
             policy=spec.policy,
             training=spec.training,
             episodes=spec.episodes,
+            stretch=spec.stretch,
         ),
         [TokenStore(path) for path in inputs.tokens],
         [TokenStore(path) for path in inputs.validation],
@@ -158,9 +162,12 @@ def _start_seed(run: Run, seed: int, request: Request) -> int | None:
 def wanted(request: Request) -> list[Spec]:
     specs = []
     for one in request.runs.values():
-        training = request.settings.training.model_copy(
-            update={"frames": one.frames, "seeds": (0,)}
-        )
+        training = request.settings.training
+        changes: dict[str, object] = {"frames": one.frames, "seeds": (0,)}
+        if one.stretch is not None:  # an update has about as many frames as with windows
+            full = training.batch * request.settings.policy.window
+            changes["batch"] = max(1, round(full / one.stretch))
+        training = training.model_copy(update=changes)
         fewer = one.episodes < request.settings.episodes.train
         specs += [
             Spec(
@@ -173,6 +180,7 @@ def wanted(request: Request) -> list[Spec]:
                 start=one.start.name if one.start else None,
                 start_seed=_start_seed(one, seed, request),
                 variant=one.variant,
+                stretch=one.stretch,
             )
             for seed in request.seeds(one)
         ]
@@ -185,7 +193,8 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     kept = spec.training.snapshots + 1
     work = spec.training.snapshots + 3  # in runs/: snapshots, and weights with two moments
     training = spec.training
-    at_once = -(-training.batch // (training.accumulate * training.devices)) * spec.policy.window
+    drawn = spec.stretch or spec.policy.window
+    at_once = -(-training.batch // (training.accumulate * training.devices)) * drawn
     recorded = spec.episodes or estimates.request.settings.episodes.train
     frames = recorded * sum(estimates.steps(task) for task in spec.tasks)
     memory = MEMORY + LABELS_BYTES * frames + estimates.network_memory(spec.run, at_once, COPIES)
