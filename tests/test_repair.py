@@ -20,12 +20,13 @@ from lastmile.pipeline.plan import Jobs, plan
 from lastmile.pipeline.runner import run_stage
 from lastmile.policy.policy import Policy, initial
 from lastmile.simulation import tokens, trajectory
-from lastmile.simulation.demonstrating import WAYS, WITH_POLICY, Demonstration, Way
+from lastmile.simulation.demonstrating import Demonstration
 from lastmile.simulation.rows import NO_ANSWER
 from lastmile.simulation.session import Session, Step
 from lastmile.simulation.source import Source
 from lastmile.simulation.tokens import TokenStore
 from lastmile.simulation.trajectory import Trajectories, TrajectoryError
+from lastmile.simulation.ways import WAYS, WITH_POLICY, Way
 from lastmile.storage import csv_tables, files, parquet
 from lastmile.studies.repair import study
 from lastmile.tasks import get_task

@@ -11,10 +11,11 @@ from lastmile.errors import LastmileError
 from lastmile.evaluation.closed_loop import play_rollouts
 from lastmile.policy.policy import Policy
 from lastmile.simulation import trajectory
-from lastmile.simulation.demonstrating import WITH_POLICY, Demonstration, Way
+from lastmile.simulation.demonstrating import Demonstration
 from lastmile.simulation.rows import EPISODES, STEPS_WITH_ANSWERS
 from lastmile.simulation.source import Source
 from lastmile.simulation.trajectory import Recorded
+from lastmile.simulation.ways import WITH_POLICY, Way
 
 HORIZON = 2
 """Longest rollout that is relabelled, in median lengths of the annotator's episodes: a policy that

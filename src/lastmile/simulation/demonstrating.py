@@ -6,7 +6,7 @@ to be learned differ: the recording holds both (see `lastmile.simulation.rows.AN
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 
@@ -16,23 +16,10 @@ from lastmile.simulation.rows import ANSWER, NO_ANSWER, STEPS, step_row
 from lastmile.simulation.session import Step
 from lastmile.simulation.source import Source
 from lastmile.simulation.trajectory import LONGEST, Episode, Recorded, kept
+from lastmile.simulation.ways import Way
 from lastmile.tasks.annotator import Annotator, Intent, click, make_annotator
 from lastmile.tasks.task import MISTAKES, digest
 
-Way: TypeAlias = Literal["plain", "relabelled", "handed-over", "noise"]
-"""How demonstrations are made.
-
-- `plain`: the annotator works alone.
-- `relabelled`: the policy works; at every step the annotator says what it would click, which is to
-  be learned (DAgger; Ross, Gordon and Bagnell, 2011).
-- `handed-over`: the policy works for a random number of steps, then the annotator works to the end.
-  Only the annotator's steps are to be learned; the policy's are what it had before its eyes.
-- `noise`: the annotator works, but now and then a mistake is made in the place of its step, which
-  is to be learned nevertheless (DART; Laskey et al., 2017).
-"""
-WAYS: tuple[Way, ...] = get_args(Way)
-WITH_POLICY = ("relabelled", "handed-over")
-"""Ways that need a policy. Every other of their demonstrations is a plain one."""
 FORCED = 0.2
 """Probability of `noise`, per step of the annotation at which a mistake is possible: about as many
 mistakes as the annotators make by themselves."""

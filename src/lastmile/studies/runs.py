@@ -18,7 +18,7 @@ from lastmile.studies.labels import JOINT_POLICY, POLICY
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lastmile.simulation.demonstrating import Way
+    from lastmile.simulation.ways import Way
 
 JOINT = "together"
 """Takes the place of a task name where a policy is measured on all its tasks at once.
@@ -40,7 +40,7 @@ class Run:
         start: The run whose policy (of the same seed) this one starts from, if any.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
         way: How its demonstrations are made, if not by the annotator alone: see
-            `lastmile.simulation.demonstrating.Way`. The policy is that of `start`.
+            `lastmile.simulation.ways.Way`. The policy is that of `start`.
         round: How many times demonstrations were made in this way, this time included.
         stretch: Frames of the stretches that are drawn and then cut into windows, so that runs with
             different windows see the same frames in each update; None to draw windows.

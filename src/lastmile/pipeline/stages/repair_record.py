@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OfRecording, Request
-from lastmile.simulation.demonstrating import WITH_POLICY, Way
+from lastmile.simulation.ways import WITH_POLICY, Way
 
 LABELS = ("recording", "split")
 STEP_BYTES = 14  # bytes per step in the file
@@ -22,7 +22,7 @@ class Spec(OfRecording):
 
     Attributes:
         split: Always `train`.
-        way: How they are made, see `lastmile.simulation.demonstrating.Way`.
+        way: How they are made, see `lastmile.simulation.ways.Way`.
         start: The run whose policy is at work; None where none is.
         start_seed: Seed of that run, and of the policy's clicks.
         temperature: Of the policy's clicks.

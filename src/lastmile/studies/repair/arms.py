@@ -12,7 +12,7 @@ ARMS = {
     "handed over": "handed-over",
     "noise": "noise",
 }
-"""Ways of `lastmile.simulation.demonstrating` by arm."""
+"""Ways of `lastmile.simulation.ways` by arm."""
 SUCCESS, SCORE, FINISHED = "success", "score", "finished"
 MISTAKES, UNDOS, LOOP = "mistakes per placement", "undos", "longest loop"
 MEASURES = {

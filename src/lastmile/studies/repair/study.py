@@ -35,7 +35,7 @@ from lastmile.studies.runs import Need, Run, repaired, single
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lastmile.simulation.demonstrating import Way
+    from lastmile.simulation.ways import Way
 
 READS = (
     "policy",
