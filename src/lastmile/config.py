@@ -310,7 +310,7 @@ class Memory(Closed):
     windows: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
         (1, 5, 20, 40),
         min_length=3,
-        description="Screens that they see, ascending: the fewest, ..., the usual number, the most.",
+        description="Screens that they see, ascending: the fewest, ..., the usual, the most.",
     )
     frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each learns from.")
 
