@@ -328,10 +328,7 @@ class Memory(Closed):
     windows: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
         (1, 5, 20, 40),
         min_length=3,
-        description=(
-            "Numbers of screens that they see, ascending. Claims compare the last but one with the "
-            "first, and the last with the last but one."
-        ),
+        description="Screens that they see, ascending: the fewest, ..., the usual, the most.",
     )
     frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each learns from.")
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
@@ -57,11 +58,11 @@ def _whole(table: pd.DataFrame) -> str:
     return ALL if ALL in set(table["task"]) or not tasks else tasks[0]
 
 
-def _colors(windows: list[int]) -> dict[int, tuple[float, ...]]:
+def _colors(windows: list[int]) -> dict[int, str]:
     """Return a color for each number of screens, from light to dark."""
     shares = np.linspace(0, 1, len(windows))[:, None]
     mixed = (1 - shares) * np.array(LIGHT) + shares * np.array(DARK)
-    return {window: tuple(color) for window, color in zip(windows, mixed.tolist())}
+    return {window: to_hex(color) for window, color in zip(windows, mixed.tolist())}
 
 
 def _curve(
@@ -85,7 +86,7 @@ def _kinds(axis: Axes, rows: pd.DataFrame, windows: list[int]) -> None:
     policy = values.drop(CEILING, level="who", errors="ignore").droplevel("who")
     kinds = [kind for kind in KINDS if kind in policy.index.get_level_values("measure")]
     if kinds:
-        usual, fewest = windows[-2], windows[0]
+        usual, fewest = windows[-2:][0], windows[0]
         gain = {kind: policy[kind].get(usual, 0) - policy[kind].get(fewest, 0) for kind in kinds}
         kinds.sort(key=lambda kind: -gain[kind])
     style.rows_axis(axis, len(kinds))
@@ -96,7 +97,7 @@ def _kinds(axis: Axes, rows: pd.DataFrame, windows: list[int]) -> None:
                 (rows["measure"] == kind) & (rows["window"] == window) & (rows["who"] != CEILING)
             ]
             for _, row in of_arm.iterrows():
-                style.row_point(axis, at - 0.28 + shift * number, row, color, 3)  # type: ignore[arg-type]  # an RGB color
+                style.row_point(axis, at - 0.28 + shift * number, row, color, 3)
         if (kind, CEILING, 0) in values.index:
             axis.plot([values[kind, CEILING, 0]] * 2, [at - 0.38, at + 0.38], color=style.MUTED)
     axis.set_yticks(range(len(kinds)), [KINDS[kind] for kind in kinds])

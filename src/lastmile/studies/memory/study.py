@@ -397,7 +397,8 @@ def _tested(
     hypothesis = contrast.hypothesis
     more, less = (settings.memory.windows[place] for place in (contrast.more, contrast.less))
     told = {"more": str(more), "less": str(less)}
-    gains, reason = [], ""
+    gains: list[np.ndarray] = []
+    reason = ""
     for measure in (contrast.measure, *([contrast.minus] if contrast.minus else [])):
         rows = measured[measure]
         sides = [_samples(rows, window, task, settings) for window in (more, less)]
