@@ -66,6 +66,7 @@ SETTINGS = parse(
         "transfer": {"held_out": [["cell_lineage", "colored_dots"]]},
         "heads": {"tasks": ["cell_lineage", "colored_dots"]},
         "composition": {"tasks": ["cell_lineage", "colored_dots"]},
+        "layouts": {"tasks": ["cell_lineage", "colored_dots"]},
         "training": {"seeds": [0, 1, 2]},
         "evaluation": {"resamples": 500},
     }

@@ -28,6 +28,7 @@ OWN = {
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
     "reference_players": ("table.insert(0,", "table.insert(1,"),
     "deferral": ("spec.max_steps,", "spec.max_steps + 1,"),
+    "other_looks": ("spec.max_steps,", "spec.max_steps + 1,"),
     "side_by_side": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),

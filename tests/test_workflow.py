@@ -114,7 +114,7 @@ def figures(folder: Path) -> list[str]:
     """
     studies = folder / "src" / "lastmile" / "studies"
     names = sorted(path.parent.name for path in studies.glob("*/figure.py"))
-    return [name for name in names if name not in ("comparison", "composition")]
+    return [name for name in names if name not in ("comparison", "composition", "layouts")]
 
 
 def test_a_figure_needs_no_more_than_it_shows(folder: Path) -> None:
@@ -139,6 +139,12 @@ def test_each_arm_learns_from_a_recording_of_its_own(folder: Path) -> None:
     jobs = planned(folder, "composition", name="fresh", composition={"tasks": tasks})
     assert jobs["record"] == jobs["tokenize"] == arms + 2  # validation and test are shared
     assert trained(jobs) == jobs["skills"] == jobs["closed_loop"] == jobs["recovery"] == arms
+
+
+def test_arms_of_layouts_share_the_recording_of_the_first_look(folder: Path) -> None:
+    jobs = planned(folder, "layouts", name="fresh", layouts={"tasks": ["colored_dots"]})
+    assert jobs["record"] == jobs["tokenize"] == 3 + 4  # drawn in four other sets of looks
+    assert trained(jobs) == jobs["other_looks"] == 5
 
 
 def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Settings) -> None:

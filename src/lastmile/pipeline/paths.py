@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def recording(task: str, style: str | None = None) -> str:
-    """Return the name of a recording: its task, and the style where it is not that of the study."""
-    return task if style is None else f"{task}.{style}"
+def recording(task: str, style: str | None = None, looks: str | None = None) -> str:
+    """Return the name of a recording: its task, and style and looks that are not the study's."""
+    return ".".join(part for part in (task, style, looks) if part is not None)
 
 
 def trajectories(results: Path, recording: str, split: str) -> Path:

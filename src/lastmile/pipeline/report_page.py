@@ -48,6 +48,7 @@ TITLES = {
     "baselines": "Against scripts: are the tasks too easy?",
     "heads": "Output heads and contexts",
     "composition": "What demonstrations must hold",
+    "layouts": "Does a policy work on another interface?",
     "tasks": "The tasks",
     "comparison": "People, virtual annotators and policies",
 }

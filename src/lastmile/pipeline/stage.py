@@ -133,11 +133,15 @@ class Recording(NamedTuple):
     Attributes:
         task: The task.
         style: Style of the annotator.
+        layouts: Layouts of the interface, drawn by episode.
+        themes: Themes of the interface, drawn by episode.
         episodes: How many they are.
     """
 
     task: str
     style: str
+    layouts: tuple[str, ...]
+    themes: tuple[str, ...]
     episodes: int
 
 
@@ -169,17 +173,19 @@ class Request:
 
         Whatever a policy learns from, it is measured on episodes of the study's own style.
         """
-        own, episodes = self.settings.worlds.style, self.settings.episodes.model_dump()
+        worlds, episodes = self.settings.worlds, self.settings.episodes.model_dump()
+        own = (worlds.layouts, worlds.themes)
         found = {
-            (paths.recording(task), split): Recording(task, own, episodes[split])
+            (paths.recording(task), split): Recording(task, worlds.style, *own, episodes[split])
             for task in self.recorded
             for split in ("train", "validation", "test")
         }
         for run in self.runs.values():
-            for task in run.tasks if run.style is not None else ():
-                key = (paths.recording(task, run.style), "train")
+            for task in run.tasks if run.style is not None or run.looks is not None else ():
+                key = (paths.recording(task, run.style, run.looks_name), "train")
                 most = max(run.episodes, found[key].episodes if key in found else 0)
-                found[key] = Recording(task, run.style or own, most)
+                looks = own if run.looks is None else run.looks
+                found[key] = Recording(task, run.style or worlds.style, *looks, most)
         return found
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lastmile.screen import draw_small_series
+from lastmile.screen import Screen, draw_small_series
 from lastmile.simulation.chunks import CHUNK, pack
+from lastmile.simulation.session import Step
 from lastmile.simulation.trajectory import EPISODES_PER_JOB, Replay, Trajectories
 from lastmile.simulation.workers import Workers
 
@@ -50,19 +51,22 @@ def _draw(replay: Replay) -> Drawn:
     """Draw every screen of an episode."""
     steps = list(replay.replay())
     screens = [replay.interface.screen(step.before, replay.look) for step in steps]
-    aims = []
-    for screen, step in zip(screens, steps):
-        # Where in a button somebody clicks says nothing: its middle is to be learned.
-        if step.hit.widget in ("", "canvas"):
-            aims.append(step.click)
-        else:
-            aims.append(screen.widget(step.hit.widget).rect.middle)
-
+    aims = [aim(screen, step) for screen, step in zip(screens, steps)]
     frames = draw_small_series(screens)
     chunks = -(-len(frames) // CHUNK)
     cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int).tolist()
     packed = (pack(frames[begin:end]) for begin, end in zip(cuts[:-1], cuts[1:]))
     return Drawn(packed, cuts[:-1], np.array(aims, np.int16))
+
+
+def aim(screen: Screen, step: Step) -> tuple[int, int]:
+    """Return what is to be learned from a click, (x, y) in logical px.
+
+    Where in a button somebody clicks says nothing: its middle is to be learned.
+    """
+    if step.hit.widget in ("", "canvas"):
+        return step.click
+    return screen.widget(step.hit.widget).rect.middle
 
 
 def _draw_part(part: Trajectories) -> list[Drawn]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
+from lastmile.screen import Look
 from lastmile.studies.labels import JOINT_POLICY, POLICY
 
 if TYPE_CHECKING:
@@ -23,6 +24,23 @@ JOINT = "together"
 
 It is part of file paths.
 """
+
+
+class Looks(NamedTuple):
+    """What the look of the interface is drawn from, by episode.
+
+    Attributes:
+        layouts: Names of layouts.
+        themes: Names of themes.
+    """
+
+    layouts: tuple[str, ...]
+    themes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Their name, also in the names of recordings: `right+left_dark`."""
+        return f"{'+'.join(self.layouts)}_{'+'.join(self.themes)}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Run:
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
+        looks: Looks of the interface in these episodes; None for those of the study.
         once: Train it with the first seed alone. Of two equal runs, the one with all seeds counts.
     """
 
@@ -47,7 +66,13 @@ class Run:
     episodes: int
     start: Run | None = None
     style: str | None = None
+    looks: Looks | None = None
     once: bool = field(default=False, compare=False)
+
+    @property
+    def looks_name(self) -> str | None:
+        """The name of its looks; None for those of the study."""
+        return None if self.looks is None else self.looks.name
 
     def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
         """Return the seeds that it is trained with, of those of a study."""
@@ -64,16 +89,18 @@ class Need(NamedTuple):
 
     Attributes:
         table: What is measured: skills, losses, closed_loop, closed_loop_curve, recovery, deferral,
-            confidences, probes, probe_generalization or speed.
+            confidences, other_looks, other_looks_played, probes, probe_generalization or speed.
         run: The training run whose policies are measured.
         task: The task they are measured on, or `JOINT` for all tasks of the run at once.
         points: At which points of its training, where it is measured along it.
+        looks: In which looks of the interface, where it is measured in others than the study's.
     """
 
     table: str
     run: Run
     task: str
     points: Points = "later"
+    looks: tuple[Look, ...] = ()
 
 
 def training_run(
@@ -84,6 +111,7 @@ def training_run(
     start: Run | None = None,
     policy: Mapping[str, str] | None = None,
     style: str | None = None,
+    looks: Looks | None = None,
 ) -> Run:
     """Describe a training run and name it by how it differs from the default run.
 
@@ -95,8 +123,11 @@ def training_run(
         start: The run to start from, if any.
         policy: Settings of the policy that differ from `settings.policy`.
         style: Style of the annotator to learn from; that of the study by default.
+        looks: Looks of the interface to learn from; those of the study by default.
     """
-    style = None if style == settings.worlds.style else style
+    worlds = settings.worlds
+    style = None if style == worlds.style else style
+    looks = None if looks == (worlds.layouts, worlds.themes) else looks
     studied = task_list(settings)
     tasks = tuple(sorted(tasks))
     policy_settings = settings.policy.model_copy(update=dict(policy or {}))
@@ -119,9 +150,11 @@ def training_run(
         parts.append(f"{episodes}episodes")
     if style is not None:
         parts.append(style)
+    if looks is not None:
+        parts.append(looks.name)
     if start is not None:
         parts.append(f"from-{start.name}")
-    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style)
+    return Run(".".join(parts), tasks, policy_settings, frames, episodes, start, style, looks)
 
 
 def single(settings: Settings, task: str) -> Run:

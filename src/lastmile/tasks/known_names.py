@@ -39,6 +39,7 @@ def check_names(settings: Settings, source: str) -> None:
         ("transfer.held_out", held_out),
         ("heads.tasks", settings.heads.tasks),
         ("composition.tasks", settings.composition.tasks),
+        ("layouts.tasks", settings.layouts.tasks),
     ):
         for task in tasks:
             known(key, task, task_names())

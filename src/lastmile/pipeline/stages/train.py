@@ -41,6 +41,7 @@ class Spec(BaseSpec):
         episodes: Train on the first n episodes of each task; None for all.
         start: The run of the same seed whose policy it starts from; None for random weights.
         style: Style of the annotator to learn from; None for that of the study.
+        looks: Name of the looks of the interface to learn from; None for those of the study.
     """
 
     run: str
@@ -51,6 +52,7 @@ class Spec(BaseSpec):
     episodes: int | None = None
     start: str | None = None
     style: str | None = None
+    looks: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -75,7 +77,8 @@ class Outputs(NamedTuple):
 def inputs(spec: Spec, results: Path) -> Inputs:
     return Inputs(
         tuple(
-            paths.tokens(results, paths.recording(task, spec.style), "train") for task in spec.tasks
+            paths.tokens(results, paths.recording(task, spec.style, spec.looks), "train")
+            for task in spec.tasks
         ),
         tuple(paths.tokens(results, task, "validation") for task in spec.tasks),
         paths.model(results, spec.start, spec.seed) / "policy.safetensors" if spec.start else None,
@@ -154,6 +157,7 @@ def wanted(request: Request) -> list[Spec]:
                 episodes=one.episodes if fewer else None,
                 start=one.start.name if one.start else None,
                 style=one.style,
+                looks=one.looks_name,
             )
             for seed in request.seeds(one)
         ]
