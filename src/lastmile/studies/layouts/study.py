@@ -217,9 +217,10 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
-    """Return what is summed for each measure: columns task, arm, look, seed, episode, above, below.
+    """Return what is summed for each measure: columns task, arm, tested, seed, episode, above, below.
 
-    Measures are shares: what is `above` the line, divided by what is `below`.
+    Measures are shares: what is `above` the line, divided by what is `below`. `tested` is the look,
+    by what is unseen in it; `look` is a kind of clicks in closed loop.
     """
     import pandas as pd
 
@@ -230,7 +231,7 @@ def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, 
             for arm, run in runs(settings, task).items()
             for look in tested(arm)
         ],
-        columns=["run", "task", "arm", "look", "layout", "theme"],
+        columns=["run", "task", "arm", "tested", "layout", "theme"],
     )
     clicks, played = (
         named.merge(inputs[name], on=["run", "task", "layout", "theme"]).assign(one=1)
@@ -238,7 +239,7 @@ def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, 
     )
 
     def of(rows: pd.DataFrame, above: str | list[str], below: str) -> pd.DataFrame:
-        columns = ["task", "arm", "look", "seed", "episode"]
+        columns = ["task", "arm", "tested", "seed", "episode"]
         hits = rows[above].sum(axis=1) if isinstance(above, list) else rows[above]
         return rows[columns].assign(above=hits.astype(float), below=rows[below].astype(float))
 
@@ -267,7 +268,7 @@ def _samples(
     values = []
     names = tasks(settings)
     for stratum, name in enumerate(names):
-        chosen = (rows["task"] == name) & (rows["arm"] == arm) & (rows["look"] == look)
+        chosen = (rows["task"] == name) & (rows["arm"] == arm) & (rows["tested"] == look)
         part = rows[chosen]
         if task in (name, ALL) and len(part) and part["below"].sum():
             training = 1 + stratum + len(names) * list(ARMS).index(arm)
@@ -300,7 +301,7 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
                     samples = _samples(part, arm, look, task, settings)
                     if samples is None:
                         continue
-                    of_arm = part[(part["arm"] == arm) & (part["look"] == look)]
+                    of_arm = part[(part["arm"] == arm) & (part["tested"] == look)]
                     of_arm = of_arm[(of_arm["task"] == task) | (task == ALL)]
                     count = len(of_arm[["task", "seed", "episode"]].drop_duplicates())
                     rows.append((task, arm, look, measure, *estimated(samples, few(of_arm)), count))
