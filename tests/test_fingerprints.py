@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lastmile.config import load
+from lastmile.config import Layouts, load
 from lastmile.errors import LastmileError
 from lastmile.pipeline.plan import Jobs
 from lastmile.pipeline.stages import stage_names
@@ -46,12 +46,14 @@ HELPERS = {
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side"},
+    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side", "other_looks"},
     "policy/regions.py": {"deferral"},
     "evaluation/deferral.py": {"deferral"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example", "deferral", "side_by_side"},
+    | {"cross_task_probes", "example", "deferral", "side_by_side", "other_looks"},
+    "evaluation/other_looks.py": {"other_looks"},
+    "simulation/redrawing.py": {"other_looks"},
     "evaluation/side_by_side.py": {"side_by_side"},
     "tasks/colored_dots/script.py": {"reference_players"},
     "tasks/script.py": {"reference_players"},
@@ -81,12 +83,17 @@ PROSE = {
 
 @pytest.fixture(scope="module")
 def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
-    """All jobs of the preset `smoke`, with recordings of people, of which planning reads names."""
+    """All jobs of the preset `smoke`, with interfaces compared.
+
+    Of recordings of people, planning reads the names.
+    """
     recordings = tmp_path_factory.mktemp("recordings")
     (recordings / "person").mkdir()
     (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
     settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
-    return Jobs(settings.model_copy(update={"recordings": (str(recordings),)}))
+    layouts = Layouts(tasks=("colored_dots",), frames=100)
+    more = {"recordings": (str(recordings),), "layouts": layouts}
+    return Jobs(settings.model_copy(update=more))
 
 
 @pytest.fixture
