@@ -1,4 +1,4 @@
-# Policies on held-out worlds: teacher-forced skills, closed loop, recovery, deferral.
+# Policies on held-out worlds: teacher-forced skills, closed loop, recovery, deferral, other looks.
 
 
 rule skills:
@@ -169,6 +169,30 @@ rule deferral:
         code=code("deferral"),
     shell:
         command("deferral")
+
+
+rule other_looks:
+    input:
+        config=f"{RESULTS}/models/{{run}}/seed{{seed}}/config.json",
+        policy=f"{RESULTS}/models/{{run}}/seed{{seed}}/policy.safetensors",
+        trajectories=f"{RESULTS}/trajectories/{{task}}/test.parquet",
+        episodes=f"{RESULTS}/trajectories/{{task}}/test.episodes.parquet",
+    output:
+        other_looks=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/other_looks.parquet",
+        other_looks_played=f"{RESULTS}/evaluations/{{run}}/{{task}}/seed{{seed}}/other_looks_played.parquet",
+    log:
+        f"{RESULTS}/logs/other_looks/{{run}}.{{task}}.seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/other_looks/{{run}}.{{task}}.seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory("other_looks"),
+        runtime=120,
+    params:
+        spec=spec("other_looks"),
+        code=code("other_looks"),
+    shell:
+        command("other_looks")
 
 
 rule speed:

@@ -68,6 +68,7 @@ SETTINGS = parse(
         "composition": {"tasks": ["cell_lineage", "colored_dots"]},
         "repair": {"tasks": ["cell_lineage", "colored_dots"]},
         "memory": {"tasks": ["colored_dots", "object_exploration"]},
+        "layouts": {"tasks": ["cell_lineage", "colored_dots"]},
         "training": {"seeds": [0, 1, 2]},
         "evaluation": {"resamples": 500},
     }

@@ -5,6 +5,7 @@ All published claims hold in them, and object_exploration differs from the other
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,8 +19,9 @@ from lastmile.evaluation.recovery import DELAYS
 from lastmile.evaluation.skills import SKILLS
 from lastmile.probing.probes import AUC, VIEWS
 from lastmile.probing.steering import STRENGTHS, TESTED
+from lastmile.screen import Look
 from lastmile.studies import all_needs, task_tables
-from lastmile.studies.runs import Need, Run
+from lastmile.studies.runs import Looks, Need, Run
 
 HALF = {
     "valid": 2.0,
@@ -246,6 +248,57 @@ def _confidences(need: Need, settings: Settings, rng: np.random.Generator) -> Ro
             }
 
 
+KNOWN = {"right": 0.95, "bottom": 0.35, "dark": 1.0, "retro": 0.9}
+"""How much of a policy's skill is left in a layout and theme, if it has learned on one look."""
+
+
+def _left(need: Need, look: Look) -> float:
+    """Return how much of a policy's skill is left in a look, after what it has learned on."""
+    looks = need.run.looks or Looks(("right",), ("dark",))
+    seen = look.layout in looks.layouts
+    lost = 1 - KNOWN[look.layout if look.layout == "right" or not seen else "right"]
+    if need.run.start is not None and not seen:
+        return 0.5  # it has forgotten
+    lost += 0.0 if look.theme in looks.themes else 1 - KNOWN[look.theme]
+    return 1 - lost * (0.4 if len(looks.layouts) > 2 else 1)
+
+
+def _other_looks(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    """Where a look is unseen, widgets are missed in their old places."""
+    for look, due, episode in itertools.product(
+        need.looks, ("button", "canvas"), _episodes(need, settings)[: settings.episodes.shared_test]
+    ):
+        judged, left = 20, _left(need, look)
+        right = rng.binomial(judged, left)
+        old = rng.binomial(judged - right, 0.7) if look.layout != "right" else 0
+        wrong = rng.binomial(judged - right - old, 0.5)
+        rest = judged - right - old - wrong
+        off = rest if due == "canvas" else 0
+        yield {
+            "layout": look.layout,
+            "theme": look.theme,
+            "due": due,
+            "episode": episode,
+            "clicks": judged + 2,
+            "within": right,
+            "judged": judged,
+            "widget": right + off,
+            "right": right,
+            "old_place": old,
+            "off": off,
+            "wrong_widget": wrong,
+            "nothing": rest - off,
+        }
+
+
+def _other_looks_played(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
+    for look, episode in itertools.product(
+        need.looks, _episodes(need, settings)[: settings.episodes.shared_test]
+    ):
+        played = _played(rng, episode, 0.3, 0.95 * _left(need, look))
+        yield {"layout": look.layout, "theme": look.theme, **played}
+
+
 def _linear_probes(need: Need, settings: Settings, rng: np.random.Generator) -> Rows:
     for target in ("phase", "position", "mistake", *VIEWS, AUC):
         for feature, share in {**LAYERS, **BASELINES}.items():
@@ -429,6 +482,8 @@ MEASURES: dict[str, Callable[[Need, Settings, np.random.Generator], Rows]] = {
     "recovery": _recovery,
     "deferral": _deferral,
     "confidences": _confidences,
+    "other_looks": _other_looks,
+    "other_looks_played": _other_looks_played,
     "linear_probes": _linear_probes,
     "cross_task_probes": _cross_task_probes,
     "speed": _speed,

@@ -29,6 +29,7 @@ OWN = {
     "recovery": ("            RECOVERY_STEPS,", "            RECOVERY_STEPS + 1,"),
     "reference_players": ("table.insert(0,", "table.insert(1,"),
     "deferral": ("spec.max_steps,", "spec.max_steps + 1,"),
+    "other_looks": ("spec.max_steps,", "spec.max_steps + 1,"),
     "side_by_side": ("spec.max_steps,", "spec.max_steps + 1,"),
     "speed": ("steps=spec.updates", "steps=spec.updates + 1"),
     "linear_probes": ("spec.frames,", "spec.frames - 1,"),
@@ -46,14 +47,16 @@ HELPERS = {
     "training/loop.py": {"train"},
     "training/module.py": {"train", "speed"},
     "policy/head.py": {"train", "skills", "closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side"}
+    | {"linear_probes", "cross_task_probes", "example", "deferral", "side_by_side", "other_looks"}
     | {"repair_record"},
     "evaluation/demonstrations.py": {"repair_record"},
     "policy/regions.py": {"deferral"},
     "evaluation/deferral.py": {"deferral"},
     "evaluation/recovery.py": {"recovery", "cross_task_probes"},
     "evaluation/closed_loop.py": {"closed_loop", "closed_loop_curve", "recovery", "speed"}
-    | {"cross_task_probes", "example", "deferral", "side_by_side", "repair_record"},
+    | {"cross_task_probes", "example", "deferral", "side_by_side", "other_looks", "repair_record"},
+    "evaluation/other_looks.py": {"other_looks"},
+    "simulation/redrawing.py": {"other_looks"},
     "evaluation/side_by_side.py": {"side_by_side"},
     "tasks/colored_dots/script.py": {"reference_players"},
     "tasks/script.py": {"reference_players"},
@@ -83,13 +86,20 @@ PROSE = {
 
 @pytest.fixture(scope="module")
 def jobs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
-    """All jobs of the preset `smoke`, with recordings of people, of which planning reads names."""
+    """All jobs of the preset `smoke`, with interfaces compared.
+
+    Of recordings of people, planning reads the names.
+    """
     recordings = tmp_path_factory.mktemp("recordings")
     (recordings / "person").mkdir()
     (recordings / "person" / "colored_dots-short-0-0.jsonl").touch()
     settings = load(root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
-    repair = settings.repair.model_copy(update={"tasks": ("colored_dots",)})
-    return Jobs(settings.model_copy(update={"recordings": (str(recordings),), "repair": repair}))
+    more = {
+        "recordings": (str(recordings),),
+        "layouts": settings.layouts.model_copy(update={"tasks": ("colored_dots",)}),
+        "repair": settings.repair.model_copy(update={"tasks": ("colored_dots",)}),
+    }
+    return Jobs(settings.model_copy(update=more))
 
 
 @pytest.fixture

@@ -676,7 +676,8 @@ def test_too_few_data_do_not_kill_a_study(
 
 @pytest.mark.parametrize(
     "missing",
-    ["closed_loop", "recovery", "skills", "losses", "speed", "deferral", "confidences"],
+    ["closed_loop", "recovery", "skills", "losses", "speed", "deferral", "confidences"]
+    + ["other_looks", "other_looks_played"],
 )
 @pytest.mark.usefixtures("one_format")
 def test_a_measurement_without_rows_does_not_kill_a_study(

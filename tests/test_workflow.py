@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lastmile.config import Settings, load
+from lastmile.config import Layouts, Settings, load
 from lastmile.pipeline.plan import Jobs, plan
 from lastmile.pipeline.stage import files_of
 from lastmile.pipeline.stages import get_stage, stage_names
@@ -115,7 +115,7 @@ def figures(folder: Path) -> list[str]:
     """
     studies = folder / "src" / "lastmile" / "studies"
     names = sorted(path.parent.name for path in studies.glob("*/figure.py"))
-    left_out = ("comparison", "composition", "memory", "repair")
+    left_out = ("comparison", "composition", "layouts", "memory", "repair")
     return [name for name in names if name not in left_out]
 
 
@@ -151,6 +151,12 @@ def test_repair_is_taught_with_the_policy_before(folder: Path) -> None:
     assert trained(jobs) == jobs["closed_loop"] == ways + 1
 
 
+def test_arms_of_layouts_share_the_recording_of_the_first_look(folder: Path) -> None:
+    jobs = planned(folder, "layouts", name="fresh", layouts={"tasks": ["colored_dots"]})
+    assert jobs["record"] == jobs["tokenize"] == 3 + 4  # drawn in four other sets of looks
+    assert trained(jobs) == jobs["other_looks"] == 5
+
+
 def test_the_plan_counts_the_jobs_that_there_are(folder: Path, settings: Settings) -> None:
     jobs = planned(folder, "all", name="fresh")
     jobs["study"] += jobs.pop("study_with_screens")
@@ -172,7 +178,8 @@ def test_the_default_study_can_be_planned_with_the_task_that_is_held_out(folder:
 
 def test_rules_name_the_files_of_their_stages(folder: Path, settings: Settings) -> None:
     """The rules hold paths, the stages name files: both say the same of every job."""
-    done = snakemake(folder, "all", "-n", name="fresh")
+    compared = {"tasks": ["colored_dots"]}  # a stage that `smoke` has no use for
+    done = snakemake(folder, "all", "-n", name="fresh", layouts=compared)
     blocks = re.findall(r"^rule (\S+):\n((?: {4}.*\n)+)", done.stdout + done.stderr, re.MULTILINE)
     shown = set()
     for rule, block in blocks:
@@ -183,7 +190,8 @@ def test_rules_name_the_files_of_their_stages(folder: Path, settings: Settings) 
             for name in ("input", "output")
         )
         shown.add((stage, inputs, outputs))
-    jobs = Jobs(settings.model_copy(update={"name": "fresh"}))
+    more = {"name": "fresh", "layouts": Layouts(tasks=("colored_dots",))}
+    jobs = Jobs(settings.model_copy(update=more))
     results = Path("results/fresh")
     named = set()
     for name in stage_names():

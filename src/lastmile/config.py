@@ -340,6 +340,18 @@ class Memory(Closed):
         return windows
 
 
+class Layouts(Closed):
+    """Policies that learn on some looks of the interface, and are tested on others."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks to compare on. Tasks that are not studied are ignored."
+    )
+    size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of the policies.")
+    frames: int = Field(
+        24_000, ge=4, le=10**12, description="Frames that each sees; a fine-tuning, a quarter."
+    )
+
+
 RESERVED = ("reference",)
 """Names of folders in `results/` that no study may have: published results are kept there."""
 
@@ -366,6 +378,7 @@ class Settings(Closed):
     composition: Composition = Composition()
     repair: Repair = Repair()
     memory: Memory = Memory()
+    layouts: Layouts = Layouts()
     recordings: tuple[str, ...] | None = Field(
         None,
         description=(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def recording(task: str, style: str | None = None) -> str:
-    """Return the name of a recording: its task, and the style where it is not that of the study."""
-    return task if style is None else f"{task}.{style}"
+def recording(task: str, variant: str | None = None) -> str:
+    """Return the name of a recording: its task, and in what it differs from those of the study."""
+    return task if variant is None else f"{task}.{variant}"
 
 
 def trajectories(results: Path, recording: str, split: str) -> Path:

@@ -45,6 +45,7 @@ CHAIN = (
         "side_by_side",
         "reference_players",
         "deferral",
+        "other_looks",
         "linear_probes",
         "cross_task_probes",
         "example",

@@ -50,6 +50,7 @@ TITLES = {
     "composition": "What demonstrations must hold",
     "repair": "What ends mistakes",
     "memory": "How many past screens a policy needs",
+    "layouts": "Does a policy work on another interface?",
     "tasks": "The tasks",
     "comparison": "People, virtual annotators and policies",
 }

@@ -133,6 +133,8 @@ class Recording(NamedTuple):
     Attributes:
         task: The task.
         style: Style of the annotator.
+        layouts: Layouts of the interface, drawn by episode.
+        themes: Themes of the interface, drawn by episode.
         episodes: How many they are.
         learner: The run that they are made for, together with the policy that it starts from;
             None for those that the annotator makes alone.
@@ -140,6 +142,8 @@ class Recording(NamedTuple):
 
     task: str
     style: str
+    layouts: tuple[str, ...]
+    themes: tuple[str, ...]
     episodes: int
     learner: Run | None = None
 
@@ -172,9 +176,10 @@ class Request:
 
         Whatever a policy learns from, it is measured on episodes of the study's own style.
         """
-        own, episodes = self.settings.worlds.style, self.settings.episodes.model_dump()
+        worlds, episodes = self.settings.worlds, self.settings.episodes.model_dump()
+        own = (worlds.layouts, worlds.themes)
         found = {
-            (paths.recording(task), split): Recording(task, own, episodes[split])
+            (paths.recording(task), split): Recording(task, worlds.style, *own, episodes[split])
             for task in self.recorded
             for split in ("train", "validation", "test")
         }
@@ -182,8 +187,9 @@ class Request:
             for task in run.tasks if run.variant is not None else ():
                 key = (paths.recording(task, run.variant), "train")
                 most = max(run.episodes, found[key].episodes if key in found else 0)
+                looks = own if run.looks is None else run.looks
                 learner = run if run.way is not None else None
-                found[key] = Recording(task, run.style or own, most, learner)
+                found[key] = Recording(task, run.style or worlds.style, *looks, most, learner)
         return found
 
     def measured(self, table: str) -> list[tuple[Run, int, str]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lastmile.screen import draw_small_series
+from lastmile.screen import Hit, Screen, draw_small_series
 from lastmile.simulation.chunks import CHUNK, pack
 from lastmile.simulation.rows import NO_ANSWER
 from lastmile.simulation.trajectory import EPISODES_PER_JOB, Replay, Trajectories
@@ -55,21 +55,29 @@ def _draw(replay: Replay) -> Drawn:
     for screen, step, (x, y) in zip(screens, steps, replay.answers.tolist()):
         if (x, y) == NO_ANSWER:
             aims.append(NO_ANSWER)
-            continue
-        hit = step.hit
-        if (x, y) != step.click:
-            hit = replay.interface.hit(step.before, x, y, replay.look)
-        # Where in a button somebody clicks says nothing: its middle is to be learned.
-        if hit.widget in ("", "canvas"):
-            aims.append((x, y))
+        elif (x, y) == step.click:
+            aims.append(aim(screen, step.click, step.hit))
         else:
-            aims.append(screen.widget(hit.widget).rect.middle)
-
+            hit = replay.interface.hit(step.before, x, y, replay.look)
+            aims.append(aim(screen, (x, y), hit))
     frames = draw_small_series(screens)
     chunks = -(-len(frames) // CHUNK)
     cuts = np.linspace(0, len(frames), chunks + 1).round().astype(int).tolist()
     packed = (pack(frames[begin:end]) for begin, end in zip(cuts[:-1], cuts[1:]))
     return Drawn(packed, cuts[:-1], np.array(aims, np.int16))
+
+
+def aim(screen: Screen, click: tuple[int, int], hit: Hit) -> tuple[int, int]:
+    """Return what is to be learned from a click, (x, y) in logical px.
+
+    Where in a button somebody clicks says nothing: its middle is to be learned.
+
+    Args:
+        screen: The screen.
+        click: The click on it, logical px.
+        hit: What the click hits.
+    """
+    return click if hit.widget in ("", "canvas") else screen.widget(hit.widget).rect.middle
 
 
 def _draw_part(part: Trajectories) -> list[Drawn]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from lastmile.config import PolicySettings, Settings, task_list
 from lastmile.errors import LastmileError
+from lastmile.screen import Look
 from lastmile.studies.labels import JOINT_POLICY, POLICY
 
 if TYPE_CHECKING:
@@ -27,6 +28,23 @@ It is part of file paths.
 """
 
 
+class Looks(NamedTuple):
+    """What the look of the interface is drawn from, by episode.
+
+    Attributes:
+        layouts: Names of layouts.
+        themes: Names of themes.
+    """
+
+    layouts: tuple[str, ...]
+    themes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Their name, also in the names of recordings: `right+left_dark`."""
+        return f"{'+'.join(self.layouts)}_{'+'.join(self.themes)}"
+
+
 @dataclass(frozen=True)
 class Run:
     """A training run, repeated for each training seed.
@@ -39,6 +57,7 @@ class Run:
         episodes: Distinct training episodes of each task (the first ones recorded).
         start: The run whose policy (of the same seed) this one starts from, if any.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
+        looks: Looks of the interface in these episodes; None for those of the study.
         way: How its demonstrations are made, if not by the annotator alone: see
             `lastmile.simulation.ways.Way`. The policy is that of `start`.
         round: How many times demonstrations were made in this way, this time included.
@@ -54,6 +73,7 @@ class Run:
     episodes: int
     start: Run | None = None
     style: str | None = None
+    looks: Looks | None = None
     way: Way | None = None
     round: int = 1
     stretch: int | None = None
@@ -62,9 +82,10 @@ class Run:
     @property
     def variant(self) -> str | None:
         """What its recordings are called beside their tasks; None for those of the study."""
-        if self.way is None:
-            return self.style
-        return self.way if self.round == 1 else f"{self.way}-{self.round}"
+        way = self.way if self.round == 1 else f"{self.way}-{self.round}"
+        looks = None if self.looks is None else self.looks.name
+        parts = [part for part in (way or self.style, looks) if part is not None]
+        return ".".join(parts) if parts else None
 
     def of_seeds(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
         """Return the seeds that it is trained with, of those of a study."""
@@ -81,16 +102,18 @@ class Need(NamedTuple):
 
     Attributes:
         table: What is measured: skills, losses, closed_loop, closed_loop_curve, recovery, deferral,
-            confidences, probes, probe_generalization or speed.
+            confidences, other_looks, other_looks_played, probes, probe_generalization or speed.
         run: The training run whose policies are measured.
         task: The task they are measured on, or `JOINT` for all tasks of the run at once.
         points: At which points of its training, where it is measured along it.
+        looks: In which looks of the interface, where it is measured in others than the study's.
     """
 
     table: str
     run: Run
     task: str
     points: Points = "later"
+    looks: tuple[Look, ...] = ()
 
 
 def training_run(
@@ -101,6 +124,7 @@ def training_run(
     start: Run | None = None,
     policy: Mapping[str, str | int] | None = None,
     style: str | None = None,
+    looks: Looks | None = None,
     way: Way | None = None,
     stretch: int | None = None,
 ) -> Run:
@@ -114,11 +138,14 @@ def training_run(
         start: The run to start from, if any.
         policy: Settings of the policy that differ from `settings.policy`.
         style: Style of the annotator to learn from; that of the study by default.
+        looks: Looks of the interface to learn from; those of the study by default.
         way: How demonstrations are made with the policy of `start`; by the annotator alone by
             default.
         stretch: Frames of the stretches that are drawn and then cut into windows, if any.
     """
-    style = None if style == settings.worlds.style else style
+    worlds = settings.worlds
+    style = None if style == worlds.style else style
+    looks = None if looks == (worlds.layouts, worlds.themes) else looks
     studied = task_list(settings)
     tasks = tuple(sorted(tasks))
     policy_settings = settings.policy.model_copy(update=dict(policy or {}))
@@ -141,6 +168,8 @@ def training_run(
         parts.append(f"{episodes}episodes")
     if style is not None:
         parts.append(style)
+    if looks is not None:
+        parts.append(looks.name)
     if way is not None:
         parts.append(way)
     if stretch is not None:
@@ -155,6 +184,7 @@ def training_run(
         episodes,
         start,
         style,
+        looks,
         way,
         stretch=stretch,
     )

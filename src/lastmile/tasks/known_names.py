@@ -41,6 +41,7 @@ def check_names(settings: Settings, source: str) -> None:
         ("composition.tasks", settings.composition.tasks),
         ("repair.tasks", settings.repair.tasks),
         ("memory.tasks", settings.memory.tasks),
+        ("layouts.tasks", settings.layouts.tasks),
     ):
         for task in tasks:
             known(key, task, task_names())

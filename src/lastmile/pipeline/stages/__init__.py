@@ -25,6 +25,7 @@ ORDER = (
     "side_by_side",
     "reference_players",
     "deferral",
+    "other_looks",
     "speed",
     "linear_probes",
     "cross_task_probes",

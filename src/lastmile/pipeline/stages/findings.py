@@ -10,7 +10,7 @@ from lastmile.pipeline.stage import Cost, Estimates, Request
 from lastmile.pipeline.stage import Spec as BaseSpec
 
 LABELS = ()
-TABLES = ("emergence", "mistakes", "comparison")
+TABLES = ("emergence", "mistakes", "comparison", "layouts")
 """Studies whose tables hold how well the policies do the tasks, and figures that are published."""
 EXPECTED = (Path("workflow/expected/claims.yaml"), Path("workflow/expected/figures.yaml"))
 

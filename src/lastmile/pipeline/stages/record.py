@@ -78,8 +78,8 @@ def wanted(request: Request) -> list[Spec]:
             seed=request.settings.seed,
             difficulty=worlds.difficulty,
             style=recording.style,
-            layouts=worlds.layouts,
-            themes=worlds.themes,
+            layouts=recording.layouts,
+            themes=recording.themes,
             episodes=recording.episodes,
         )
         for (name, split), recording in request.recordings.items()

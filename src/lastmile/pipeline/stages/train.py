@@ -45,7 +45,8 @@ class Spec(BaseSpec):
         start: The run whose policy it starts from; None for random weights.
         start_seed: Seed of that run; None for the same seed.
         variant: What the recordings to learn from are called beside their tasks: the style of the
-            annotator, or how demonstrations are made with the policy; None for those of the study.
+            annotator, the looks of the interface, or how demonstrations are made with the policy;
+            None for those of the study.
         stretch: Frames of the stretches that are drawn and cut into windows, of which
             `training.batch` make an update; None to draw windows.
     """
