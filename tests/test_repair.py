@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,8 @@ def episodes(recording: Trajectories) -> Iterator[tuple[np.ndarray, np.ndarray, 
 
 
 def test_plain_demonstrations_are_those_of_the_annotator(made: dict[Way, Trajectories]) -> None:
-    for way in ("plain", *WITH_POLICY):
+    ways: tuple[Way, ...] = ("plain", *WITH_POLICY)
+    for way in ways:
         assert list(made[way].episodes["episode"]) == list(range(FIRST, FIRST + COUNT))
         for number, (clicks, answers, steps) in enumerate(episodes(made[way])):
             if way == "plain" or number % 2 == 0:
@@ -172,7 +174,7 @@ def test_nothing_is_learned_where_there_is_no_answer(
 ) -> None:
     tokens.write(tmp_path / "x.tokens", made["handed-over"])
     store = TokenStore(tmp_path / "x.tokens")
-    learned = (store.targets >= 0).all(1)
+    learned: np.ndarray = np.all(store.targets >= 0, axis=1)
     border = int(np.flatnonzero(~learned[:-1] & learned[1:])[0]) + 1
     batch = read_batch([store], [Window(0, border - 2, 4)], 4)
     nats = policy.loss(batch)
@@ -264,18 +266,18 @@ def test_all_learn_from_the_policy_that_was_at_work() -> None:
     jobs = Jobs(settings_of(rounds=2, seeds=[0, 1]))
     last = study.runs(jobs.request.settings, "road_mapping")["relabelled"]
     assert last.start is not None and last.start.round == 1
-    trained = {
+    trained: dict[Any, Any] = {
         labels: spec for labels, spec in jobs.specs("train").items() if "relabelled" in labels[0]
     }
     assert [*trained] == [(last.start.name, "0"), (last.name, "0"), (last.name, "1")]
     assert [spec.start_seed for spec in trained.values()] == [0, 0, 0]
-    recorded = jobs.specs("repair_record")
+    recorded: dict[Any, Any] = jobs.specs("repair_record")
     assert recorded["road_mapping.relabelled", "train"].start == "road_mapping"
     assert recorded["road_mapping.relabelled-2", "train"].start == last.start.name
 
 
 def test_the_worlds_are_new_and_the_same_in_all_arms() -> None:
-    specs = Jobs(settings_of(rounds=2)).specs("repair_record").values()
+    specs: list[Any] = [*Jobs(settings_of(rounds=2)).specs("repair_record").values()]
     assert {(spec.first, spec.episodes) for spec in specs} == {(4, 4), (8, 4)}
     assert all((spec.start is None) == (spec.way not in WITH_POLICY) for spec in specs)
 

@@ -16,5 +16,5 @@ Way: TypeAlias = Literal["plain", "relabelled", "handed-over", "noise"]
   is to be learned nevertheless (DART; Laskey et al., 2017).
 """
 WAYS: tuple[Way, ...] = get_args(Way)
-WITH_POLICY = ("relabelled", "handed-over")
+WITH_POLICY: tuple[Way, ...] = ("relabelled", "handed-over")
 """Ways that need a policy. Every other of their demonstrations is a plain one."""
