@@ -217,10 +217,11 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
-    """Return what is summed for each measure: columns task, arm, tested, seed, episode, above, below.
+    """Return what is summed for each measure.
 
-    Measures are shares: what is `above` the line, divided by what is `below`. `tested` is the look,
-    by what is unseen in it; `look` is a kind of clicks in closed loop.
+    Measures are shares: what is `above` the line, divided by what is `below`. Further columns are
+    task, arm, seed, episode, and `tested`, the look by what of it is unseen (`look` is a kind of
+    clicks in closed loop).
     """
     import pandas as pd
 
