@@ -219,9 +219,9 @@ def needs(settings: Settings) -> list[Need]:
 def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
     """Return what is summed for each measure.
 
-    Columns are task, arm, tested, seed, episode, above and below. Measures are shares: what is
-    `above` the line, divided by what is `below`. `tested` is the look,
-    by what is unseen in it; `look` is a kind of clicks in closed loop.
+    Measures are shares: what is `above` the line, divided by what is `below`. Further columns are
+    task, arm, seed, episode, and `tested`, the look by what of it is unseen (`look` is a kind of
+    clicks in closed loop).
     """
     import pandas as pd
 
@@ -255,27 +255,27 @@ def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, 
     return measured | {MISSED: of(buttons, ["old_place", "nothing"], "judged")}
 
 
-def _samples(
-    rows: pd.DataFrame, arm: str, look: str, task: str, settings: Settings
-) -> np.ndarray | None:
-    """Return a measure of an arm on a task, or the mean over tasks; None if not measured.
+def _samples(rows: pd.DataFrame, arm: str, look: str, settings: Settings) -> dict[str, np.ndarray]:
+    """Return a measure of an arm in a look, by task, with the mean over tasks if there are several.
 
     Episodes are drawn alike in all arms and looks. The noise between trainings is independent: of
-    each arm, and of each task.
+    each arm, and of each task. What was not measured is left out.
 
     Returns:
-        (1 + resamples,), the estimate first.
+        (1 + resamples,) by task, the estimate first.
     """
-    values = []
     names = tasks(settings)
+    of_arm = rows[(rows["arm"] == arm) & (rows["tested"] == look)]
+    values = {}
     for stratum, name in enumerate(names):
-        chosen = (rows["task"] == name) & (rows["arm"] == arm) & (rows["tested"] == look)
-        part = rows[chosen]
-        if task in (name, ALL) and len(part) and part["below"].sum():
+        part = of_arm[of_arm["task"] == name]
+        if part["below"].sum():
             training = 1 + stratum + len(names) * list(ARMS).index(arm)
             count = settings.evaluation.resamples
-            values.append(rate(part, "above", "below", count, stratum, training))
-    return np.mean(values, axis=0) if values else None
+            values[name] = rate(part, "above", "below", count, stratum, training)
+    if values and len(names) > 1:
+        values[ALL] = np.mean(list(values.values()), axis=0)
+    return values
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -296,16 +296,14 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     rows: list[tuple] = []
     for measure, part in _measured(inputs, settings).items():
         estimated = estimate if measure == "mistakes per placement" else share
-        for task in whole_and_parts(list(tasks(settings))):
-            for arm in ARMS:
-                for look in tested(arm):
-                    samples = _samples(part, arm, look, task, settings)
-                    if samples is None:
-                        continue
-                    of_arm = part[(part["arm"] == arm) & (part["tested"] == look)]
-                    of_arm = of_arm[(of_arm["task"] == task) | (task == ALL)]
-                    count = len(of_arm[["task", "seed", "episode"]].drop_duplicates())
-                    rows.append((task, arm, look, measure, *estimated(samples, few(of_arm)), count))
+        for arm in ARMS:
+            for look in tested(arm):
+                of_arm = part[(part["arm"] == arm) & (part["tested"] == look)]
+                for task, samples in _samples(part, arm, look, settings).items():
+                    of_task = of_arm[(of_arm["task"] == task) | (task == ALL)]
+                    count = len(of_task[["task", "seed", "episode"]].drop_duplicates())
+                    value = estimated(samples, few(of_task))
+                    rows.append((task, arm, look, measure, *value, count))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -315,12 +313,12 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     names = tasks(settings)
     tested_claims: list[Claim] = []
     for hypothesis, sides in CONTRASTS:
+        values = [
+            (sign, _samples(measured[measure], arm, look, settings))
+            for sign, measure, arm, look in sides
+        ]
         for task in whole_and_parts(list(names)):
-            values = [
-                (sign, _samples(measured[measure], arm, look, task, settings))
-                for sign, measure, arm, look in sides
-            ]
-            known = [sign * samples for sign, samples in values if samples is not None]
+            known = [sign * of_side[task] for sign, of_side in values if task in of_side]
             if len(known) < len(sides):
                 reason = "not measured in all that is compared"
                 tested_claims.append(hypothesis.untestable(reason, task))
