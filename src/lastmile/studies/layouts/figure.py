@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lastmile.studies import style
@@ -83,7 +84,7 @@ def _by_look(axis: Axes, rows: pd.DataFrame, measure: str, words: str) -> None:
     axis.set(ylim=(-0.02, 1.02), xlim=(-0.4, len(TESTED) - 0.6), ylabel=words)
     if measure == "success":
         handles = [style.point_handle(color, arm) for arm, color in COLORS.items()]
-        axis.legend(handles=handles, title="learned on", fontsize=6.5, title_fontsize=6.5)
+        _legend_above(axis, handles, 3)
 
 
 def _tuning(axis: Axes, rows: pd.DataFrame) -> None:
@@ -97,14 +98,26 @@ def _tuning(axis: Axes, rows: pd.DataFrame) -> None:
                 axis.vlines(x, part["low"], part["high"], color=color, lw=1)
                 axis.plot(x, part["value"], marker, ms=4, color=color, mfc=face)
     axis.set_xticks(range(len(STAGES)), list(STAGES.values()), fontsize=6.5)
-    axis.set(ylim=(-0.02, 1.02), xlim=(-0.5, len(STAGES) - 0.5))
+    axis.set(ylim=(-0.02, 1.02), xlim=(-0.5, len(STAGES) - 0.5), ylabel="share")
     handles = [style.point_handle(color, name, marker) for color, marker, name in LOOKS.values()]
     handles += [
         style.point_handle(style.INK, "success"),
         style.point_handle(style.INK, "right widget", mfc="white"),
     ]
-    axis.legend(handles=handles, fontsize=6, ncols=1, loc="lower right")
-    axis.set_title("Fine-tuned to a new layout", fontsize=8)
+    _legend_above(axis, handles, 2)
+
+
+def _legend_above(axis: Axes, handles: list[Line2D], columns: int) -> None:
+    """Put a legend above a panel, where it hides nothing."""
+    axis.legend(
+        handles=handles,
+        ncols=columns,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        fontsize=6.5,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
 
 
 def _outcomes(axis: Axes, rows: pd.DataFrame, due: str, labels: bool) -> None:
@@ -144,9 +157,8 @@ def caption(table: pd.DataFrame) -> str:
         return style.span(values.loc[at]) if at in values.index else "not measured"
 
     def answer(measure: str, arm: str) -> str:
-        return (
-            f"{told(measure, arm, SEEN)} on the seen and {told(measure, arm, BOTH)} on the unseen"
-        )
+        seen, unseen = told(measure, arm, SEEN), told(measure, arm, BOTH)
+        return f"{seen} of the worlds on a look that it knows and {unseen} on one that it does not"
 
     tuned = "; ".join(
         f"{' and '.join(told('success', arm, look) for look in KEPT)} {words}"
@@ -160,12 +172,12 @@ def caption(table: pd.DataFrame) -> str:
         f"{told(f'buttons: {end}', ONE, LAYOUT)} {OUTCOMES[end][1]}"
         for end in ("old place", "nothing", "wrong widget")
     )
-    held_out = " and ".join(TESTED[BOTH])
+    held_out = "layout {} or the theme {}".format(*TESTED[BOTH])
     return (
         "**Does a policy work on another interface?** The same worlds and demonstrations on "
         "screens that look different; arms differ in the looks that their demonstrations are "
-        f"drawn in (1, 4 or 8), none of which is {held_out}. Having learned on one look, a policy "
-        f"succeeds in {answer('success', ONE)} interface; having learned on many, in "
+        f"drawn in (1, 4 or 8), never with the {held_out}. Having learned on one look, a policy "
+        f"succeeds in {answer('success', ONE)}; having learned on many, in "
         f"{answer('success', MANY)}. Top, left and middle: success in closed loop, and clicks on "
         "the right widget, teacher-forced, by what is unseen. Top right: the policy of one look, "
         "fine-tuned to the unseen layout with a quarter of the frames (success on the old and the "
