@@ -51,12 +51,12 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     whole = _whole(table)
     rows = table[table["task"] == whole]
     figure = plt.figure(figsize=(style.PAGE, 5.0))
-    top, bottom = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
-    upper = top.subgridspec(1, 3)
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+    upper = grid[0].subgridspec(1, 3)
     _by_look(figure.add_subplot(upper[0]), rows, "success", "success in closed loop")
     _by_look(figure.add_subplot(upper[1]), rows, "right widget", "clicks on the right widget")
     _tuning(figure.add_subplot(upper[2]), rows)
-    lower = bottom.subgridspec(1, 2)
+    lower = grid[1].subgridspec(1, 2)
     for at, (due, words) in enumerate(
         (("buttons", "where a button is due"), ("canvas", "where a placement is due"))
     ):
