@@ -117,6 +117,8 @@ def test_a_study_cannot_write_what_it_does_not_declare(tmp_path: Path) -> None:
 
 KEPT = (
     "annotators",
+    "baselines",
+    "confidence",
     "emergence",
     "mistakes",
     "probe_generalization",

@@ -18,6 +18,7 @@ from lastmile.evaluation.closed_loop import closed_loop
 from lastmile.evaluation.other_looks import OUTCOMES
 from lastmile.pipeline import paths, plan
 from lastmile.pipeline.runner import run_stage
+from lastmile.pipeline.stages import record
 from lastmile.policy.policy import Policy
 from lastmile.screen import LAYOUTS, THEMES, Look
 from lastmile.simulation import trajectory
@@ -159,12 +160,9 @@ def test_arms_differ_in_their_looks_alone() -> None:
     for layouts, themes in arms.LEARNED.values():
         assert held_out[0] not in layouts and held_out[1] not in themes
         assert arms.TESTED[arms.SEEN][0] in layouts and arms.TESTED[arms.SEEN][1] in themes
-    jobs = plan.Jobs(TOY)
-    specs: dict[tuple[str, ...], Any] = jobs.specs("record")
-    records = {labels: spec for labels, spec in specs.items() if "_" in labels[0]}
-    recorded = {(spec.layouts, spec.themes) for spec in specs.values()}
-    assert recorded == set(arms.ARMS.values()) and records
-    assert len({(spec.seed, spec.style, spec.difficulty) for spec in records.values()}) == 1
+    recordings = record.wanted(plan.request(TOY))
+    assert {(one.layouts, one.themes) for one in recordings} == set(arms.ARMS.values())
+    assert len({(one.seed, one.style, one.difficulty) for one in recordings}) == 1
 
 
 def test_the_study_runs_from_nothing_to_its_figure(
