@@ -415,12 +415,26 @@ def results(tmp_path: Path, recorded: Trajectories, policy: Any) -> Path:
         ("figure", {"study": "emergence"}, "emergence.csv is missing"),
         (
             "study",
-            {"study": "nothing", "needs": [], "seeds": [], "once": [], "settings": {}},
+            {
+                "study": "nothing",
+                "needs": [],
+                "seeds": [],
+                "once": [],
+                "of_tasks": [],
+                "settings": {},
+            },
             "'nothing'",
         ),
         (
             "study",
-            {"study": "emergence", "needs": [], "seeds": [], "once": [], "settings": {"sed": 1}},
+            {
+                "study": "emergence",
+                "needs": [],
+                "seeds": [],
+                "once": [],
+                "of_tasks": [],
+                "settings": {"sed": 1},
+            },
             "did you mean 'seed'?",
         ),
         ("findings", {"name": "desk", "studies": ["none"]}, "none.json is missing"),
