@@ -132,7 +132,7 @@ def export(
             "coordinates": written_format.coordinates(task),
             "task": task,
             "task_version": get_task(task).version,
-            "source": asdict(recording.source),
+            "source": recording.source.values(),
             "episodes": [
                 {**summary, **more} for summary, more in zip(summaries, details, strict=True)
             ],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OfRecording, Request
+from lastmile.pipeline.stage import Cost, Estimates, Facts, OfRecording, Request
 
 LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file
@@ -31,6 +31,13 @@ class Spec(OfRecording):
     layouts: tuple[str, ...]
     themes: tuple[str, ...]
     episodes: int = Field(ge=1)
+    worlds: Literal["synthetic", "real"] = "synthetic"
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `worlds` where they are synthetic."""
+        values: dict[str, Any] = write(self)
+        return {k: v for k, v in values.items() if k != "worlds" or v != "synthetic"}
 
 
 class Inputs(NamedTuple):
@@ -55,17 +62,35 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
+    import time
+
     from lastmile.progress import Progress
     from lastmile.simulation import trajectory
 
+    started = time.monotonic()
     source = trajectory.Source(**spec.model_dump(exclude={"recording", "episodes"}))
     with Progress(f"record {spec.recording} {spec.split}", None, "steps") as progress:
         trajectory.write(outputs.steps, source, spec.episodes, progress)
+    if spec.worlds == "synthetic":
+        return None
+
+    from lastmile.tasks.real import archive_of
+
+    archive = archive_of(spec.task)
+    data = {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
+    return Facts(
+        spec={**spec.model_dump(mode="json"), "data": data},
+        inputs=[],
+        device="cpu",
+        threads=1,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    real = (f"tasks.{spec.task}.real",) if spec.worlds == "real" else ()
+    return (f"tasks.{spec.task}", *real)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -81,6 +106,7 @@ def wanted(request: Request) -> list[Spec]:
             layouts=worlds.layouts,
             themes=worlds.themes,
             episodes=recording.episodes,
+            worlds=worlds.source,
         )
         for (name, split), recording in request.recordings.items()
     ]
