@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import Cost, Estimates, Facts, OfRecording, Request
@@ -31,14 +31,6 @@ class Spec(OfRecording):
     layouts: tuple[str, ...]
     themes: tuple[str, ...]
     episodes: int = Field(ge=1)
-    worlds: Literal["synthetic", "real"] = "synthetic"
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `worlds` where they are synthetic."""
-        values: dict[str, Any] = write(self)
-        return {k: v for k, v in values.items() if k != "worlds" or v != "synthetic"}
-
 
 class Inputs(NamedTuple):
     """A recording reads no files."""
@@ -89,8 +81,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    real = (f"tasks.{spec.task}.real",) if spec.worlds == "real" else ()
-    return (f"tasks.{spec.task}", *real)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:

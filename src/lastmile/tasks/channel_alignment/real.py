@@ -47,15 +47,19 @@ FIELDS = {
     "people": ("002", (0.5, 1.0)),
 }
 """Field of each split, and the share of its columns that the split has."""
-SCALE = (1.3, 1.7)
+SCALE = (1.1, 1.4)
 """Smallest and largest magnification, logical px per px of the data."""
 
 _MARGIN = 44  # logical px of the field around channel A, from which the deformed B is filled
 _BORDER = 24.0  # landmarks stay this far from the border of the canvas, logical px
-_STRAYS = 36.0  # landmarks to take are no farther from an even layout, logical px
-_FIT_ERROR = 1.2  # largest registration error of perfect pairs, logical px
+_PARTNER_BORDER = 14.0  # and their partners this far, logical px
+_STRAYS = 32.0  # landmarks to take are no farther from an even layout, logical px
+_LARGEST_SHIFT = 34.0  # between a landmark and its partner, logical px
+_FIT_ERROR = 1.0  # largest registration error of perfect pairs, logical px
+_APART = 14.0  # landmarks keep this distance from any other nucleus, logical px
 _AREA = (60, 700)  # smallest and largest nucleus, px of the data
 _SMALLEST = 12  # a brighter part smaller than this is debris, px of the data
+_ATTEMPTS = 3000
 
 
 class Field(NamedTuple):
@@ -171,7 +175,12 @@ def _nuclei(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         roundness = area / (np.pi * cv2.minEnclosingCircle(outline)[1] ** 2)
         single = _AREA[0] <= area <= _AREA[1] and solidity > 0.9 and roundness > 0.6
         (nuclei if single else clumps).append(center)
-    return np.array(nuclei, float).reshape(-1, 2), np.array(clumps, float).reshape(-1, 2)
+    # A click must belong to one nucleus only.
+    points = np.array([*nuclei, *clumps], float).reshape(-1, 2)
+    far = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
+    np.fill_diagonal(far, np.inf)
+    sure = (far.min(1, initial=np.inf) > _APART / SCALE[0]) & (np.arange(len(points)) < len(nuclei))
+    return points[sure], points[~sure]
 
 
 def make_world(
@@ -186,42 +195,36 @@ def make_world(
     rows = settings.rows[int(rng.integers(len(settings.rows)))]
     wanted = sum(rows)
     field = data.fields[split]
-    elastic = settings.elastic
-    for _ in range(1000):
-        scale = rng.uniform(*SCALE)
-        side = int(round((CANVAS + 2 * _MARGIN) / scale))
+    for _ in range(_ATTEMPTS):
+        side = int(round((CANVAS + 2 * _MARGIN) / rng.uniform(*SCALE)))
         if side > min(field.dna.shape):
             continue
         top, left = (int(rng.integers(size - side + 1)) for size in field.dna.shape)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        back, forth = deformation(rng, elastic)
-        elastic *= 0.99  # weaker deformations are accepted more easily
-
         nuclei, clumps = (
             _on_canvas(points, top, left, side, turns, flip)
             for points in (field.nuclei, field.clumps)
         )
-        partners = interpolate(forth, nuclei)
-        inner = (
-            _inside(nuclei, _BORDER) & _inside(partners, 14.0) & _apart(nuclei, clumps)
-        )
-        seen = _inside(nuclei, 0.0) & ~inner
-        others = np.concatenate([nuclei[seen], clumps[_inside(clumps, 0.0)]])
-        a, b = nuclei[inner], partners[inner]
+        a = nuclei[_inside(nuclei, _BORDER)]
+        others = np.concatenate([nuclei[~_inside(nuclei, _BORDER)], clumps])
+        places = layout(rng, rows)
         if len(a) < wanted or not len(others):
             continue
-        places = layout(rng, rows)
-        order = _spread(a, places)
-        a, b = a[order], b[order]
+        a = a[_spread(a, places)]
         if np.hypot(*(a[:wanted] - places).T).max() > _STRAYS:
             continue
-        pairs = tuple((u, v, x, y) for u, v, x, y in np.concatenate([a, b], 1)[:wanted].tolist())
-        shifts = np.hypot(*(b - a).T)
-        if shifts.min() > RADIUS and shifts.max() < 34 and registration_error(forth, pairs) < _FIT_ERROR:
+        maps = _deformation_for(rng, a[:wanted], settings.elastic)
+        if maps is not None:
             break
     else:
         raise DataError(f"no crop of the fly cells holds {wanted} nuclei in split '{split}'")
 
+    back, forth = maps
+    b = interpolate(forth, a)
+    # Nuclei whose partners are too close to the border of B cannot be paired for sure.
+    paired = _inside(b, _PARTNER_BORDER)
+    others = np.concatenate([others, a[~paired]])
+    a, b = a[paired], b[paired]
     crops = []
     for channel in (field.dna, field.actin):
         crop = channel[top : top + side, left : left + side]
@@ -242,6 +245,30 @@ def make_world(
     )
 
 
+def _deformation_for(
+    rng: np.random.Generator, landmarks: np.ndarray, elastic: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Draw a deformation that suits landmarks, (n, 2).
+
+    Returns:
+        The maps from B to A and from A to B; None if none was found in a few attempts.
+    """
+    for _ in range(40):
+        back, forth = deformation(rng, elastic)
+        elastic *= 0.97  # weaker deformations are accepted more easily
+        partners = interpolate(forth, landmarks)
+        shifts = np.hypot(*(partners - landmarks).T)
+        pairs = np.concatenate([landmarks, partners], 1).tolist()
+        if (
+            _inside(partners, _PARTNER_BORDER).all()
+            and RADIUS < shifts.min()
+            and shifts.max() < _LARGEST_SHIFT
+            and registration_error(forth, tuple((u, v, x, y) for u, v, x, y in pairs)) < _FIT_ERROR
+        ):
+            return back, forth
+    return None
+
+
 def _on_canvas(
     points: np.ndarray, top: int, left: int, side: int, turns: int, flip: bool
 ) -> np.ndarray:
@@ -253,21 +280,12 @@ def _on_canvas(
     for _ in range(turns):  # a quarter turn against the clock, as np.rot90
         xy = np.stack([xy[:, 1], whole - xy[:, 0]], 1)
     xy = xy - _MARGIN
-    return xy[_inside(xy, -float(_MARGIN))]  # a field has hundreds, and pairs are compared
+    return xy[_inside(xy, 0.0)]
 
 
 def _inside(points: np.ndarray, border: float) -> np.ndarray:
     inside: np.ndarray = ((points > border) & (points < CANVAS - border)).all(1)
     return inside
-
-
-def _apart(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return which points are far enough from all others that a click belongs to one, (n,) bool."""
-    everything = np.concatenate([points, others])
-    far = np.hypot(*(points[:, None] - everything[None]).transpose(2, 0, 1))
-    far[np.arange(len(points)), np.arange(len(points))] = np.inf
-    apart: np.ndarray = far.min(1) > 2 * RADIUS + 4
-    return apart
 
 
 def _spread(points: np.ndarray, places: np.ndarray) -> np.ndarray:
