@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
@@ -105,7 +106,9 @@ def find_address(archive: Archive) -> str:
     page = f"{index_address()}/{archive.package}/"
     try:
         with _open(page, {"Accept": "text/html"}) as answer:
-            base, text = answer.geturl(), answer.read(LARGEST_PAGE).decode("utf-8", "replace")
+            text = answer.read(LARGEST_PAGE).decode("utf-8", "replace")
+            # A name and password in the address of the index hold for its own files, too.
+            base = page if answer.geturl() == _shown(page) else answer.geturl()
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(archive, page, error) from None
     links = _Links()
@@ -118,6 +121,11 @@ def find_address(archive: Archive) -> str:
 
 
 def _open(address: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    parts = urlsplit(address)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {**headers, "Authorization": f"Basic {base64.b64encode(login).decode()}"}
+        address = _shown(address)
     request = urllib.request.Request(address, headers={"User-Agent": "lastmile", **headers})
     answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     return answer

@@ -32,6 +32,7 @@ class Spec(OfRecording):
     themes: tuple[str, ...]
     episodes: int = Field(ge=1)
 
+
 class Inputs(NamedTuple):
     """A recording reads no files."""
 

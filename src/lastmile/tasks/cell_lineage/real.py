@@ -228,7 +228,5 @@ def _clear(xy: np.ndarray) -> np.ndarray:
     far = np.hypot(gaps[..., 0], gaps[..., 1])
     far[:, np.arange(xy.shape[1]), np.arange(xy.shape[1])] = np.inf
     nearest = np.where(np.isnan(far), np.inf, far).min(2)  # (frames - 1, n)
-    clear: np.ndarray = inside & (
-        (hops <= _FARTHEST) & (hops <= _CLEAR * nearest)
-    ).all(0)
+    clear: np.ndarray = inside & ((hops <= _FARTHEST) & (hops <= _CLEAR * nearest)).all(0)
     return clear

@@ -28,7 +28,12 @@ from lastmile.datasets.archives import FLY_CELLS
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.images import read_stack
 from lastmile.screen import CANVAS
-from lastmile.tasks.channel_alignment.registration import Point, registration_error, upsample
+from lastmile.tasks.channel_alignment.registration import (
+    Pairs,
+    Point,
+    registration_error,
+    upsample,
+)
 from lastmile.tasks.channel_alignment.world import (
     DIFFICULTIES,
     RADIUS,
@@ -53,9 +58,11 @@ SCALE = (1.1, 1.4)
 _MARGIN = 44  # logical px of the field around channel A, from which the deformed B is filled
 _BORDER = 24.0  # landmarks stay this far from the border of the canvas, logical px
 _PARTNER_BORDER = 14.0  # and their partners this far, logical px
-_STRAYS = 32.0  # landmarks to take are no farther from an even layout, logical px
+_STRAYS = 44.0  # landmarks to take are no farther from an even layout, logical px
 _LARGEST_SHIFT = 34.0  # between a landmark and its partner, logical px
 _FIT_ERROR = 1.0  # largest registration error of perfect pairs, logical px
+_JITTER = 1.5  # standard deviation of the points of a steady hand, logical px
+_JITTER_ERROR = 2.0  # largest registration error of such pairs, logical px; success needs 3
 _APART = 14.0  # landmarks keep this distance from any other nucleus, logical px
 _AREA = (60, 700)  # smallest and largest nucleus, px of the data
 _SMALLEST = 12  # a brighter part smaller than this is debris, px of the data
@@ -148,7 +155,7 @@ def read(folder: Path) -> FlyCells:
     fields = {}
     for split, (name, (begin, stop)) in FIELDS.items():
         paths = [folder / f"01_POS{name}_{channel}.TIF" for channel in "DF"]
-        dna, actin = (read_stack(path, "uint8", (1, 240, 240))[0] for path in paths)
+        dna, actin = (read_stack(path, "uint8", (1, 250, 250))[0] for path in paths)
         if dna.shape != actin.shape:
             raise DataError(f"{paths[1]}: expected the size of {paths[0].name}, {dna.shape}")
         part = slice(int(begin * dna.shape[1]), int(stop * dna.shape[1]))
@@ -258,15 +265,21 @@ def _deformation_for(
         elastic *= 0.97  # weaker deformations are accepted more easily
         partners = interpolate(forth, landmarks)
         shifts = np.hypot(*(partners - landmarks).T)
-        pairs = np.concatenate([landmarks, partners], 1).tolist()
+        pairs = np.concatenate([landmarks, partners], 1)
+        placed = pairs + rng.normal(0, _JITTER, pairs.shape)
         if (
             _inside(partners, _PARTNER_BORDER).all()
             and RADIUS < shifts.min()
             and shifts.max() < _LARGEST_SHIFT
-            and registration_error(forth, tuple((u, v, x, y) for u, v, x, y in pairs)) < _FIT_ERROR
+            and registration_error(forth, _as_pairs(pairs)) < _FIT_ERROR
+            and registration_error(forth, _as_pairs(placed)) < _JITTER_ERROR
         ):
             return back, forth
     return None
+
+
+def _as_pairs(values: np.ndarray) -> Pairs:
+    return tuple((u, v, x, y) for u, v, x, y in values.tolist())
 
 
 def _on_canvas(

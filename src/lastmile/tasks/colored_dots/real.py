@@ -88,7 +88,9 @@ def read(folder: Path) -> Nuclei:
     path = folder / "nuclei_label.tif"
     labels = read_stack(path, _label_type(path), smallest)
     if labels.shape != stack.shape:
-        raise DataError(f"{path}: expected the size of nuclei.tif, {stack.shape}; is {labels.shape}")
+        raise DataError(
+            f"{path}: expected the size of nuclei.tif, {stack.shape}; is {labels.shape}"
+        )
     rows, columns = stack.shape[1:]
     floor = np.percentile(stack, 5)
 
