@@ -81,12 +81,6 @@ FLY_CELLS = Archive(
     file="CellProfiler-4.0.2.tar.gz",
     sha256="7e9de0a3aab188cf9f50838f02c0dd87dff6b4928f5c7a2270267fac2415140f",
     members={
-        f"{_FLY}/01_POS002_D.TIF": (
-            "51a932439b271251a2738e3803e4e1afc44889279724cafef37a7e7262c4021e"
-        ),
-        f"{_FLY}/01_POS002_F.TIF": (
-            "528dc13393234a648b146642fa53acbcaa808880a0aa85d062311b089c8f343f"
-        ),
         f"{_FLY}/01_POS076_D.TIF": (
             "91dc96eee9a84fb5fb513c20dddb339d72f37b6c7c5fe22d95a29a321d857f94"
         ),
@@ -106,4 +100,4 @@ FLY_CELLS = Archive(
     licence="BSD-3-Clause",
     credits="Drosophila Kc167 cells, example images of CellProfiler, Broad Institute.",
 )
-"""Three fields of fly cells: DNA (D) and actin (F); 24 MB to download."""
+"""Two fields of fly cells: DNA (D) and actin (F); 24 MB to download."""
