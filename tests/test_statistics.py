@@ -1100,7 +1100,8 @@ def test_equal_runs_have_equal_names_and_different_ones_do_not() -> None:
             run.frames,
             run.episodes,
             run.start and run.start.name,
-            run.style,
+            run.variant,
+            run.stretch,
         )
         for run in found.values()
     ]

@@ -101,7 +101,7 @@ def _kinds(axis: Axes, rows: pd.DataFrame, windows: list[int]) -> None:
         if (kind, CEILING, 0) in values.index:
             axis.plot([values[kind, CEILING, 0]] * 2, [at - 0.38, at + 0.38], color=style.MUTED)
     axis.set_yticks(range(len(kinds)), [KINDS[kind] for kind in kinds])
-    axis.set_ylim(len(kinds) - 0.5, -0.5)
+    axis.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xlabel("share right in the annotator's place (teacher-forced)")
 
