@@ -177,9 +177,7 @@ def test_settings_stay_few() -> None:
             for kind in kinds
         )
 
-    assert (
-        leaves(Settings) <= 61
-    )  # four of eleven sections only name the tasks and frames of a study
+    assert leaves(Settings) <= 61  # the last five sections name little more than tasks and frames
 
 
 def test_parsing_imports_no_torch(root: Path) -> None:

@@ -65,7 +65,7 @@ def measure(
 
     Returns:
         Teacher-forced clicks as `judge` counts them, and episodes in closed loop with the columns
-        of `describe`; both with the columns `layout` and `theme`.
+        of `closed_loop`; both with the columns `layout` and `theme`.
     """
     judged = []
     played = []
