@@ -105,6 +105,8 @@ TORCH = 500e6
 """Bytes that a process takes which computes with torch."""
 AT_ONCE = 64
 """Frames that a policy sees at once when it is measured."""
+ROLLOUT = 1e5
+"""Bytes in memory for each step that a policy plays, and that is kept."""
 
 
 class Facts(NamedTuple):

@@ -55,7 +55,8 @@ class Run:
         policy: Settings of the policy.
         frames: Frames seen in training.
         episodes: Distinct training episodes of each task (the first ones recorded).
-        start: The run whose policy (of the same seed) this one starts from, if any.
+        start: The run whose policy this one starts from, if any: that of the same seed, or with a
+            `way` that of the first.
         style: Style of the annotator whose episodes it learns from; None for that of the study.
         looks: Looks of the interface in these episodes; None for those of the study.
         way: How its demonstrations are made, if not by the annotator alone: see

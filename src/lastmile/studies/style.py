@@ -169,6 +169,12 @@ def tasks_of(table: pd.DataFrame, column: str = "task") -> list[str]:
     return [str(name) for name in dict.fromkeys(table[column]) if name != ALL]
 
 
+def whole_of(table: pd.DataFrame) -> str:
+    """Return what a table is about as a whole: `ALL`, or the only task if there is just one."""
+    tasks = tasks_of(table)
+    return ALL if ALL in set(table["task"]) or not tasks else tasks[0]
+
+
 def texts(column: pd.Series) -> pd.Series:
     """Return a column of words, with `""` for what is missing. Without words, it is of floats."""
     return column.astype(object).where(column.notna(), "")
@@ -291,6 +297,31 @@ def row_point(
     width, face = (0.7, "white") if hollow else (1.1, color)
     axis.plot([row["low"], row["high"]], [y, y], color=color, lw=width, solid_capstyle="round")
     axis.plot(row["value"], y, marker, color=color, mfc=face, ms=size)
+
+
+def arm_rows(
+    axis: Axes, part: pd.DataFrame, arms: Iterable[str], reference: str, **dots: Any
+) -> None:
+    """Draw a measure of each arm in a row: tasks as dots, the whole as a diamond with its interval.
+
+    Args:
+        axis: Where to draw.
+        part: Rows of one measure, with the columns task, arm, value, low and high.
+        arms: Arms, from the top.
+        reference: The arm whose value a dashed line marks.
+        dots: Options of the dots.
+    """
+    whole = whole_of(part)
+    tasks = tasks_of(part)
+    for at, arm in enumerate(arms):
+        rows = part[part["arm"] == arm]
+        for _, row in rows[rows["task"].isin(tasks)].iterrows():
+            axis.plot(row["value"], at, "o", color=task_color(row["task"]), **dots)
+        for _, row in rows[rows["task"] == whole].iterrows():
+            axis.plot([row["low"], row["high"]], [at, at], color=INK, lw=1)
+            axis.plot(row["value"], at, "D", ms=4, color=INK)
+            if arm == reference:
+                axis.axvline(row["value"], color=MUTED, ls=FLOOR, lw=0.7, zorder=0)
 
 
 def band(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from lastmile.pipeline import paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,6 +14,26 @@ if TYPE_CHECKING:
     from lastmile.pipeline.stage import OnTask
     from lastmile.policy.policy import Policy
     from lastmile.studies.runs import Points, Run
+
+
+class PolicyAndWorlds(NamedTuple):
+    """A policy and the recorded episodes of its worlds."""
+
+    config: Path
+    policy: Path
+    trajectories: Path
+    episodes: Path
+
+
+def policy_and_worlds(spec: OnTask, results: Path) -> PolicyAndWorlds:
+    """Return the files of a policy, and of the test episodes of its task."""
+    folder = paths.model(results, spec.run, spec.seed)
+    return PolicyAndWorlds(
+        folder / "config.json",
+        folder / "policy.safetensors",
+        paths.trajectories(results, spec.task, "test"),
+        paths.episodes(results, spec.task, "test"),
+    )
 
 
 def write_table(path: Path, table: pd.DataFrame, spec: OnTask) -> None:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import write_table
+from lastmile.pipeline.stage import AT_ONCE, ROLLOUT, TORCH, Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stages._shared import PolicyAndWorlds, policy_and_worlds, write_table
 
 LABELS = ("run", "seed", "task")
-ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 
 
 class Spec(OnTask):
@@ -22,13 +21,7 @@ class Spec(OnTask):
     max_steps: int = Field(ge=1)
 
 
-class Inputs(NamedTuple):
-    """The policy and the recorded episodes of its worlds."""
-
-    config: Path
-    policy: Path
-    trajectories: Path
-    episodes: Path
+Inputs = PolicyAndWorlds
 
 
 class Outputs(NamedTuple):
@@ -38,13 +31,7 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    folder = paths.model(results, spec.run, spec.seed)
-    return Inputs(
-        folder / "config.json",
-        folder / "policy.safetensors",
-        paths.trajectories(results, spec.task, "test"),
-        paths.episodes(results, spec.task, "test"),
-    )
+    return policy_and_worlds(spec, results)
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, ROLLOUT, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import least_frames, policies_along, write_table
 
 LABELS = ("run", "seed", "task")
-ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 EVERY = 2
 """Every other snapshot is measured."""
 

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stage import AT_ONCE, ROLLOUT, TORCH, Cost, Estimates, OnTask, Request
 from lastmile.pipeline.stages._shared import write_table
 
 LABELS = ("run", "seed", "task")
-ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 PASSES = 18
 """How often the worlds are played: see `lastmile.evaluation.deferral.measure`."""
 CONFIDENT = 1.25

@@ -11,11 +11,10 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import write_table
+from lastmile.pipeline.stage import AT_ONCE, ROLLOUT, TORCH, Cost, Estimates, OnTask, Request
+from lastmile.pipeline.stages._shared import PolicyAndWorlds, policy_and_worlds, write_table
 
 LABELS = ("run", "seed", "task")
-ROLLOUT = 1e5  # bytes in memory for each step that the policies play
 
 
 class Spec(OnTask):
@@ -23,25 +22,17 @@ class Spec(OnTask):
 
     Attributes:
         worlds: The first ones of the test split.
-        looks: Layout and theme of each look.
-        first: A layout that the policy has learned, in which widgets are looked for that are
-            elsewhere now.
+        looks: Layout and theme of each look. The policy has learned the first layout: widgets that
+            are elsewhere now are looked for where it has them.
     """
 
     temperature: float = Field(gt=0)
     max_steps: int = Field(ge=1)
     worlds: int = Field(ge=1)
     looks: tuple[tuple[str, str], ...] = Field(min_length=1)
-    first: str
 
 
-class Inputs(NamedTuple):
-    """The policy and the recorded episodes of its worlds."""
-
-    config: Path
-    policy: Path
-    trajectories: Path
-    episodes: Path
+Inputs = PolicyAndWorlds
 
 
 class Outputs(NamedTuple):
@@ -52,13 +43,7 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    folder = paths.model(results, spec.run, spec.seed)
-    return Inputs(
-        folder / "config.json",
-        folder / "policy.safetensors",
-        paths.trajectories(results, spec.task, "test"),
-        paths.episodes(results, spec.task, "test"),
-    )
+    return policy_and_worlds(spec, results)
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:
@@ -80,7 +65,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             Policy.load(inputs.policy.parent),
             read(inputs.trajectories).first(spec.worlds),
             [Look(layout, theme) for layout, theme in spec.looks],
-            spec.first,
+            spec.looks[0][0],
             spec.temperature,
             spec.max_steps,
             spec.seed,
@@ -111,7 +96,6 @@ def wanted(request: Request) -> list[Spec]:
             max_steps=evaluation.max_steps,
             worlds=min(episodes.shared_test, episodes.test),
             looks=tuple((look.layout, look.theme) for look in asked[one.name, task]),
-            first=asked[one.name, task][0].layout,
         )
         for one, seed, task in request.measured("other_looks")
     ]

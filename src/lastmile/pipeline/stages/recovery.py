@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnTask, Request
-from lastmile.pipeline.stages._shared import write_table
+from lastmile.pipeline.stages._shared import PolicyAndWorlds, policy_and_worlds, write_table
 from lastmile.studies.labels import RECOVERY_STEPS
 
 LABELS = ("run", "seed", "task")
@@ -23,13 +23,7 @@ class Spec(OnTask):
     recovery_states: int = Field(ge=1)
 
 
-class Inputs(NamedTuple):
-    """The policy and the recorded episodes of its worlds."""
-
-    config: Path
-    policy: Path
-    trajectories: Path
-    episodes: Path
+Inputs = PolicyAndWorlds
 
 
 class Outputs(NamedTuple):
@@ -39,13 +33,7 @@ class Outputs(NamedTuple):
 
 
 def inputs(spec: Spec, results: Path) -> Inputs:
-    folder = paths.model(results, spec.run, spec.seed)
-    return Inputs(
-        folder / "config.json",
-        folder / "policy.safetensors",
-        paths.trajectories(results, spec.task, "test"),
-        paths.episodes(results, spec.task, "test"),
-    )
+    return policy_and_worlds(spec, results)
 
 
 def outputs(spec: Spec, results: Path) -> Outputs:

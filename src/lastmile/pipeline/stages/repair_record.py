@@ -8,12 +8,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OfRecording, Request
+from lastmile.pipeline.stage import AT_ONCE, ROLLOUT, TORCH, Cost, Estimates, OfRecording, Request
 from lastmile.simulation.ways import WITH_POLICY, Way
 
 LABELS = ("recording", "split")
 STEP_BYTES = 14  # bytes per step in the file
-STEP_MEMORY = 1e5  # bytes in memory for each step that the policy plays, and keeps
 ROW = 400  # bytes in memory of any other step
 
 
@@ -143,5 +142,5 @@ def cost(spec: Spec, estimates: Estimates) -> Cost:
     # relabelled takes as long as any in closed loop.
     played = steps / 2 if spec.way == "relabelled" else steps / 4
     rate = estimates.policy_rate(spec.start, "played")
-    memory = TORCH + estimates.network_memory(spec.start, AT_ONCE, 3) + STEP_MEMORY * played
+    memory = TORCH + estimates.network_memory(spec.start, AT_ONCE, 3) + ROLLOUT * played
     return Cost(seconds + played / rate, STEP_BYTES * steps, memory)

@@ -176,8 +176,7 @@ def _points(
 def _features(axis: Axes, whole: pd.DataFrame) -> None:
     """Draw the features that tell people best from the annotators, the mean over tasks."""
     table = whole.reset_index()
-    tasks = style.tasks_of(table)
-    name = ALL if ALL in set(table["task"]) else tasks[0]
+    name = style.whole_of(table)
     rows = table[
         (table["task"] == name)
         & table["measure"].str.startswith("AUC:")

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from lastmile.studies import style
 from lastmile.studies.composition.arms import DIALS, DOSES, USUAL, WHOLE_STYLES
-from lastmile.studies.labels import ALL
 
 ROWS = (USUAL, *DIALS, *WHOLE_STYLES)
 """Arms of the right panels, from the top."""
@@ -29,14 +28,14 @@ PANELS = {
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw the mistakes of the policy over those in its data, and what the other dials change."""
     tasks = style.tasks_of(table)
-    whole = ALL if ALL in set(table["task"]) else tasks[0] if tasks else ALL
+    whole = style.whole_of(table)
     figure = plt.figure(figsize=(style.PAGE, 3.1))
     grid = figure.add_gridspec(1, 2, width_ratios=(1, 2.2), wspace=0.42)
     _dose(figure.add_subplot(grid[0]), table, whole, tasks)
     inner = grid[1].subgridspec(1, len(PANELS), wspace=0.12)
     axes = [figure.add_subplot(inner[0, at]) for at in range(len(PANELS))]
     for axis, (measure, words) in zip(axes, PANELS.items()):
-        _arms(axis, table[table["measure"] == measure], whole, tasks, words)
+        _arms(axis, table[table["measure"] == measure], words)
         axis.set_yticks(range(len(ROWS)), ROWS if axis is axes[0] else [""] * len(ROWS))
         axis.invert_yaxis()
     handles = [style.point_handle(color, name, marker) for name, marker, color in RATES.values()]
@@ -64,17 +63,9 @@ def _dose(axis: Axes, table: pd.DataFrame, whole: str, tasks: list[str]) -> None
     axis.set_xticks([0, 0.1, 0.2, 0.3], ["0 %", "10 %", "20 %", "30 %"])
 
 
-def _arms(axis: Axes, part: pd.DataFrame, whole: str, tasks: list[str], words: str) -> None:
+def _arms(axis: Axes, part: pd.DataFrame, words: str) -> None:
     """Draw one measure of all arms, a row each."""
-    for at, arm in enumerate(ROWS):
-        rows = part[part["arm"] == arm]
-        for _, row in rows[rows["task"].isin(tasks)].iterrows():
-            axis.plot(row["value"], at, "o", ms=2, color=style.task_color(row["task"]), alpha=0.6)
-        for _, row in rows[rows["task"] == whole].iterrows():
-            axis.plot([row["low"], row["high"]], [at, at], color=style.INK, lw=1)
-            axis.plot(row["value"], at, "D", ms=4, color=style.INK)
-            if arm == USUAL:
-                axis.axvline(row["value"], color=style.MUTED, ls=style.FLOOR, lw=0.7, zorder=0)
+    style.arm_rows(axis, part, ROWS, USUAL, ms=2, alpha=0.6)
     axis.axhline(0.5, color=style.GRID, lw=0.7)
     axis.axhline(len(DIALS) + 0.5, color=style.GRID, lw=0.7)
     axis.set_xlim(-0.03, 1.03)
@@ -86,7 +77,7 @@ def _arms(axis: Axes, part: pd.DataFrame, whole: str, tasks: list[str], words: s
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
     tasks = style.tasks_of(table)
-    whole = ALL if ALL in set(table["task"]) else tasks[0] if tasks else ALL
+    whole = style.whole_of(table)
     of_whole = table[table["task"] == whole].set_index(["measure", "arm"])
 
     def told(measure: str, arm: str) -> str:

@@ -9,16 +9,23 @@ annotator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
+from lastmile.config import Settings
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
-from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
+from lastmile.studies.arms import (
+    PAIRED,
+    Contrast,
+    at_the_end,
+    contrast_claims,
+    rows_by_arm,
+    studied,
+    summed,
+    with_arms,
+)
+from lastmile.studies.claims import Claim, Effect, Hypothesis
 from lastmile.studies.composition.arms import ARMS, USUAL
-from lastmile.studies.labels import ALL, POLICY
+from lastmile.studies.labels import POLICY
 from lastmile.studies.runs import Need, Run, training_run
 
 if TYPE_CHECKING:
@@ -65,22 +72,6 @@ SHARES = (WRONG, GONE, KEPT, "success", "share:look", "share:navigate")
 """Measures whose intervals end at 0 and at 1."""
 
 
-class Contrast(NamedTuple):
-    """What one claim compares.
-
-    Attributes:
-        hypothesis: What is claimed.
-        measure: The measure.
-        more: The arm in which it is claimed to be larger.
-        less: The arm in which it is claimed to be smaller.
-    """
-
-    hypothesis: Hypothesis
-    measure: str
-    more: str
-    less: str
-
-
 def _contrast(
     claim: str,
     statement: str,
@@ -95,7 +86,7 @@ def _contrast(
         claim=claim,
         statement=statement,
         statistic=f"{measure} of the policy: demonstrations '{more}' minus '{less}'",
-        rule="Shown if the interval of the paired difference lies above 0, contradicted if below.",
+        rule=PAIRED,
         effect=Effect("percent", *(f"percentage points {word}" for word in words)),
         smallest=smallest,
     )
@@ -173,7 +164,7 @@ HYPOTHESES = tuple(contrast.hypothesis for contrast in CONTRASTS)
 
 def tasks(settings: Settings) -> tuple[str, ...]:
     """Return the tasks of the comparison that are studied."""
-    return tuple(task for task in settings.composition.tasks if task in task_list(settings))
+    return studied(settings.composition.tasks, settings)
 
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
@@ -198,61 +189,20 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
-    """Return what is summed for each measure, with the columns task, arm, seed, episode.
+    """Return what is summed for each measure, by task, arm, seed and episode."""
+    by_task = {task: runs(settings, task) for task in tasks(settings)}
+    tables = (inputs[name] for name in ("skills", "closed_loop", "recovery"))
+    skills, played, states = with_arms(tables, by_task)
+    skills = at_the_end(skills)
 
-    `above` and `below` the line are columns, too.
-    """
-    import pandas as pd
-
-    arms = pd.DataFrame(
-        [
-            (run.name, task, arm)
-            for task in tasks(settings)
-            for arm, run in runs(settings, task).items()
-        ],
-        columns=["run", "task", "arm"],
-    )
-    # Two arms are one run where the study's own annotator is one of them.
-    skills, played, states = (
-        arms.merge(inputs[name], on=["run", "task"]).assign(one=1)
-        for name in ("skills", "closed_loop", "recovery")
-    )
-    last = skills.groupby(["run", "seed"])["frames"].transform("max")
-    skills = skills[skills["frames"] == last]
-
-    def of(rows: pd.DataFrame, above: str, below: str) -> pd.DataFrame:
-        columns = ["task", "arm", "seed", "episode"]
-        return rows[columns].assign(
-            above=rows[above].astype(float), below=rows[below].astype(float)
-        )
-
-    measured = {WRONG: of(skills.assign(wrong=skills["total"] - skills["hits"]), "wrong", "total")}
+    wrong = skills.assign(wrong=skills["total"] - skills["hits"])
+    measured = {WRONG: summed(wrong, "wrong", "total")}
     for measure, condition in ((GONE, "mistake"), (KEPT, "control")):
         of_condition = states[states["condition"] == condition]
         value = of_condition["gone"].astype(float)
         value = 1 - value if measure == KEPT else value
-        measured[measure] = of(of_condition.assign(value=value), "value", "one")
-    return measured | {name: of(played, *columns) for name, columns in PLAYED.items()}
-
-
-def _samples(rows: pd.DataFrame, arm: str, task: str, settings: Settings) -> np.ndarray | None:
-    """Return a measure of an arm on a task, or the mean over tasks; None if not measured.
-
-    Episodes are drawn alike in all arms. The noise between trainings is independent: of each arm,
-    and of each task.
-
-    Returns:
-        (1 + resamples,), the estimate first.
-    """
-    values = []
-    names = tasks(settings)
-    for stratum, name in enumerate(names):
-        part = rows[(rows["task"] == name) & (rows["arm"] == arm)]
-        if task in (name, ALL) and len(part) and part["below"].sum():
-            training = 1 + stratum + len(names) * list(ARMS).index(arm)
-            count = settings.evaluation.resamples
-            values.append(rate(part, "above", "below", count, stratum, training))
-    return np.mean(values, axis=0) if values else None
+        measured[measure] = summed(of_condition.assign(value=value), "value", "one")
+    return measured | {name: summed(played, *columns) for name, columns in PLAYED.items()}
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -270,34 +220,12 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows: list[tuple] = []
-    for measure, part in _measured(inputs, settings).items():
-        for task in whole_and_parts(list(tasks(settings))):
-            for arm in ARMS:
-                samples = _samples(part, arm, task, settings)
-                if samples is None:
-                    continue
-                of_arm = part[(part["arm"] == arm) & ((part["task"] == task) | (task == ALL))]
-                estimated = share if measure in SHARES else estimate
-                rows.append((task, arm, measure, *estimated(samples, few(of_arm)), len(of_arm)))
+    measured = _measured(inputs, settings)
+    rows = rows_by_arm(measured, list(ARMS), SHARES, tasks(settings), settings)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test each contrast on each task, and on all tasks together."""
     measured = _measured(inputs, settings)
-    tested: list[Claim] = []
-    for hypothesis, measure, more, less in CONTRASTS:
-        rows = measured[measure]
-        for task in whole_and_parts(list(tasks(settings))):
-            sides = [_samples(rows, arm, task, settings) for arm in (more, less)]
-            if sides[0] is None or sides[1] is None:
-                tested.append(hypothesis.untestable("not measured in both arms", task))
-                continue
-            part = rows[rows["arm"].isin([more, less]) & ((rows["task"] == task) | (task == ALL))]
-            units, seeds = count_episodes(part), rows["seed"].nunique()
-            strata = f" of {len(tasks(settings))} tasks as strata" if task == ALL else ""
-            unit = f"episode ({units}{strata}, {seeds} training run(s) of each arm)"
-            gap = estimate(sides[0] - sides[1], few(part))
-            tested.append(hypothesis.test(gap, task, unit, units, seeds))
-    return tested
+    return contrast_claims(CONTRASTS, measured, list(ARMS), tasks(settings), settings)

@@ -29,7 +29,7 @@ CLOSE = 0.2
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw the mean over tasks; with one task, that."""
-    name = _whole(table)
+    name = style.whole_of(table)
     rows = table[table["task"] == name]
     figure = plt.figure(figsize=(style.PAGE, 3.1))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1))
@@ -37,11 +37,6 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     _reliability(figure.add_subplot(grid[0, 1]), rows[rows["arm"] == "calibration"])
     _temperature(figure.add_subplot(grid[1, 1]), rows[rows["arm"] == "temperature"])
     return figure
-
-
-def _whole(table: pd.DataFrame) -> str:
-    """Return `ALL`, or the only task."""
-    return ALL if ALL in set(table["task"]) else str(table["task"].iloc[0])
 
 
 def _handed_over(axis: Axes, rows: pd.DataFrame) -> None:
@@ -100,7 +95,7 @@ def _temperature(axis: Axes, rows: pd.DataFrame) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    name = _whole(table)
+    name = style.whole_of(table)
     rows = table[table["task"] == name]
     worlds = rows.loc[rows["measure"] == "success", "n"].max()
     parts = ["**Confidence.**"]

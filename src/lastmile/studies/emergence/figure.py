@@ -165,7 +165,7 @@ def caption(table: pd.DataFrame) -> str:
 
 def _order(table: pd.DataFrame) -> str:
     """Say when the stages come, and how surely in this order."""
-    where = ALL if ALL in set(table["task"]) else str(table["task"].iloc[0])
+    where = style.whole_of(table)
     table = table[(table["task"] == where) & (table["predictor"] == POLICY)]
     half, order = (
         table[table["measure"] == measure].set_index("skill") for measure in ("half", "order")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lastmile.config import Settings, task_list
+from lastmile.config import Settings
 from lastmile.evaluation.statistics import curve, curve_over_tasks, estimate
 from lastmile.policy.sizes import TRAINING_PASSES
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
+from lastmile.studies.arms import PAIRED, studied
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.labels import ALL
 from lastmile.studies.runs import Need, Run, training_run
@@ -43,7 +44,6 @@ LONGER = 6
 A frame of the published one takes 4 to 5.4 times the operations of ours, depending on the size.
 """
 
-_PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 _BETTER = Effect(
     "percent",
     above="percentage points more placements within 5 px with ours",
@@ -53,14 +53,14 @@ EQUAL_FRAMES = Hypothesis(
     claim="ours places better, equal frames",
     statement="Our head and context place better than the published ones after equal frames",
     statistic="placement within 5 px after {frames} frames, ours minus published",
-    rule=_PAIRED,
+    rule=PAIRED,
     effect=_BETTER,
 )
 EQUAL_OPERATIONS = Hypothesis(
     claim="ours places better, equal operations",
     statement="Our head and context place better than the published ones after equal operations",
     statistic="placement within 5 px after {operations} operations, ours minus published",
-    rule=_PAIRED,
+    rule=PAIRED,
     effect=_BETTER,
 )
 HYPOTHESES = (EQUAL_FRAMES, EQUAL_OPERATIONS)
@@ -71,7 +71,7 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def tasks(settings: Settings) -> tuple[str, ...]:
     """Return the tasks of the comparison that are studied."""
-    return tuple(task for task in settings.heads.tasks if task in task_list(settings))
+    return studied(settings.heads.tasks, settings)
 
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:

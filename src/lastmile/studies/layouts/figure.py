@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lastmile.studies import style
-from lastmile.studies.labels import ALL
 from lastmile.studies.layouts.arms import (
     BOTH,
     FEW,
@@ -48,7 +47,7 @@ OUTCOMES = {
 
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw the mean over tasks; with one task, that."""
-    whole = _whole(table)
+    whole = style.whole_of(table)
     rows = table[table["task"] == whole]
     figure = plt.figure(figsize=(style.PAGE, 5.0))
     grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
@@ -66,11 +65,6 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     handles = [Patch(color=color, label=name) for color, name in OUTCOMES.values()]
     style.legend_below(figure, handles, handlelength=1.0, columnspacing=1.2)
     return figure
-
-
-def _whole(table: pd.DataFrame) -> str:
-    """Return `ALL`, or the only task."""
-    return ALL if ALL in set(table["task"]) else str(table["task"].iloc[0])
 
 
 def _by_look(axis: Axes, rows: pd.DataFrame, measure: str, words: str) -> None:
@@ -149,7 +143,7 @@ def _at(rows: pd.DataFrame, arm: str, measure: str, looks: tuple[str, ...]) -> p
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
     tasks = style.tasks_of(table)
-    whole = _whole(table)
+    whole = style.whole_of(table)
     values = table[table["task"] == whole].set_index(["measure", "arm", "look"])
 
     def told(measure: str, arm: str, look: str) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
+from lastmile.config import Settings
+from lastmile.evaluation.statistics import estimate, few, share
 from lastmile.screen import Look
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
+from lastmile.studies.arms import PAIRED, gap_claim, of_task, samples, studied, summed
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL
 from lastmile.studies.layouts.arms import (
     ARMS,
     BOTH,
@@ -106,7 +106,7 @@ def _contrast(
         claim=claim,
         statement=statement,
         statistic=told,
-        rule="Shown if the interval of the paired difference lies above 0, contradicted if below.",
+        rule=PAIRED,
         effect=Effect("percent", *(f"percentage points {word}" for word in words)),
         smallest=smallest,
     )
@@ -184,7 +184,7 @@ HYPOTHESES = tuple(contrast.hypothesis for contrast in CONTRASTS)
 
 def tasks(settings: Settings) -> tuple[str, ...]:
     """Return the tasks of the comparison that are studied."""
-    return tuple(task for task in settings.layouts.tasks if task in task_list(settings))
+    return studied(settings.layouts.tasks, settings)
 
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
@@ -239,10 +239,8 @@ def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, 
         for name in ("other_looks", "other_looks_played")
     )
 
-    def of(rows: pd.DataFrame, above: str | list[str], below: str) -> pd.DataFrame:
-        columns = ["task", "arm", "tested", "seed", "episode"]
-        hits = rows[above].sum(axis=1) if isinstance(above, list) else rows[above]
-        return rows[columns].assign(above=hits.astype(float), below=rows[below].astype(float))
+    def of(rows: pd.DataFrame, above: str, below: str) -> pd.DataFrame:
+        return summed(rows, above, below, ("arm", "tested"))
 
     measured = {name: of(played, *columns) for name, columns in PLAYED.items()}
     measured |= {name: of(clicks, *columns) for name, columns in CLICKED.items()}
@@ -252,30 +250,14 @@ def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, 
             if (due, outcome) != ("button", "off"):
                 measured[f"{begin}: {end}"] = of(part, outcome, "judged")
     buttons = clicks[clicks["due"] == "button"]
-    return measured | {MISSED: of(buttons, ["old_place", "nothing"], "judged")}
+    missed = buttons.assign(missed=buttons["old_place"] + buttons["nothing"])
+    return measured | {MISSED: of(missed, "missed", "judged")}
 
 
 def _samples(rows: pd.DataFrame, arm: str, look: str, settings: Settings) -> dict[str, np.ndarray]:
-    """Return a measure of an arm in a look, by task, with the mean over tasks if there are several.
-
-    Episodes are drawn alike in all arms and looks. The noise between trainings is independent: of
-    each arm, and of each task. What was not measured is left out.
-
-    Returns:
-        (1 + resamples,) by task, the estimate first.
-    """
-    names = tasks(settings)
+    """Return a measure of an arm in a look by task, as `arms.samples` does."""
     of_arm = rows[(rows["arm"] == arm) & (rows["tested"] == look)]
-    values = {}
-    for stratum, name in enumerate(names):
-        part = of_arm[of_arm["task"] == name]
-        if part["below"].sum():
-            training = 1 + stratum + len(names) * list(ARMS).index(arm)
-            count = settings.evaluation.resamples
-            values[name] = rate(part, "above", "below", count, stratum, training)
-    if values and len(names) > 1:
-        values[ALL] = np.mean(list(values.values()), axis=0)
-    return values
+    return samples(of_arm, list(ARMS).index(arm), tasks(settings), settings)
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -299,10 +281,10 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
         for arm in ARMS:
             for look in tested(arm):
                 of_arm = part[(part["arm"] == arm) & (part["tested"] == look)]
-                for task, samples in _samples(part, arm, look, settings).items():
-                    of_task = of_arm[(of_arm["task"] == task) | (task == ALL)]
-                    count = len(of_task[["task", "seed", "episode"]].drop_duplicates())
-                    value = estimated(samples, few(of_task))
+                for task, values in _samples(part, arm, look, settings).items():
+                    counted = of_task(of_arm, task)
+                    count = len(counted[["task", "seed", "episode"]].drop_duplicates())
+                    value = estimated(values, few(counted))
                     rows.append((task, arm, look, measure, *value, count))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -324,11 +306,7 @@ def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
                 tested_claims.append(hypothesis.untestable(reason, task))
                 continue
             rows = measured[sides[0][1]]
-            of_task = (rows["task"] == task) | (task == ALL)
-            part = rows[of_task & rows["arm"].isin([arm for _, _, arm, _ in sides])]
-            units, seeds = count_episodes(part), part["seed"].nunique()
-            strata = f" of {len(names)} tasks as strata" if task == ALL else ""
-            unit = f"episode ({units}{strata}, {seeds} training run(s) of each arm)"
-            gap = estimate(np.sum(known, axis=0), few(part))
-            tested_claims.append(hypothesis.test(gap, task, unit, units, seeds))
+            part = of_task(rows[rows["arm"].isin([arm for _, _, arm, _ in sides])], task)
+            gap = np.sum(known, axis=0)
+            tested_claims.append(gap_claim(hypothesis, gap, part, task, len(names)))
     return tested_claims

@@ -12,7 +12,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
-from lastmile.studies.labels import ALL
 from lastmile.studies.memory.kinds import CEILING, FINISHED, KINDS, NATS, SUCCESS
 
 LIGHT, DARK = (0.72, 0.86, 0.95), (0.02, 0.19, 0.38)
@@ -24,7 +23,7 @@ CURVES = {SUCCESS: "success", NATS: "nats per click"}
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw success and nats over the number of screens, and each kind of decision."""
     tasks = style.tasks_of(table)
-    whole = _whole(table)
+    whole = style.whole_of(table)
     policies = table[table["who"] != CEILING]
     windows = sorted(policies["window"].unique())
     figure = plt.figure(figsize=(style.PAGE, 3.3))
@@ -50,12 +49,6 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     handles.append(style.point_handle(style.MUTED, "annotator asked again", "|", ms=8))
     style.legend_below(figure, handles, ncols=4)
     return figure
-
-
-def _whole(table: pd.DataFrame) -> str:
-    """Return all tasks together or, if there is one task alone, that one."""
-    tasks = style.tasks_of(table)
-    return ALL if ALL in set(table["task"]) or not tasks else tasks[0]
 
 
 def _colors(windows: list[int]) -> dict[int, str]:
@@ -108,7 +101,7 @@ def _kinds(axis: Axes, rows: pd.DataFrame, windows: list[int]) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
-    whole = _whole(table)
+    whole = style.whole_of(table)
     policies = table[(table["who"] != CEILING) & (table["task"] == whole)]
     of_whole = policies.set_index(["measure", "window"])
     windows = sorted(policies["window"].unique())

@@ -18,11 +18,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
+from lastmile.config import Settings
+from lastmile.evaluation.statistics import estimate, few, share
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
+from lastmile.studies.arms import (
+    PAIRED,
+    at_the_end,
+    gap_claim,
+    of_task,
+    samples,
+    studied,
+    summed,
+    with_arms,
+)
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL, POLICY
+from lastmile.studies.labels import POLICY
 from lastmile.studies.memory.kinds import CEILING, FINISHED, KINDS, NATS, SUCCESS
 from lastmile.studies.runs import Need, Run, training_run
 
@@ -94,7 +104,6 @@ class Contrast(NamedTuple):
     minus: str = ""
 
 
-_RULE = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 _NULL = " No difference is expected: an interval within {size} on both sides of 0 is a null."
 
 
@@ -105,7 +114,7 @@ def _hypothesis(
         claim=claim,
         statement=statement,
         statistic=f"{what}: windows of {{more}} screens minus windows of {{less}}",
-        rule=_RULE + (_NULL.format(size=null) if null else ""),
+        rule=PAIRED + (_NULL.format(size=null) if null else ""),
         effect=effect,
         smallest=smallest,
     )
@@ -243,7 +252,7 @@ HYPOTHESES = tuple(contrast.hypothesis for contrast in CONTRASTS)
 
 def tasks(settings: Settings) -> tuple[str, ...]:
     """Return the tasks of the comparison that are studied."""
-    return tuple(task for task in settings.memory.tasks if task in task_list(settings))
+    return studied(settings.memory.tasks, settings)
 
 
 def runs(settings: Settings, task: str) -> dict[int, Run]:
@@ -272,63 +281,30 @@ def needs(settings: Settings) -> list[Need]:
 
 
 def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
-    """Return what is summed for each measure: columns task, window, seed, episode, above, below."""
-    import pandas as pd
-
-    arms = pd.DataFrame(
-        [
-            (run.name, task, window)
-            for task in tasks(settings)
-            for window, run in runs(settings, task).items()
-        ],
-        columns=["run", "task", "window"],
-    )
-    skills, losses, played = (
-        arms.merge(inputs[name], on=["run", "task"]).assign(one=1)
-        for name in ("skills", "losses", "closed_loop")
-    )
-    skills = _at_the_end(skills[skills["predictor"] == POLICY])
+    """Return what is summed for each measure, by task, window, seed and episode."""
+    by_task = {task: runs(settings, task) for task in tasks(settings)}
+    tables = (inputs[name] for name in ("skills", "losses", "closed_loop"))
+    skills, losses, played = with_arms(tables, by_task, "window")
+    skills = at_the_end(skills[skills["predictor"] == POLICY])
 
     def of(rows: pd.DataFrame, above: str, below: str) -> pd.DataFrame:
-        columns = ["task", "window", "seed", "episode"]
-        return rows[columns].assign(
-            above=rows[above].astype(float), below=rows[below].astype(float)
-        )
+        return summed(rows, above, below, ("window",))
 
     measured = {kind: of(skills[skills["skill"] == kind], "hits", "total") for kind in KINDS}
-    measured[NATS] = of(_at_the_end(losses), "nats", "steps")
+    measured[NATS] = of(at_the_end(losses), "nats", "steps")
     return measured | {name: of(played, *columns) for name, columns in PLAYED.items()}
 
 
-def _at_the_end(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last snapshot of each training run."""
-    return rows[rows["frames"] == rows.groupby(["run", "seed"])["frames"].transform("max")]
-
-
-def _samples(rows: pd.DataFrame, window: int, task: str, settings: Settings) -> np.ndarray | None:
-    """Return a measure of an arm on a task, or the mean over tasks; None if not measured.
-
-    Episodes are drawn alike in all arms. The noise between trainings is independent: of each arm,
-    and of each task.
-
-    Returns:
-        (1 + resamples,), the estimate first.
-    """
-    values = []
-    names = tasks(settings)
-    for stratum, name in enumerate(names):
-        part = rows[(rows["task"] == name) & (rows["window"] == window)]
-        if task in (name, ALL) and len(part) and part["below"].sum():
-            training = 1 + stratum + len(names) * settings.memory.windows.index(window)
-            count = settings.evaluation.resamples
-            values.append(rate(part, "above", "below", count, stratum, training))
-    return np.mean(values, axis=0) if values else None
+def _samples(rows: pd.DataFrame, window: int, settings: Settings) -> dict[str, np.ndarray]:
+    """Return a measure of an arm by task, as `arms.samples` does."""
+    number = settings.memory.windows.index(window)
+    return samples(rows[rows["window"] == window], number, tasks(settings), settings)
 
 
 def _counted(rows: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return the rows of a task, or of all, with anything to count on these tasks."""
     counts = rows.groupby("task")["below"].transform("sum") > 0
-    return rows[counts & ((rows["task"] == task) | (task == ALL))]
+    return of_task(rows[counts], task)
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -346,16 +322,16 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
 
     rows: list[tuple] = []
     names = whole_and_parts(list(tasks(settings)))
+    windows = settings.memory.windows
     for measure, part in _measured(inputs, settings).items():
+        estimated = share if measure in SHARES else estimate
+        values = {window: _samples(part, window, settings) for window in windows}
         for task in names:
-            for window in settings.memory.windows:
-                samples = _samples(part, window, task, settings)
-                if samples is None:
-                    continue
-                of_arm = _counted(part[part["window"] == window], task)
-                estimated = share if measure in SHARES else estimate
-                numbers = estimated(samples, few(of_arm))
-                rows.append((task, POLICY, window, measure, *numbers, len(of_arm)))
+            for window in windows:
+                if task in values[window]:
+                    of_arm = _counted(part[part["window"] == window], task)
+                    numbers = estimated(values[window][task], few(of_arm))
+                    rows.append((task, POLICY, window, measure, *numbers, len(of_arm)))
     return pd.DataFrame([*rows, *_ceilings(inputs["skills"], settings)], columns=list(COLUMNS))
 
 
@@ -382,40 +358,46 @@ def _ceilings(skills: pd.DataFrame, settings: Settings) -> list[tuple]:
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test each contrast on each task, and on all tasks together."""
     measured = _measured(inputs, settings)
-    return [
-        claim
-        for contrast in CONTRASTS
-        for task in whole_and_parts(list(tasks(settings)))
-        for claim in _tested(contrast, measured, task, settings)
-    ]
+    return [claim for contrast in CONTRASTS for claim in _tested(contrast, measured, settings)]
 
 
 def _tested(
-    contrast: Contrast, measured: dict[str, pd.DataFrame], task: str, settings: Settings
+    contrast: Contrast, measured: dict[str, pd.DataFrame], settings: Settings
 ) -> list[Claim]:
-    """Test a contrast on a task, or on all; no claim where the task has no such steps."""
+    """Test a contrast on all tasks and on each; no claim where a task has no such steps."""
     hypothesis = contrast.hypothesis
     more, less = (settings.memory.windows[place] for place in (contrast.more, contrast.less))
     told = {"more": str(more), "less": str(less)}
-    gains: list[np.ndarray] = []
-    reason = ""
-    for measure in (contrast.measure, *([contrast.minus] if contrast.minus else [])):
-        rows = measured[measure]
-        sides = [_samples(rows, window, task, settings) for window in (more, less)]
-        if sides[0] is None or sides[1] is None:
-            # A task without placements, for instance, has no claim about them.
-            return [] if len(rows) else [hypothesis.untestable("it was not measured", task, **told)]
-        if measure in SHARES and max(sides[0][0], sides[1][0]) < LEARNED:
-            reason = (
-                f"neither arm reaches {100 * LEARNED:.0f} % ({measure}), so nothing is learned "
-                "that the past could help; a longer `memory.frames` would make it so"
-            )
-        gains.append((sides[0] - sides[1]) * (-1 if measure in LESS_IS_BETTER else 1))
-
+    measures = [contrast.measure, *([contrast.minus] if contrast.minus else [])]
+    sides = {
+        measure: [_samples(measured[measure], window, settings) for window in (more, less)]
+        for measure in measures
+    }
     rows = measured[contrast.measure]
-    part = _counted(rows[rows["window"].isin([more, less])], task)
-    units, seeds = count_episodes(part), part["seed"].nunique()
-    strata = f" of {part['task'].nunique()} tasks as strata" if task == ALL else ""
-    unit = f"episode ({units}{strata}, {seeds} training run(s) of each arm)"
-    gap = estimate(gains[0] - gains[1] if contrast.minus else gains[0], few(part))
-    return [hypothesis.test(gap, task, unit, units, seeds, reason, **told)]
+    rows = rows[rows["window"].isin([more, less])]
+
+    tested: list[Claim] = []
+    for task in whole_and_parts(list(tasks(settings))):
+        missing = [
+            measure for measure in measures if any(task not in side for side in sides[measure])
+        ]
+        if missing:
+            # A task without placements, for instance, has no claim about them.
+            if measured[missing[0]].empty:
+                tested.append(hypothesis.untestable("it was not measured", task, **told))
+            continue
+        reason = ""
+        gains: list[np.ndarray] = []
+        for measure in measures:
+            better, worse = (side[task] for side in sides[measure])
+            if measure in SHARES and max(better[0], worse[0]) < LEARNED:
+                reason = (
+                    f"neither arm reaches {100 * LEARNED:.0f} % ({measure}), so nothing is learned "
+                    "that the past could help; a longer `memory.frames` would make it so"
+                )
+            gains.append((better - worse) * (-1 if measure in LESS_IS_BETTER else 1))
+        gap = gains[0] - gains[1] if contrast.minus else gains[0]
+        part = _counted(rows, task)
+        strata = part["task"].nunique()
+        tested.append(gap_claim(hypothesis, gap, part, task, strata, reason, **told))
+    return tested

@@ -30,7 +30,7 @@ FLOOR = -0.3
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw a column for each target: above layer by layer, below a row for each task."""
     names = style.tasks_of(table)
-    where = ALL if ALL in set(table["task"]) else names[0]
+    where = style.whole_of(table)
     figure, axes = plt.subplots(
         2,
         len(TITLES),

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lastmile.studies import style
-from lastmile.studies.labels import ALL
 from lastmile.studies.repair.arms import (
     ARMS,
     BEFORE,
@@ -43,10 +41,11 @@ PANELS = {
 def draw(table: pd.DataFrame, folder: Path) -> Figure:
     """Draw each measure in a panel, a row for each arm."""
     tasks = style.tasks_of(table)
-    whole = _whole(table, tasks)
     figure, axes = plt.subplots(1, len(PANELS), figsize=(style.PAGE, 2.3), sharey=True)
     for axis, (measure, words) in zip(axes, PANELS.items()):
-        _panel(axis, table[table["measure"] == measure], whole, tasks)
+        of_measure = table[table["measure"] == measure]
+        style.arm_rows(axis, of_measure, ROWS, PLAIN, ms=2.5, alpha=0.7)
+        axis.axhline(0.5, color=style.GRID, lw=0.7)
         if measure in SHARES:
             axis.set_xlim(-0.04, 1.04)
             axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -62,29 +61,10 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
     return figure
 
 
-def _whole(table: pd.DataFrame, tasks: list[str]) -> str:
-    """Return what the large marks are about: all tasks, or the only one."""
-    return ALL if ALL in set(table["task"]) else tasks[0] if tasks else ALL
-
-
-def _panel(axis: Axes, part: pd.DataFrame, whole: str, tasks: list[str]) -> None:
-    """Draw one measure of all arms, a row each."""
-    for at, arm in enumerate(ROWS):
-        rows = part[part["arm"] == arm]
-        for _, row in rows[rows["task"].isin(tasks)].iterrows():
-            axis.plot(row["value"], at, "o", ms=2.5, color=style.task_color(row["task"]), alpha=0.7)
-        for _, row in rows[rows["task"] == whole].iterrows():
-            axis.plot([row["low"], row["high"]], [at, at], color=style.INK, lw=1)
-            axis.plot(row["value"], at, "D", ms=4, color=style.INK)
-            if arm == PLAIN:
-                axis.axvline(row["value"], color=style.MUTED, ls=style.FLOOR, lw=0.7, zorder=0)
-    axis.axhline(0.5, color=style.GRID, lw=0.7)
-
-
 def caption(table: pd.DataFrame) -> str:
     """Return the caption with the numbers of the table."""
     tasks = style.tasks_of(table)
-    whole = _whole(table, tasks)
+    whole = style.whole_of(table)
     of_whole = table[table["task"] == whole].set_index(["measure", "arm"])
 
     def told(measure: str) -> str:

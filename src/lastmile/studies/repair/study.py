@@ -11,15 +11,21 @@ annotator is the same in all of them. Steps that are seen but not learned count 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
-from lastmile.config import Settings, task_list
-from lastmile.evaluation.statistics import count_episodes, estimate, few, rate, share
+from lastmile.config import Settings
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
-from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
-from lastmile.studies.labels import ALL, POLICY
+from lastmile.studies.arms import (
+    PAIRED,
+    Contrast,
+    contrast_claims,
+    rows_by_arm,
+    studied,
+    summed,
+    with_arms,
+)
+from lastmile.studies.claims import Claim, Effect, Hypothesis
+from lastmile.studies.labels import POLICY
 from lastmile.studies.repair.arms import (
     ARMS,
     BEFORE,
@@ -57,22 +63,6 @@ KEEPS = {"closed_loop": {"who": (POLICY,)}}
 LEFT_OUT = "it has no tasks; name some, such as --config 'repair.tasks=[colored_dots]'"
 
 
-class Contrast(NamedTuple):
-    """What one claim compares.
-
-    Attributes:
-        hypothesis: What is claimed.
-        measure: The measure.
-        more: The arm in which it is claimed to be larger.
-        less: The arm in which it is claimed to be smaller.
-    """
-
-    hypothesis: Hypothesis
-    measure: str
-    more: str
-    less: str
-
-
 TAUGHT = {
     "relabelled": "the annotator's next click in the states that it gets into",
     "handed over": "how the annotator goes on to the end from where it got to",
@@ -83,7 +73,6 @@ TAUGHT = {
 
 def _contrasts(arm: str) -> tuple[Contrast, ...]:
     """Return what is claimed of an arm, against plain demonstrations."""
-    rule = "Shown if the interval of the paired difference lies above 0, contradicted if below."
     taught = TAUGHT[arm]
     return (
         Contrast(
@@ -91,7 +80,7 @@ def _contrasts(arm: str) -> tuple[Contrast, ...]:
                 claim=f"{arm}: more success",
                 statement=f"A policy succeeds more often if it is taught {taught}",
                 statistic=f"success in closed loop: '{arm}' minus '{PLAIN}'",
-                rule=rule,
+                rule=PAIRED,
                 effect=Effect(
                     "percent",
                     "percentage points more successes than with plain demonstrations",
@@ -108,7 +97,7 @@ def _contrasts(arm: str) -> tuple[Contrast, ...]:
                 claim=f"{arm}: fewer mistakes",
                 statement=f"A policy makes fewer mistakes if it is taught {taught}",
                 statistic=f"mistakes per placement in closed loop: '{PLAIN}' minus '{arm}'",
-                rule=rule,
+                rule=PAIRED,
                 effect=Effect(
                     "difference",
                     "fewer mistakes per placement than with plain demonstrations",
@@ -126,7 +115,7 @@ def _contrasts(arm: str) -> tuple[Contrast, ...]:
                 statement=f"A policy finishes more often if it is taught {taught}",
                 statistic="share of the rollouts that end with Done within the limit of steps: "
                 f"'{arm}' minus '{PLAIN}'",
-                rule=rule,
+                rule=PAIRED,
                 effect=Effect(
                     "percent",
                     "percentage points more rollouts finished than with plain demonstrations",
@@ -147,7 +136,7 @@ HYPOTHESES = tuple(contrast.hypothesis for contrast in CONTRASTS)
 
 def tasks(settings: Settings) -> tuple[str, ...]:
     """Return the tasks of the comparison that are studied."""
-    return tuple(task for task in settings.repair.tasks if task in task_list(settings))
+    return studied(settings.repair.tasks, settings)
 
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
@@ -165,42 +154,11 @@ def needs(settings: Settings) -> list[Need]:
     ]
 
 
-def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
-    """Return the rollouts of the policies, with their `arm`."""
-    import pandas as pd
-
-    arms = pd.DataFrame(
-        [
-            (run.name, task, arm)
-            for task in tasks(settings)
-            for arm, run in runs(settings, task).items()
-        ],
-        columns=["run", "task", "arm"],
-    )
-    return arms.merge(inputs["closed_loop"], on=["run", "task"]).assign(one=1)
-
-
-def _samples(
-    played: pd.DataFrame, measure: str, arm: str, task: str, settings: Settings
-) -> np.ndarray | None:
-    """Return a measure of an arm on a task, or the mean over tasks; None if not measured.
-
-    Episodes are drawn alike in all arms. The noise between trainings is independent: of each arm,
-    and of each task.
-
-    Returns:
-        (1 + resamples,), the estimate first.
-    """
-    above, below = MEASURES[measure]
-    values = []
-    names = tasks(settings)
-    for stratum, name in enumerate(names):
-        part = played[(played["task"] == name) & (played["arm"] == arm)]
-        if task in (name, ALL) and len(part) and part[below].sum():
-            training = 1 + stratum + len(names) * [BEFORE, *ARMS].index(arm)
-            count = settings.evaluation.resamples
-            values.append(rate(part, above, below, count, stratum, training))
-    return np.mean(values, axis=0) if values else None
+def _measured(inputs: dict[str, pd.DataFrame], settings: Settings) -> dict[str, pd.DataFrame]:
+    """Return what is summed for each measure, by task, arm, seed and episode."""
+    by_task = {task: runs(settings, task) for task in tasks(settings)}
+    (played,) = with_arms([inputs["closed_loop"]], by_task)
+    return {name: summed(played, *columns) for name, columns in MEASURES.items()}
 
 
 def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
@@ -213,34 +171,12 @@ def table(inputs: dict[str, pd.DataFrame], settings: Settings) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows: list[tuple] = []
-    played = _measured(inputs, settings)
-    for task in whole_and_parts(list(tasks(settings))):
-        for arm in (BEFORE, *ARMS):
-            part = played[(played["arm"] == arm) & ((played["task"] == task) | (task == ALL))]
-            for measure in MEASURES:
-                samples = _samples(played, measure, arm, task, settings)
-                if samples is not None:
-                    estimated = share if measure in SHARES else estimate
-                    rows.append((task, arm, measure, *estimated(samples, few(part)), len(part)))
+    measured = _measured(inputs, settings)
+    rows = rows_by_arm(measured, [BEFORE, *ARMS], SHARES, tasks(settings), settings)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def claims(inputs: dict[str, pd.DataFrame], settings: Settings) -> list[Claim]:
     """Test each contrast on each task, and on all tasks together."""
-    played = _measured(inputs, settings)
-    tested: list[Claim] = []
-    for hypothesis, measure, more, less in CONTRASTS:
-        for task in whole_and_parts(list(tasks(settings))):
-            sides = [_samples(played, measure, arm, task, settings) for arm in (more, less)]
-            if sides[0] is None or sides[1] is None:
-                tested.append(hypothesis.untestable("not measured in both arms", task))
-                continue
-            of_task = (played["task"] == task) | (task == ALL)
-            part = played[played["arm"].isin([more, less]) & of_task]
-            units, seeds = count_episodes(part), part["seed"].nunique()
-            strata = f" of {len(tasks(settings))} tasks as strata" if task == ALL else ""
-            unit = f"episode ({units}{strata}, {seeds} training run(s) of each arm)"
-            gap = estimate(sides[0] - sides[1], few(part))
-            tested.append(hypothesis.test(gap, task, unit, units, seeds))
-    return tested
+    measured = _measured(inputs, settings)
+    return contrast_claims(CONTRASTS, measured, [BEFORE, *ARMS], tasks(settings), settings)
