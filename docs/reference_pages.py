@@ -15,7 +15,6 @@ from pydantic.fields import FieldInfo
 from lastmile.config import Settings
 
 ROOT = Path(__file__).parents[1]
-PRESETS = ("smoke", "desk", "overnight", "paper")
 
 
 def write(folder: Path) -> None:
