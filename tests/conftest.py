@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from lastmile.cli.options import usable_cores
 from lastmile.config import Settings, parse
 from lastmile.simulation import tokens, trajectory
 from made_up import inputs_of_studies
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers for `-n auto`: one more than cores, since many tests wait."""
+    return 1 + usable_cores()
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +80,10 @@ SETTINGS = parse(
     }
 )
 """Settings of the made-up evaluations."""
+QUICK = SETTINGS.model_copy(
+    update={"evaluation": SETTINGS.evaluation.model_copy(update={"resamples": 50})}
+)
+"""The same for tests that read no interval."""
 
 RECORDING: dict[str, Any] = {
     "recording": "colored_dots",

@@ -80,8 +80,7 @@ def inputs_of_studies(settings: Settings) -> dict[str, dict[str, pd.DataFrame]]:
         for table in dict.fromkeys(need.table for need in needs):
             needed = {(need.run.name, need.task) for need in needs if need.table == table}
             rows = tables[table]
-            keys = zip(rows["run"], rows["task"])
-            inputs[name][table] = rows[[key in needed for key in keys]]
+            inputs[name][table] = rows[pd.MultiIndex.from_frame(rows[["run", "task"]]).isin(needed)]
         for table in task_tables((name,)):
             inputs[name][table] = tables[table]
     return inputs

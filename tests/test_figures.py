@@ -14,7 +14,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from conftest import SETTINGS, Evaluations
+from conftest import QUICK, SETTINGS, Evaluations
 from lastmile.cli import main
 from lastmile.config import SIZES
 from lastmile.evaluation.skills import SKILLS
@@ -31,7 +31,7 @@ def tables(evaluations: Evaluations, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("tables")
     for name in study_names():
         study = get_study(name)
-        study.table(evaluations[name], SETTINGS).to_csv(
+        study.table(evaluations[name], QUICK).to_csv(
             folder / f"{name}.csv", index=False, float_format="%.6g"
         )
         if hasattr(study, "sheet"):
@@ -45,13 +45,16 @@ def test_every_study_has_a_figure() -> None:
 
 @pytest.mark.parametrize("name", figure_names())
 def test_a_figure_is_drawn_with_its_caption_and_twice_the_same(
-    tables: Path, tmp_path: Path, name: str
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """One figure is compared as a PDF, too; its fonts take most of the time."""
     written = render(name, tables / f"{name}.csv", tmp_path / "one" / name)
-    again = render(name, tables / f"{name}.csv", tmp_path / "two" / name)
     assert [path.name for path in written] == [f"{name}.{form}" for form in (*FORMATS, "md")]
     assert sorted((tmp_path / "one").iterdir()) == sorted(written)
-    assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
+    if name != "probe_generalization":  # it has pictures, lines and bars of color
+        monkeypatch.setattr("lastmile.studies.render.FORMATS", FORMATS[:2])
+    for path in render(name, tables / f"{name}.csv", tmp_path / "two" / name):
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
 
     png, svg, pdf, caption = written
     assert min(Image.open(png).size) >= 400

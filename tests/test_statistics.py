@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import made_up
-from conftest import SETTINGS, Evaluations
+from conftest import QUICK, SETTINGS, Evaluations
 from lastmile.config import load, parse
 from lastmile.evaluation import statistics
 from lastmile.evaluation.statistics import (
@@ -553,7 +553,7 @@ def test_what_is_published_belongs_to_claims_that_are_made(
 def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> None:
     for name in study_names():
         study = get_study(name)
-        claims = study.claims(evaluations[name], SETTINGS)
+        claims = study.claims(evaluations[name], QUICK)
         assert all(one.verdict in VERDICTS for one in claims)
         assert all(one.task in (ALL, *SETTINGS.tasks) for one in claims)
         measured = [one for one in claims if np.isfinite(one.value)]
@@ -562,7 +562,7 @@ def test_every_study_says_what_it_needs_and_claims(evaluations: Evaluations) -> 
         assert len({(one.claim, one.task) for one in claims}) == len(claims)
         assert claims or not study.needs(SETTINGS)
         assert {one.claim for one in claims} == {one.claim for one in study.HYPOTHESES}
-        assert list(study.table(evaluations[name], SETTINGS).columns) == list(study.COLUMNS)
+        assert list(study.table(evaluations[name], QUICK).columns) == list(study.COLUMNS)
         for which in {one.claim for one in claims}:
             assert sum(one.claim == which for one in claims) == 1 or any(
                 one.claim == which and one.task == ALL for one in claims
@@ -595,10 +595,10 @@ class Recorder:
 def test_a_study_reads_the_settings_that_it_says(evaluations: Evaluations, name: str) -> None:
     study = get_study(name)
     names: set[str] = set()
-    study.table(evaluations[name], Recorder(SETTINGS, names))
-    study.claims(evaluations[name], Recorder(SETTINGS, names))
+    study.table(evaluations[name], Recorder(QUICK, names))
+    study.claims(evaluations[name], Recorder(QUICK, names))
     if hasattr(study, "sheet"):
-        study.sheet(Recorder(SETTINGS, names))
+        study.sheet(Recorder(QUICK, names))
 
     said = ("seed", "worlds", "tasks", *study.READS)
     covered = {read: [one for one in said if f"{read}.".startswith(f"{one}.")] for read in names}
@@ -660,8 +660,8 @@ def test_too_few_data_do_not_kill_a_study(
 ) -> None:
     study = get_study(name)
     inputs = reduced(evaluations[name])
-    table = study.table(inputs, SETTINGS)
-    claims = study.claims(inputs, SETTINGS)
+    table = study.table(inputs, QUICK)
+    claims = study.claims(inputs, QUICK)
     assert list(table.columns) == list(study.COLUMNS)
     assert all(one.verdict in VERDICTS for one in claims)
     assert all(bool(one.reason) == (one.verdict == "not testable") for one in claims)
@@ -688,9 +688,9 @@ def test_a_measurement_without_rows_does_not_kill_a_study(
             study = get_study(name)
             empty = evaluations[name][missing].iloc[:0]
             inputs = {**evaluations[name], missing: empty}
-            table = study.table(inputs, SETTINGS)
+            table = study.table(inputs, QUICK)
             csv_tables.write(table, tmp_path / f"{name}.csv", study.COLUMNS, "%.6g")
-            assert all(one.verdict in VERDICTS for one in study.claims(inputs, SETTINGS))
+            assert all(one.verdict in VERDICTS for one in study.claims(inputs, QUICK))
             render(name, tmp_path / f"{name}.csv", tmp_path / name)
 
 

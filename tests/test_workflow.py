@@ -518,8 +518,6 @@ def test_edited_code_makes_again_what_depends_on_it(
 ) -> None:
     with edited(finished, file):
         assert planned(finished, target) == expected
-    with edited(finished, file, prose=True):
-        assert planned(finished, target) == {}
 
 
 def test_prose_everywhere_makes_nothing_again(finished: Path) -> None:
