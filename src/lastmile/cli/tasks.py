@@ -24,6 +24,7 @@ from lastmile.cli.options import (
     difficulty_option,
     json_option,
     seed_option,
+    source_option,
 )
 
 
@@ -40,6 +41,7 @@ from lastmile.cli.options import (
 )
 @click.option("--style", type=STYLE, default="typical", help="Style of the annotator.")
 @difficulty_option
+@source_option
 @click.option("--episode", type=AT_LEAST_0, default=0, help="Number of the world, from 0.")
 @seed_option
 @click.option(
@@ -54,6 +56,7 @@ def watch(
     policy: str | None,
     style: str,
     difficulty: str,
+    source: str,
     episode: int,
     seed: int,
     temperature: float,
@@ -85,6 +88,7 @@ def watch(
         temperature,
         Look(layout, theme),
         fps,
+        worlds=source,
     )
     click.echo(f"{out}: {steps} steps")
 
@@ -118,6 +122,7 @@ def warn_of_other_task(policy: Path, task: str) -> None:
     help="State to begin in: the first one, or one after random clicks.",
 )
 @difficulty_option
+@source_option
 @seed_option
 @json_option
 def check(
@@ -126,6 +131,7 @@ def check(
     style: str,
     start: str,
     difficulty: str,
+    source: str,
     seed: int,
     json_file: Path | None,
 ) -> None:
@@ -139,7 +145,7 @@ def check(
     from lastmile.tasks import task_names
 
     for name in task_names() if task == "all" else (task,):
-        result = check_annotator(name, worlds, style, start, difficulty, seed)
+        result = check_annotator(name, worlds, style, start, difficulty, seed, source)
         actions = ", ".join(f"{kind} {share:.1%}" for kind, share in result["actions"].items())
         click.echo(
             f"{name}: success {result['success']:.2f}, score {result['score']:.3f}, "

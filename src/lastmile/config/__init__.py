@@ -49,6 +49,13 @@ class Worlds(Closed):
             "of the published study."
         ),
     )
+    source: Literal["synthetic", "real"] = Field(
+        "synthetic",
+        description=(
+            "Where worlds come from: `synthetic`, or `real` data that `lastmile fetch real` "
+            "fetched, for the tasks that have some."
+        ),
+    )
     style: str = Field(
         "typical",
         description=(

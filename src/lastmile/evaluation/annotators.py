@@ -12,6 +12,7 @@ from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import LONGEST
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import STYLES, Annotator, click, make_annotator
+from lastmile.tasks.real import REAL, SYNTHETIC, real_world
 from lastmile.tasks.task import Task, generator
 
 STARTS = ("start", "random")
@@ -48,6 +49,7 @@ def check(
     start: str = "start",
     difficulty: str = "full",
     seed: int = 0,
+    source: str = SYNTHETIC,
 ) -> dict[str, Any]:
     """Let an annotator work on several worlds and count.
 
@@ -58,6 +60,7 @@ def check(
         start: "start", or "random": after 0 to 60 random valid clicks (`Done` left out).
         difficulty: Name of one of the task's difficulties.
         seed: Seed of worlds and annotator.
+        source: Where the worlds come from: `synthetic`, or `real` ones of the test split.
 
     Returns:
         The arguments, and: `success` (share of the worlds), `failed` (indices of the other
@@ -79,6 +82,12 @@ def check(
     task = get_task(name)
     task.difficulty(difficulty)
 
+    def make(purpose: int, index: int) -> Any:
+        key = (seed, purpose, index)
+        if source == REAL:
+            return real_world(name, key, "test", difficulty)
+        return task.world(key, difficulty)
+
     actions: Counter[str] = Counter()
     phases: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
@@ -88,7 +97,7 @@ def check(
     made = 0
     left = 0
     for index in range(worlds):
-        world = task.world((seed, 7, index), difficulty)
+        world = make(7, index)
         rng = generator((seed, 7, index), name, f"check {style}")
         session = Session(task, world)
         if start == "random":
@@ -96,7 +105,7 @@ def check(
                 session.click(*random_click(session, rng))
         session.steps.clear()  # the random clicks do not count
 
-        other_world = task.world((seed, 8, index), difficulty) if style == "blind" else None
+        other_world = make(8, index) if style == "blind" else None
         annotator = _annotator(task, style, world, other_world, rng)
         limit = LONGEST if style in STYLES else RANDOM_STEPS
         while not session.done and len(session.steps) < limit:

@@ -16,6 +16,7 @@ from lastmile.simulation.session import DEFAULT_LOOK, Session
 from lastmile.simulation.trajectory import Source, record
 from lastmile.storage import files
 from lastmile.tasks import get_task
+from lastmile.tasks.real import SYNTHETIC
 
 FORMATS = (".gif", ".mp4")
 _SIDE = 176  # width of the panel beside the screen, px
@@ -36,6 +37,7 @@ def watch(
     look: Look = DEFAULT_LOOK,
     fps: float = 3.0,
     max_steps: int = 300,
+    worlds: str = SYNTHETIC,
 ) -> int:
     """Write a video of an episode of the test split.
 
@@ -51,6 +53,7 @@ def watch(
         look: Layout and theme of the interface.
         fps: Frames per second.
         max_steps: Steps after which a policy's episode is truncated.
+        worlds: `synthetic` or `real`.
 
     Returns:
         The number of steps.
@@ -67,7 +70,7 @@ def watch(
     look.check()
     get_task(task).difficulty(difficulty)
 
-    source = Source(task, "test", seed, difficulty, style, (look.layout,), (look.theme,))
+    source = Source(task, "test", seed, difficulty, style, (look.layout,), (look.theme,), worlds)
     labels: list[dict[str, str]]
     if policy is None:
         columns = record(source, episode).columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,7 +131,7 @@ def export(
             "coordinates": written_format.coordinates(task),
             "task": task,
             "task_version": get_task(task).version,
-            "source": asdict(recording.source),
+            "source": recording.source.values(),
             "episodes": [
                 {**summary, **more} for summary, more in zip(summaries, details, strict=True)
             ],

@@ -24,9 +24,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from lastmile.closed import Closed, canonical, explain_errors
 from lastmile.errors import LastmileError
@@ -55,9 +61,21 @@ class OfRecording(Spec):
 
     Attributes:
         recording: Its name: that of the task, unless another annotator than the study's is at work.
+        worlds: Where its worlds come from.
     """
 
     recording: str
+    worlds: Literal["synthetic", "real"] = "synthetic"
+
+    @model_serializer(mode="wrap")
+    def _real_worlds_alone(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `worlds` where they are synthetic: such specs are older than real worlds."""
+        values: dict[str, Any] = write(self)
+        return {k: v for k, v in values.items() if k != "worlds" or v != "synthetic"}
+
+    def task_parts(self, task: str) -> tuple[str, ...]:
+        """Return the modules of a task that make its worlds, for the fingerprint."""
+        return (f"tasks.{task}", *((f"tasks.{task}.real",) if self.worlds == "real" else ()))
 
     @model_validator(mode="before")
     @classmethod

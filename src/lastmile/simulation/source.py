@@ -11,6 +11,7 @@ from lastmile.config import SPLITS
 from lastmile.errors import UnknownNameError
 from lastmile.screen import Look
 from lastmile.tasks import get_task
+from lastmile.tasks.real import REAL, SYNTHETIC, real_world
 from lastmile.tasks.styles import MIXED, MIXTURE
 from lastmile.tasks.task import generator
 
@@ -27,6 +28,7 @@ class Source:
         style: Name of the annotator's style, with changes if any; or `mixed`.
         layouts: Layouts to draw from.
         themes: Themes to draw from.
+        worlds: `synthetic`, or `real`: made of real data.
     """
 
     task: str
@@ -36,6 +38,11 @@ class Source:
     style: str = "typical"
     layouts: tuple[str, ...] = ("right",)
     themes: tuple[str, ...] = ("dark",)
+    worlds: str = SYNTHETIC
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields by name, as recordings keep them: `worlds` only if they are real."""
+        return {k: v for k, v in self.__dict__.items() if k != "worlds" or v != SYNTHETIC}
 
     def key(self, episode: int) -> tuple[int, int, int]:
         """Return the seed of an episode; no two splits share one.
@@ -52,7 +59,17 @@ class Source:
         return generator(self.key(episode), self.task, purpose)
 
     def world(self, episode: int) -> Any:
-        """Make the world of an episode."""
+        """Make the world of an episode.
+
+        Raises:
+            LastmileError: The world is real, and the task has no real worlds, or their data are
+                missing or damaged.
+            UnknownNameError: There is no such split, or `worlds` is neither synthetic nor real.
+        """
+        if self.worlds == REAL:
+            return real_world(self.task, self.key(episode), self.split, self.difficulty)
+        if self.worlds != SYNTHETIC:
+            raise UnknownNameError("source of worlds", str(self.worlds), (SYNTHETIC, REAL))
         return get_task(self.task).world(self.key(episode), self.difficulty)
 
     def style_of(self, episode: int) -> str:

@@ -190,7 +190,7 @@ def write_recorded(
     """Write recorded episodes; arguments as in `write`, and schemas may have further columns."""
     step_schema, episode_schema = schemas
     version = get_task(source.task).version
-    meta = {"format": FORMAT, "task_version": version, "source": source.__dict__}
+    meta = {"format": FORMAT, "task_version": version, "source": source.values()}
     rows: list[dict[str, Any]] = []
     with files.writing(episodes_path(path)) as episodes_part, files.writing(path) as steps_part:
         with parquet.writing(steps_part, step_schema, meta) as add:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lastmile.errors import LastmileError
 from lastmile.screen import LAYOUTS, THEMES
 from lastmile.tasks import get_task, task_names
+from lastmile.tasks.real import REAL, real_tasks
 from lastmile.tasks.styles import check_style
 
 if TYPE_CHECKING:
@@ -61,5 +62,21 @@ def check_names(settings: Settings, source: str) -> None:
         known("worlds.layouts", layout, LAYOUTS)
     for theme in settings.worlds.themes:
         known("worlds.themes", theme, THEMES)
+    if settings.worlds.source == REAL:
+        _check_real(settings, source)
     for task in settings.tasks or task_names():
         known("worlds.difficulty", settings.worlds.difficulty, get_task(task).difficulties)
+
+
+def _check_real(settings: Settings, source: str) -> None:
+    """Check that all tasks of a study have real worlds.
+
+    Raises:
+        LastmileError: Naming those that have none.
+    """
+    without = [task for task in settings.tasks or task_names() if task not in real_tasks()]
+    if without:
+        raise LastmileError(
+            f"{source}: setting 'worlds.source': no real worlds of {', '.join(without)}; expected "
+            f"'tasks' to name some of {', '.join(real_tasks())}"
+        )

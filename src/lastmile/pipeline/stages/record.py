@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, OfRecording, Request
+from lastmile.pipeline.stage import Cost, Estimates, Facts, OfRecording, Request
 
 LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file
@@ -55,17 +55,34 @@ def outputs(spec: Spec, results: Path) -> Outputs:
     )
 
 
-def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
+    import time
+
     from lastmile.progress import Progress
     from lastmile.simulation import trajectory
 
+    started = time.monotonic()
     source = trajectory.Source(**spec.model_dump(exclude={"recording", "episodes"}))
     with Progress(f"record {spec.recording} {spec.split}", None, "steps") as progress:
         trajectory.write(outputs.steps, source, spec.episodes, progress)
+    if spec.worlds == "synthetic":
+        return None
+
+    from lastmile.tasks.real import archive_of
+
+    archive = archive_of(spec.task)
+    data = {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
+    return Facts(
+        spec={**spec.model_dump(mode="json"), "data": data},
+        inputs=[],
+        device="cpu",
+        threads=1,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -81,6 +98,7 @@ def wanted(request: Request) -> list[Spec]:
             layouts=recording.layouts,
             themes=recording.themes,
             episodes=recording.episodes,
+            worlds=worlds.source,
         )
         for (name, split), recording in request.recordings.items()
         if recording.learner is None

@@ -55,12 +55,17 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
     return [
-        Spec(recording=name, task=recording.task, split=split)
+        Spec(
+            recording=name,
+            task=recording.task,
+            split=split,
+            worlds=request.settings.worlds.source,
+        )
         for (name, split), recording in request.recordings.items()
     ]
 

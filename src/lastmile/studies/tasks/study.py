@@ -124,7 +124,9 @@ def _rows(settings: Settings) -> list[dict[str, Any]]:
     worlds = settings.worlds
     rows: list[dict[str, Any]] = []
     for name in task_list(settings):
-        source = Source(name, "test", settings.seed, worlds.difficulty, worlds.style)
+        source = Source(
+            name, "test", settings.seed, worlds.difficulty, worlds.style, worlds=worlds.source
+        )
         number, episode = story(source)
         columns = episode.columns
         shown = set(moments(columns["phase"], columns["kind"]))

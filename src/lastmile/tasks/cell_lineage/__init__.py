@@ -111,7 +111,9 @@ class CellLineage(Task[CellLineageWorld, State, Point | Split]):
                 divided.add(mother)
 
         link_f1 = 2 * len(linked) / (len(links) + true_links)
-        division_f1 = 2 * len(divided) / (len(divisions) + true_divisions)
+        # Real movies may hold no division: then only a wrong one costs something.
+        counted = len(divisions) + true_divisions
+        division_f1 = 2 * len(divided) / counted if counted else 1.0
         score = (link_f1 + division_f1) / 2
 
         # Coverage: points on the right cell, of all but those that are given.

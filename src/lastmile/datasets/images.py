@@ -1,0 +1,86 @@
+"""Read images and arrays of real data, and refuse what is not of the expected kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lastmile.datasets.cache import DataError
+
+
+def read_stack(path: Path, dtype: str, smallest: tuple[int, int, int]) -> np.ndarray:
+    """Read a TIFF file with one gray image per page.
+
+    Args:
+        path: The file.
+        dtype: Name of the type of a pixel that is expected, such as `uint8`.
+        smallest: Least number of pages, rows and columns.
+
+    Returns:
+        (pages, rows, columns) of that type.
+
+    Raises:
+        DataError: The file is missing, no TIFF, or of other color, depth or size.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a TIFF image")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it
+    try:
+        found, pages = cv2.imreadmulti(str(path), [], cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        found, pages = False, ()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if not found or not pages:
+        raise DataError(f"{path}: not readable as a TIFF image")
+    if len({page.shape for page in pages}) > 1:
+        raise DataError(f"{path}: its pages differ in size or color")
+    stack = np.stack(pages)
+    # A gray image with a table of colors is read as three equal channels.
+    if stack.ndim == 4 and stack.shape[3] == 3 and not np.ptp(stack, axis=3).any():
+        stack = np.ascontiguousarray(stack[..., 0])
+    if stack.ndim != 3:
+        raise DataError(f"{path}: expected gray pages, got {stack.shape[3]} colors")
+    if stack.dtype != np.dtype(dtype):
+        raise DataError(f"{path}: expected pixels of type {dtype}, got {stack.dtype}")
+    if any(size < least for size, least in zip(stack.shape, smallest)):
+        raise DataError(
+            f"{path}: expected at least {smallest[0]} pages of {smallest[1]} x {smallest[2]} px, "
+            f"got {stack.shape[0]} of {stack.shape[1]} x {stack.shape[2]}"
+        )
+    return stack
+
+
+def read_table(path: Path, columns: int) -> np.ndarray:
+    """Read a table of numbers in NumPy's format.
+
+    Args:
+        path: The file.
+        columns: Number of columns that is expected.
+
+    Returns:
+        (rows, columns) float64, at least one row.
+
+    Raises:
+        DataError: The file is missing, damaged, of another shape, empty, or holds no finite
+            numbers.
+    """
+    try:
+        table = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; expected a table of {columns} columns") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not readable as an array of numbers ({error})") from None
+    if (
+        not isinstance(table, np.ndarray)
+        or table.ndim != 2
+        or table.shape[1] != columns
+        or not len(table)
+        or table.dtype.kind not in "iuf"
+        or not np.isfinite(table).all()
+    ):
+        raise DataError(f"{path}: expected a table of finite numbers with {columns} columns")
+    return table.astype(np.float64)
