@@ -69,7 +69,6 @@ class Composition(Closed):
     tasks: tuple[str, ...] = Field(
         (), description="Tasks to compare on. Tasks that are not studied are ignored."
     )
-    size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of the policies.")
     frames: int = Field(24_000, ge=1, le=10**12, description="Frames that each sees.")
 
 
@@ -118,7 +117,6 @@ class Layouts(Closed):
     tasks: tuple[str, ...] = Field(
         (), description="Tasks to compare on. Tasks that are not studied are ignored."
     )
-    size: Literal["xs", "s", "m", "l"] = Field("xs", description="Size of the policies.")
     frames: int = Field(
         24_000, ge=4, le=10**12, description="Frames that each sees; a fine-tuning, a quarter."
     )

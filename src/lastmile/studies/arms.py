@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PAIRED = "Shown if the interval of the paired difference lies above 0, contradicted if below."
 """The rule of most claims about arms."""
 UNMEASURED = "not measured in both arms"
+SIZE = "xs"
+"""Size of the policies where there are many: the smallest."""
 
 
 class Contrast(NamedTuple):

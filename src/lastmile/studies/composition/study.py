@@ -15,6 +15,7 @@ from lastmile.config import Settings
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.arms import (
     PAIRED,
+    SIZE,
     Contrast,
     at_the_end,
     contrast_claims,
@@ -169,7 +170,7 @@ def tasks(settings: Settings) -> tuple[str, ...]:
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
     """Return the training run of each arm on one task."""
-    policy = {"size": settings.composition.size}
+    policy = {"size": SIZE}
     return {
         arm: training_run(
             settings, (task,), settings.composition.frames, EPISODES, policy=policy, style=style

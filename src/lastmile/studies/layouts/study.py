@@ -17,7 +17,7 @@ from lastmile.config import Settings
 from lastmile.evaluation.statistics import estimate, few, share
 from lastmile.screen import Look
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
-from lastmile.studies.arms import PAIRED, gap_claim, of_task, samples, studied, summed
+from lastmile.studies.arms import PAIRED, SIZE, gap_claim, of_task, samples, studied, summed
 from lastmile.studies.claims import Claim, Effect, Hypothesis, whole_and_parts
 from lastmile.studies.layouts.arms import (
     ARMS,
@@ -189,7 +189,7 @@ def tasks(settings: Settings) -> tuple[str, ...]:
 
 def runs(settings: Settings, task: str) -> dict[str, Run]:
     """Return the training run of each arm on one task."""
-    policy = {"size": settings.layouts.size}
+    policy = {"size": SIZE}
     frames = settings.layouts.frames
     by_arm: dict[str, Run] = {}
     for arm, looks in ARMS.items():

@@ -23,6 +23,7 @@ from lastmile.evaluation.statistics import estimate, few, share
 from lastmile.storage.csv_tables import NUMBER, NUMBER_OR_NONE, TEXT, WHOLE
 from lastmile.studies.arms import (
     PAIRED,
+    SIZE,
     at_the_end,
     gap_claim,
     of_task,
@@ -63,8 +64,6 @@ KEEPS = {
 
 LEFT_OUT = "it has no tasks; name some, such as --config 'memory.tasks=[colored_dots]'"
 
-SIZE = "xs"
-"""Size of the policies: the smallest, since there are many."""
 LEARNED = 0.1
 """Share that one of two arms must reach: where both are lower, nothing is learned that the past
 could help, and equal arms mean nothing."""

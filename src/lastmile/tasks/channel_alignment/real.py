@@ -170,7 +170,8 @@ def _nuclei(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least, _ = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     mask = ((smooth > 0.6 * least) & (smooth > ground)).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    nuclei, clumps = [], []
+    nuclei: list[tuple[float, float]] = []
+    clumps: list[tuple[float, float]] = []
     for outline in outlines:
         moments = cv2.moments(outline)
         area = moments["m00"]
@@ -183,7 +184,7 @@ def _nuclei(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         single = _AREA[0] <= area <= _AREA[1] and solidity > 0.9 and roundness > 0.6
         (nuclei if single else clumps).append(center)
     # A click must belong to one nucleus only.
-    points = np.array([*nuclei, *clumps], float).reshape(-1, 2)
+    points = np.array([*nuclei, *clumps], np.float64).reshape(-1, 2)
     far = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
     np.fill_diagonal(far, np.inf)
     sure = (far.min(1, initial=np.inf) > _APART / SCALE[0]) & (np.arange(len(points)) < len(nuclei))
@@ -297,8 +298,8 @@ def _on_canvas(
 
 
 def _inside(points: np.ndarray, border: float) -> np.ndarray:
-    inside: np.ndarray = ((points > border) & (points < CANVAS - border)).all(1)
-    return inside
+    inside = (points > border) & (points < CANVAS - border)
+    return inside[:, 0] & inside[:, 1]
 
 
 def _spread(points: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -151,12 +151,11 @@ def make_world(
 ) -> RealColoredDotsWorld:
     """Make a chain of the nuclei of a split. See `lastmile.tasks.real`."""
     chain = synthetic.make_world(rng, synthetic.DIFFICULTIES[difficulty])
-    # Each split gets a run of the nuclei, at least one.
-    names = list(SHARES)
-    bounds = np.cumsum([0, *SHARES.values()]) * len(data.tiles)
-    first, stop = np.round(bounds[names.index(split) : names.index(split) + 2]).astype(int)
-    first = min(first, len(data.tiles) - 1)
-    nuclei = rng.integers(first, max(stop, first + 1), len(chain.z))
+    # Each split gets a run of the nuclei: one, and its share of the others.
+    spare = np.cumsum([0, *SHARES.values()]) * (len(data.tiles) - len(SHARES))
+    bounds = np.round(spare).astype(int) + np.arange(len(SHARES) + 1)
+    number = list(SHARES).index(split)
+    nuclei = rng.integers(bounds[number], bounds[number + 1], len(chain.z))
     values = {item.name: getattr(chain, item.name) for item in fields(chain)}
     return RealColoredDotsWorld(**values, nuclei=nuclei, data=data.digest, image_source=data)
 
