@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from lastmile.cli.options import usable_cores
 from lastmile.config import Settings, parse
 from lastmile.simulation import tokens, trajectory
 from made_up import inputs_of_studies
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 
 settings.register_profile("lastmile", deadline=None)  # time never decides a test
 settings.load_profile("lastmile")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers for `-n auto`: one more than cores, since many tests wait."""
-    return 1 + usable_cores()
 
 
 @pytest.fixture(scope="session")
