@@ -2,7 +2,7 @@
 After each of them the same command ends with the results of an undisturbed run, byte for byte. Two
 undisturbed runs are thereby alike as well.
 
-The ordinary tests go as far as a policy; `make test-faults` goes from nothing to the report."""
+`make test-faults` runs them; they take minutes."""
 
 from __future__ import annotations
 
@@ -263,6 +263,7 @@ def test_kills_to_the_end(root: Path, whole: Path, tmp_path: Path) -> None:
     alike(folder, results(whole))
 
 
+@pytest.mark.slow
 def test_a_second_snakemake_is_told_of_the_first(undisturbed: Path) -> None:
     """And by us, before Snakemake recommends to unlock."""
     for path in (undisturbed / "results" / "fault" / "trajectories").rglob("*.parquet"):
@@ -399,6 +400,7 @@ def recorded(told: list[tuple[str, str]]) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_damage_heals(undisturbed: Path) -> None:
     """Whatever is damaged, the same command ends with the files of an undisturbed run."""
     finish(undisturbed, POLICY, "trajectories")
@@ -532,6 +534,7 @@ def test_a_signal_to_the_command_ends_its_jobs(undisturbed: Path, number: signal
         shutil.rmtree(run)
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_back(undisturbed: Path) -> None:
     """Files from tomorrow, as they look when the clock was put back.
 
@@ -589,14 +592,8 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "record",
-        "figure",
-        *(pytest.param(v, marks=pytest.mark.slow) for v in ("tokenize", "train", "skills")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["record", "figure", "tokenize", "train", "skills"])
 def test_a_full_disk(
     undisturbed: Path,
     evaluations: dict[str, dict[str, pd.DataFrame]],
