@@ -332,12 +332,12 @@ def test_offline_is_one_clear_line(index: Archive, monkeypatch: pytest.MonkeyPat
 
 def test_synthetic_specs_and_recordings_do_not_mention_the_source() -> None:
     values: dict[str, Any] = {"task": "colored_dots", "split": "test"}
-    assert "worlds" not in tokenize.Spec(**values).canonical()
-    assert '"worlds":"real"' in tokenize.Spec(**values, worlds="real").canonical()
+    assert "source" not in tokenize.Spec(**values).canonical()
+    assert '"source":"real"' in tokenize.Spec(**values, source="real").canonical()
     more = {"seed": 0, "difficulty": "short", "style": "typical", "layouts": ["right"]}
     values |= {**more, "themes": ["dark"], "episodes": 1}
-    assert "worlds" not in record.Spec(**values).canonical()
-    spec = record.Spec(**values, worlds="real")
+    assert "source" not in record.Spec(**values).canonical()
+    spec = record.Spec(**values, source="real")
     assert record.parts(spec) == ("tasks.colored_dots", "tasks.colored_dots.real")
     assert "worlds" not in Source("colored_dots", "test", 0).values()
 
@@ -357,7 +357,7 @@ def test_a_recording_of_real_worlds_replays_and_its_manifest_names_the_data(
         layouts=("right",),
         themes=("dark",),
         episodes=2,
-        worlds="real",
+        source="real",
     )
     paths = record.outputs(spec, tmp_path)
     facts = record.run(spec, record.Inputs(), paths)

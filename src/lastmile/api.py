@@ -32,6 +32,7 @@ def make_env(
     theme: str = "dark",
     render_mode: str | None = None,
     max_steps: int = 500,
+    source: str = "synthetic",
 ) -> gymnasium.Env[np.ndarray, Any]:
     """Make the Gymnasium environment of a task.
 
@@ -45,10 +46,12 @@ def make_env(
         theme: Theme of the interface: "dark", "light" or "retro".
         render_mode: None, or "rgb_array", with which `render` returns the full screen.
         max_steps: Steps after which an episode is truncated.
+        source: Where worlds come from: "synthetic", "real" (see `lastmile fetch real`), or the
+            folder of worlds that `lastmile import` made.
 
     Raises:
-        LastmileError: The task, difficulty, layout, theme or render mode does not exist, or
-            `max_steps` is below 1.
+        LastmileError: The task, difficulty, layout, theme, render mode or source does not exist,
+            or `max_steps` is below 1.
 
     Example:
         >>> env = make_env("colored_dots", theme="light")
@@ -75,6 +78,7 @@ def make_env(
         difficulty=difficulty,
         look=look,
         render_mode=render_mode,
+        source=source,
     )
     return env
 
@@ -87,6 +91,7 @@ def record(
     seed: int = 0,
     difficulty: str = "short",
     style: str = "typical",
+    source: str = "synthetic",
     out: str | Path | None = None,
 ) -> Trajectories:
     """Record episodes of the virtual annotator.
@@ -100,6 +105,8 @@ def record(
         difficulty: Name of one of the task's difficulties.
         style: Style of the annotator: "careful", "typical", "hasty", "oracle" or "mixed", with
             changes if any, as in "typical+uncorrected" (see `lastmile.tasks.styles.get_style`).
+        source: Where worlds come from: "synthetic", "real" (see `lastmile fetch real`), or the
+            folder of worlds that `lastmile import` made.
         out: Parquet file of the steps; the episodes are written beside it, to
             `STEM.episodes.parquet`. Without it nothing is kept on disk.
 
@@ -127,15 +134,15 @@ def record(
         from lastmile.simulation import trajectory
         from lastmile.simulation.trajectory import Source
 
-    source = Source(task, split, seed, difficulty, style)
+    origin = Source(task, split, seed, difficulty, style, worlds=source)
     if out is not None:
-        trajectory.write(out, source, episodes)
+        trajectory.write(out, origin, episodes)
         return trajectory.read(out)
 
     # One way to make a recording, one way to read it: through files, which are then removed.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.parquet"
-        trajectory.write(path, source, episodes)
+        trajectory.write(path, origin, episodes)
         return replace(trajectory.read(path), path=Path("(in memory)"))
 
 
@@ -173,11 +180,12 @@ def evaluate(
     layout: str = "right",
     theme: str = "dark",
     max_steps: int | None = None,
+    source: str = "synthetic",
 ) -> pd.DataFrame:
     """Let a policy annotate worlds with its own clicks, and score it.
 
-    The worlds depend on `task`, `split`, `seed` and `difficulty` alone: all policies get the same
-    ones, and with seed 0 they are those of the studies.
+    The worlds depend on `task`, `split`, `seed`, `difficulty` and `source` alone: all policies get
+    the same ones, and with seed 0 they are those of the studies.
 
     Args:
         policy: A `lastmile.Policy`, the name or folder of one as for `load_policy`, or any
@@ -193,6 +201,8 @@ def evaluate(
         theme: Theme of the interface.
         max_steps: Clicks after which an episode is truncated. By default three times the median
             length of the virtual annotator's episodes on these worlds, as in the studies.
+        source: Where worlds come from: "synthetic", "real" (see `lastmile fetch real`), or the
+            folder of worlds that `lastmile import` made.
 
     Returns:
         One row per episode. Columns: `episode`, `score` (0 to 1), `success`, `finished` (whether
@@ -230,8 +240,8 @@ def evaluate(
         from lastmile.simulation.source import Source
 
         player = load_policy(policy) if isinstance(policy, (str, Path)) else policy
-        source = Source(task, split, seed, difficulty)
+        origin = Source(task, split, seed, difficulty, worlds=source)
         if max_steps is None:
-            max_steps = step_limit(source, worlds)
-    rollouts = play_worlds(player, source, worlds, look, max_steps, temperature)
+            max_steps = step_limit(origin, worlds)
+    rollouts = play_worlds(player, origin, worlds, look, max_steps, temperature)
     return pd.DataFrame([describe(rollout) for rollout in rollouts])

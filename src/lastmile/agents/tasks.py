@@ -69,7 +69,7 @@ class Setting(Closed):
 
     def rollout(self, number: int) -> Rollout:
         """Return the episode on a world, at its beginning."""
-        world = self.conditions.source(self.task).world(number)
+        world = self.conditions.worlds_of(self.task).world(number)
         return Rollout(number, self.task, world, self.conditions.look, self.max_steps)
 
 
@@ -135,7 +135,7 @@ def make_task(
             "theme": theme,
         }
     )
-    source, _ = conditions.source(name), conditions.look
+    source, _ = conditions.worlds_of(name), conditions.look
     setting = Setting(
         package=lastmile.__version__,
         task=name,

@@ -234,9 +234,10 @@ def source_option(command: Command) -> Command:
     """Add the option `--source`."""
     return click.option(
         "--source",
-        type=click.Choice(("synthetic", "real")),
+        metavar="synthetic|real|FOLDER",
         default="synthetic",
-        help="Where worlds come from; `lastmile fetch real` fetches the data of real ones.",
+        help="Where worlds come from: `real` data that `lastmile fetch real` fetched, or a folder "
+        "that `lastmile import` made.",
     )(command)
 
 

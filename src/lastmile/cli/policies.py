@@ -18,6 +18,7 @@ from lastmile.cli.options import (
     THEME,
     difficulty_option,
     seed_option,
+    source_option,
 )
 from lastmile.errors import LastmileError, UnknownNameError
 
@@ -46,13 +47,14 @@ class Tasks(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.argument("source")
+@click.argument("player")
 @click.option(
     "--tasks", type=Tasks(), metavar="all|A,B", default="all", help="Tasks, with commas between."
 )
 @click.option("--worlds", type=AT_LEAST_1, default=20, help="Worlds of each task.")
 @difficulty_option
 @seed_option
+@source_option
 @click.option(
     "--split",
     type=click.Choice(("train", "validation", "test")),
@@ -67,14 +69,15 @@ class Tasks(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--timeout", type=POSITIVE, default=60.0, help="Seconds that a process may take for a click."
 )
-@click.option("--name", help="Name of the player in tables.  [default: SOURCE]")
+@click.option("--name", help="Name of the player in tables.  [default: PLAYER]")
 @click.option("--out", metavar="FILE", type=FILE_OUT, help="File to write, .json.")
 def evaluate(
-    source: str,
+    player: str,
     tasks: tuple[str, ...],
     worlds: int,
     difficulty: str,
     seed: int,
+    source: str,
     split: Any,
     layout: str,
     theme: str,
@@ -85,7 +88,7 @@ def evaluate(
 ) -> None:
     """Score any player on held-out worlds.
 
-    SOURCE is the name of a policy that comes with the package (joint), a task for the released
+    PLAYER is the name of a policy that comes with the package (joint), a task for the released
     policy that does it, the folder of a policy, MODULE:FACTORY (FACTORY(task) or FACTORY() returns
     a player), "pipe:COMMAND" (a process that answers JSON lines with clicks), scripted
     (hand-written solvers), trigram (habit without eyes), or random.
@@ -94,12 +97,22 @@ def evaluate(
         _expect_json(out)
     from lastmile.evaluation import results_file
     from lastmile.evaluation.leaderboard import ALL, summaries, summarize
+    from lastmile.tasks import task_names
+    from lastmile.tasks.real import SYNTHETIC, tasks_with
 
     conditions = results_file.Conditions(
-        split=split, difficulty=difficulty, seed=seed, worlds=worlds, layout=layout, theme=theme
+        split=split,
+        difficulty=difficulty,
+        seed=seed,
+        worlds=worlds,
+        layout=layout,
+        theme=theme,
+        source=source,
     )
+    if source != SYNTHETIC and tasks == task_names():
+        tasks = tasks_with(source)  # all that have such worlds
     results = results_file.evaluate(
-        source,
+        player,
         tasks,
         conditions,
         package=lastmile.__version__,

@@ -142,9 +142,9 @@ def check(
     """
     from lastmile.evaluation.annotators import check as check_annotator
     from lastmile.storage import files
-    from lastmile.tasks import task_names
+    from lastmile.tasks.real import tasks_with
 
-    for name in task_names() if task == "all" else (task,):
+    for name in tasks_with(source) if task == "all" else (task,):
         result = check_annotator(name, worlds, style, start, difficulty, seed, source)
         actions = ", ".join(f"{kind} {share:.1%}" for kind, share in result["actions"].items())
         click.echo(

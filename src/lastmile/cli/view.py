@@ -14,11 +14,12 @@ from lastmile.cli.options import (
     TaskCommand,
     difficulty_option,
     seed_option,
+    source_option,
 )
 from lastmile.cli.tasks import warn_of_other_task
 
 _RECORDING = ".parquet"
-_OF_TASKS = ("style", "difficulty", "seed")  # options that say nothing about a recording
+_OF_TASKS = ("style", "difficulty", "seed", "source")  # options that say nothing about a recording
 
 
 @click.command(cls=TaskCommand)
@@ -42,6 +43,7 @@ _OF_TASKS = ("style", "difficulty", "seed")  # options that say nothing about a 
 )
 @click.option("--style", type=STYLE, default="typical", help="Style of the annotator.")
 @difficulty_option
+@source_option
 @seed_option
 @click.pass_context
 def view(
@@ -55,6 +57,7 @@ def view(
     episodes: str | None,
     style: str,
     difficulty: str,
+    source: str,
     seed: int,
 ) -> None:
     """Write a page that shows episodes step by step.
@@ -64,7 +67,7 @@ def view(
     """
     from lastmile.released import policy_folder
     from lastmile.simulation.source import Source
-    from lastmile.tasks import task_names
+    from lastmile.tasks.real import tasks_with
     from lastmile.viewer.build import view as write_page
 
     if alone and play is None:
@@ -82,8 +85,10 @@ def view(
         if target.endswith(_RECORDING):
             sources.append(Path(target))
         else:
-            names = task_names() if target == "all" else (target,)
-            sources += [Source(name, "test", seed, difficulty, style) for name in names]
+            names = tasks_with(source) if target == "all" else (target,)
+            sources += [
+                Source(name, "test", seed, difficulty, style, worlds=source) for name in names
+            ]
 
     def warn(task: str) -> None:
         for folder in dict.fromkeys((predictor, player)):

@@ -19,6 +19,7 @@ from lastmile.cli.options import (
     TaskCommand,
     difficulty_option,
     seed_option,
+    source_option,
 )
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
     "--worlds", type=AT_LEAST_1, default=5, help="Worlds that count, for each task and person."
 )
 @seed_option
+@source_option
 @click.option(
     "--policy",
-    metavar="SOURCE",
+    metavar="PLAYER",
     help="Policy that works beside people, who may take over and hand back: `joint`, which comes "
-    "with the package, a folder, or any other SOURCE of `lastmile evaluate`.",
+    "with the package, a folder, or any other PLAYER of `lastmile evaluate`.",
 )
 @click.option("--temperature", type=POSITIVE, default=0.4, help="Sampling temperature of --policy.")
 @click.option("--host", default="127.0.0.1", help="Address to listen at.")
@@ -58,6 +60,7 @@ def play(
     theme: str,
     worlds: int,
     seed: int,
+    source: str,
     policy: str | None,
     temperature: float,
     host: str,
@@ -75,7 +78,7 @@ def play(
     from lastmile.web.work import Settings
 
     tasks = (task,) if task else ()
-    settings = Settings(folder, tasks, difficulty, Look(layout, theme), worlds, seed)
+    settings = Settings(folder, tasks, difficulty, Look(layout, theme), worlds, seed, source)
 
     def say(address: str) -> None:
         click.echo(f"Open {address}\nRecordings go to {folder}. Stop with Ctrl-C.")

@@ -49,11 +49,13 @@ class Worlds(Closed):
             "of the published study."
         ),
     )
-    source: Literal["synthetic", "real"] = Field(
+    source: str = Field(
         "synthetic",
+        min_length=1,
         description=(
-            "Where worlds come from: `synthetic`, or `real` data that `lastmile fetch real` "
-            "fetched, for the tasks that have some."
+            "Where worlds come from: `synthetic`; `real` data that `lastmile fetch real` fetched, "
+            "for the tasks that have some; or the folder of worlds that `lastmile import` made of "
+            "data of your own."
         ),
     )
     style: str = Field(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from lastmile.datasets.archives import Archive
 from lastmile.errors import LastmileError
@@ -34,23 +36,32 @@ def data_folder(archive: Archive) -> Path:
     return cache_folder() / "real" / archive.name
 
 
-def check(archive: Archive, folder: Path) -> None:
-    """Check that all members of an archive are in a folder, with the bytes they should have.
+class Data(Protocol):
+    """Files with digests: an archive, or data that were imported."""
+
+    @property
+    def name(self) -> str: ...
+
+    def files(self) -> Mapping[str, str]: ...
+
+
+def check(data: Data, folder: Path) -> None:
+    """Check that all files of some data are in a folder, with the bytes they should have.
 
     Raises:
         DataError: Naming the file that is missing or damaged.
     """
-    for name, digest in archive.files().items():
+    for name, digest in data.files().items():
         path = folder / name
         try:
             with open(path, "rb") as handle:
                 found = hashlib.file_digest(handle, "sha256").hexdigest()
         except FileNotFoundError:
-            raise DataError(f"{path}: no such file; expected data of {archive.name}") from None
+            raise DataError(f"{path}: no such file; expected data of {data.name}") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         if found != digest:
-            raise DataError(f"{path}: damaged, or not the file of {archive.name}")
+            raise DataError(f"{path}: damaged, or not the file of {data.name}")
 
 
 def complete(archive: Archive) -> bool:

@@ -12,7 +12,7 @@ from lastmile.simulation.session import Session
 from lastmile.simulation.trajectory import LONGEST
 from lastmile.tasks import get_task
 from lastmile.tasks.annotator import STYLES, Annotator, click, make_annotator
-from lastmile.tasks.real import REAL, SYNTHETIC, real_world
+from lastmile.tasks.real import SYNTHETIC, real_world
 from lastmile.tasks.task import Task, generator
 
 STARTS = ("start", "random")
@@ -60,7 +60,8 @@ def check(
         start: "start", or "random": after 0 to 60 random valid clicks (`Done` left out).
         difficulty: Name of one of the task's difficulties.
         seed: Seed of worlds and annotator.
-        source: Where the worlds come from: `synthetic`, or `real` ones of the test split.
+        source: Where the worlds come from: `synthetic`, `real`, or the folder of imported ones.
+            Real and imported ones are of the test split.
 
     Returns:
         The arguments, and: `success` (share of the worlds), `failed` (indices of the other
@@ -84,9 +85,9 @@ def check(
 
     def make(purpose: int, index: int) -> Any:
         key = (seed, purpose, index)
-        if source == REAL:
-            return real_world(name, key, "test", difficulty)
-        return task.world(key, difficulty)
+        if source == SYNTHETIC:
+            return task.world(key, difficulty)
+        return real_world(name, key, "test", difficulty, source)
 
     actions: Counter[str] = Counter()
     phases: Counter[str] = Counter()

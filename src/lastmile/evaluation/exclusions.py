@@ -5,7 +5,7 @@
 | unreadable | logs that are damaged, empty, or of another version of format, task or world |
 | given twice | an episode that is in another file, too |
 | practice | worlds for practice, where hints are given |
-| other worlds | difficulty, layout or theme are none of the study: its policies never saw it |
+| other worlds | difficulty, look or source are none of the study: its policies never saw it |
 | not finished | episodes that were given up or cut off, by a closed browser for instance |
 | too few clicks | episodes with less than `LEAST_SHARE` of the clicks of the oracle |
 
@@ -24,6 +24,7 @@ from lastmile.simulation import people
 from lastmile.simulation.annotating import work_on
 from lastmile.simulation.people import Log, Opening, PeopleError
 from lastmile.simulation.session import Session
+from lastmile.tasks.real import SYNTHETIC
 from lastmile.tasks.task import generator
 
 UNREADABLE = "unreadable"
@@ -98,6 +99,7 @@ def examine(
     difficulty: str,
     layouts: Sequence[str],
     themes: Sequence[str],
+    worlds: str = SYNTHETIC,
 ) -> list[Recording]:
     """Apply the rules to logs.
 
@@ -107,6 +109,7 @@ def examine(
         difficulty: The difficulty of the study.
         layouts: Its layouts.
         themes: Its themes.
+        worlds: Where its worlds come from.
     """
     recordings: list[Recording] = []
     known: dict[tuple[str, ...], Path] = {}
@@ -122,7 +125,7 @@ def examine(
 
         opening = log.opening
         key = tuple(map(str, (opening.person, opening.seed, opening.episode, opening.opened_ms)))
-        first = known.setdefault((*key, opening.difficulty), path)
+        first = known.setdefault((*key, opening.difficulty, opening.worlds), path)
         rule, reason = "", ""
         if first is not path:
             rule, reason = GIVEN_TWICE, f"{path}: is the episode of {first}"
@@ -132,11 +135,13 @@ def examine(
             opening.difficulty != difficulty
             or opening.layout not in layouts
             or opening.theme not in themes
+            or opening.worlds != worlds
         ):
             rule = OTHER_WORLDS
             reason = (
                 f"{path}: was made at difficulty '{opening.difficulty}', layout "
-                f"'{opening.layout}', theme '{opening.theme}', which are not those of the study"
+                f"'{opening.layout}', theme '{opening.theme}', worlds '{opening.worlds}', which "
+                "are not those of the study"
             )
         elif not session.done:
             ended = log.ending or "still open"

@@ -14,6 +14,7 @@ import numpy as np
 from lastmile.errors import LastmileError
 from lastmile.evaluation.results_file import Conditions, EpisodeResult, Results, read, replay
 from lastmile.evaluation.statistics import Estimate, mean, ratio, wilson
+from lastmile.tasks.real import SYNTHETIC
 
 ALL = "all"
 """What the rows over all tasks have in the column `task`."""
@@ -165,9 +166,11 @@ def _section(conditions: Conditions, players: list[Entry]) -> list[str]:
         rows.append((not whole, -total.success.value, -total.score.value, cells))
 
     head = ["player", "success", "score", "mistakes per placement", "episodes", *tasks]
+    real = "" if conditions.source == SYNTHETIC else f"{_plain(conditions.source)}, "
     title = (
-        f"## Worlds: {conditions.split}, {_plain(conditions.difficulty)}, seed {conditions.seed}, "
-        f"{conditions.worlds} a task; look: {conditions.layout}, {conditions.theme}"
+        f"## Worlds: {real}{conditions.split}, {_plain(conditions.difficulty)}, "
+        f"seed {conditions.seed}, {conditions.worlds} a task; look: {conditions.layout}, "
+        f"{conditions.theme}"
     )
     table = [head, ["---"] * len(head), *(cells for *_, cells in sorted(rows))]
     return [title, "", *("| " + " | ".join(cells) + " |" for cells in table)]

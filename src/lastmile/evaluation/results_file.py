@@ -23,6 +23,7 @@ from lastmile.simulation.source import Source
 from lastmile.storage import files
 from lastmile.storage.records import read_json
 from lastmile.tasks import get_task
+from lastmile.tasks.real import SYNTHETIC, check_source
 from lastmile.tasks.task import digest
 
 FORMAT: Literal["lastmile.evaluation/1"] = "lastmile.evaluation/1"
@@ -45,6 +46,7 @@ class Conditions(Closed):
         seed: Their seed.
         worlds: Worlds of each task, from the first one on.
         layout, theme: Look of the interface.
+        source: Where the worlds come from: `synthetic`, `real`, or the folder of imported ones.
     """
 
     split: Literal["train", "validation", "test"] = "test"
@@ -53,6 +55,12 @@ class Conditions(Closed):
     worlds: int = Field(20, ge=1, le=100_000)
     layout: str = "right"
     theme: str = "dark"
+    source: str = SYNTHETIC
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {k: v for k, v in values.items() if k != "source" or v != SYNTHETIC}
 
     @property
     def look(self) -> Look:
@@ -63,14 +71,15 @@ class Conditions(Closed):
         """
         return Look(self.layout, self.theme).check()
 
-    def source(self, task: str) -> Source:
+    def worlds_of(self, task: str) -> Source:
         """Return where the worlds of a task come from.
 
         Raises:
-            LastmileError: The task or its difficulty does not exist.
+            LastmileError: The task or its difficulty does not exist, or it has no such worlds.
         """
         get_task(task).difficulty(self.difficulty)
-        return Source(task, self.split, self.seed, self.difficulty)
+        check_source(self.source, task)
+        return Source(task, self.split, self.seed, self.difficulty, worlds=self.source)
 
 
 class Usage(Closed):
@@ -206,7 +215,7 @@ def evaluate(
     if not re.fullmatch(NAME, name):
         raise LastmileError(f"name: expected one line of at most 100 characters, got {name!r}")
     for task in tasks:
-        conditions.source(task)
+        conditions.worlds_of(task)
     conditions.look.check()
     results = []
     ours = False
@@ -244,7 +253,7 @@ def evaluate_task(
         LastmileError: The conditions are impossible, or a click is no pair of integers or outside
             the screen.
     """
-    source, look = conditions.source(task), conditions.look
+    source, look = conditions.worlds_of(task), conditions.look
     limit = step_limit(source, conditions.worlds)
     rollouts = play_worlds(player, source, conditions.worlds, look, limit, temperature)
     return TaskResult(
@@ -301,7 +310,7 @@ def replay(results: Results) -> list[str]:
 
 
 def _replay_task(result: TaskResult, conditions: Conditions) -> list[str]:
-    source, look = conditions.source(result.task), conditions.look
+    source, look = conditions.worlds_of(result.task), conditions.look
     version = get_task(result.task).version
     if result.version != version:
         return [f"task '{result.task}': is version {version} here, {result.version} in the file"]

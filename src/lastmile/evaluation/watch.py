@@ -53,7 +53,7 @@ def watch(
         look: Layout and theme of the interface.
         fps: Frames per second.
         max_steps: Steps after which a policy's episode is truncated.
-        worlds: `synthetic` or `real`.
+        worlds: `synthetic`, `real`, or the folder of imported worlds.
 
     Returns:
         The number of steps.

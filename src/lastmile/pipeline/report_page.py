@@ -235,7 +235,7 @@ def _episode(spec: Spec, examples: str) -> str:
     from lastmile.simulation.trajectory import Source, record
     from lastmile.tasks import get_task
 
-    source = Source(spec.task, "test", spec.seed, spec.difficulty, spec.style)
+    source = Source(spec.task, "test", spec.seed, spec.difficulty, spec.style, worlds=spec.source)
     recording = record(source, 0)
     session = Session(get_task(spec.task), source.world(0), recording.look)
     columns = recording.columns

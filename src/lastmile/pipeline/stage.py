@@ -24,7 +24,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from lastmile.config import Settings
     from lastmile.studies.runs import Need, Points, Run
 
+SYNTHETIC = "synthetic"
+
 
 class Spec(Closed):
     """What a job does.
@@ -56,26 +58,38 @@ class Spec(Closed):
         return canonical(self.model_dump(mode="json"))
 
 
-class OfRecording(Spec):
+class OnWorlds(Spec):
+    """A job that opens worlds.
+
+    Attributes:
+        source: Where they come from: see `worlds` in the settings.
+        data: Digest of the data where they were imported; the code names that of fetched data.
+    """
+
+    source: str = SYNTHETIC
+    data: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out both where worlds are synthetic: such specs are older than real worlds."""
+        values: dict[str, Any] = write(self)
+        usual = {"source": SYNTHETIC, "data": None}
+        return {k: v for k, v in values.items() if k not in usual or v != usual[k]}
+
+    def task_parts(self, *tasks: str) -> tuple[str, ...]:
+        """Return the modules of tasks that make their worlds, for the fingerprint."""
+        parts = ("",) if self.source == SYNTHETIC else ("", ".real")
+        return tuple(f"tasks.{task}{part}" for task in tasks for part in parts)
+
+
+class OfRecording(OnWorlds):
     """A job of one recording.
 
     Attributes:
         recording: Its name: that of the task, unless another annotator than the study's is at work.
-        worlds: Where its worlds come from.
     """
 
     recording: str
-    worlds: Literal["synthetic", "real"] = "synthetic"
-
-    @model_serializer(mode="wrap")
-    def _real_worlds_alone(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `worlds` where they are synthetic: such specs are older than real worlds."""
-        values: dict[str, Any] = write(self)
-        return {k: v for k, v in values.items() if k != "worlds" or v != "synthetic"}
-
-    def task_parts(self, task: str) -> tuple[str, ...]:
-        """Return the modules of a task that make its worlds, for the fingerprint."""
-        return (f"tasks.{task}", *((f"tasks.{task}.real",) if self.worlds == "real" else ()))
 
     @model_validator(mode="before")
     @classmethod
@@ -85,7 +99,7 @@ class OfRecording(Spec):
         return values
 
 
-class OnTask(Spec):
+class OnTask(OnWorlds):
     """The labels of a measurement, which become columns of its table.
 
     Attributes:
@@ -183,6 +197,13 @@ class Request:
     tasks: tuple[str, ...]
     needs: Mapping[str, Sequence[Need]]
     runs: Mapping[str, Run]
+
+    def origin(self, *tasks: str) -> dict[str, Any]:
+        """Return where the worlds of tasks come from, as fields of `OnWorlds`."""
+        from lastmile.tasks.real import data_digest
+
+        source = self.settings.worlds.source
+        return {"source": source, "data": data_digest(source, tasks)}
 
     @property
     def recorded(self) -> tuple[str, ...]:

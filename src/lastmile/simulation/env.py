@@ -8,7 +8,8 @@
     observation, info = env.reset(seed=0)
 
 Worlds made by `reset(seed=...)` never occur in the recorded splits, so training on them leaves the
-test worlds unseen. To be tested on the worlds that the studies use, ask for them by number:
+test worlds unseen; real ones are made of the data for training. To be tested on the worlds that the
+studies use, ask for them by number:
 
     for number in range(100):
         observation, info = env.reset(options={"world": number, "split": "test"})
@@ -29,6 +30,7 @@ from lastmile.screen.layout import Look
 from lastmile.simulation.session import DEFAULT_LOOK, Session
 from lastmile.simulation.source import Source
 from lastmile.tasks import get_task
+from lastmile.tasks.real import SYNTHETIC, check_source, real_world
 
 RENDER_MODES = ("rgb_array",)
 RESET_OPTIONS = ("world", "split")
@@ -58,6 +60,7 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
         difficulty: str = "short",
         look: Look = DEFAULT_LOOK,
         render_mode: str | None = None,
+        source: str = SYNTHETIC,
     ) -> None:
         """Make an environment; `reset` makes its first world.
 
@@ -66,9 +69,11 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
             difficulty: Name of one of the task's difficulties.
             look: Layout and theme of the interface.
             render_mode: None, or "rgb_array".
+            source: Where worlds come from: "synthetic", "real", or the folder of imported worlds.
 
         Raises:
-            LastmileError: The task, difficulty, look or render mode does not exist.
+            LastmileError: The task, difficulty, look, render mode or source does not exist, or the
+                task has no worlds of that source.
         """
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise LastmileError(
@@ -78,6 +83,8 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
         self.task = get_task(task)
         self.task.difficulty(difficulty)
         self.difficulty = difficulty
+        check_source(source, task)
+        self.source = source
         self.look = look.check()
         self.render_mode = render_mode
         self.observation_space = gymnasium.spaces.Box(
@@ -101,7 +108,8 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
             options: None, or `{"world": N}` or `{"world": N, "split": SPLIT}`: the N-th world
                 (from 0) of a recorded split ("train", "validation" or "test", the default) of the
                 studies with seed 0, at the environment's difficulty. It is the world of
-                `Source(task, split, 0, difficulty).world(N)`, drawn in the environment's own look.
+                `Source(task, split, 0, difficulty, worlds=source).world(N)`, drawn in the
+                environment's own look.
 
         Returns:
             The first observation and info.
@@ -114,7 +122,7 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
             world = self._recorded_world(options)
         else:
             number = int(self.np_random.integers(2**31)) if seed is None else seed
-            world = self.task.world((_SEEDS, number), self.difficulty)
+            world = self._own_world(number)
         self.session: Session[Any, Any] = Session(self.task, world, self.look)
         self.score = self.session.score
         return self._observe(), self._info(Hit("", "invalid"))
@@ -143,6 +151,13 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
         """Draw the full screen, (336, 448, 3) uint8; None without a render mode."""
         return draw(self.session.screen()) if self.render_mode == "rgb_array" else None
 
+    def _own_world(self, number: int) -> Any:
+        """Return a world of no recorded split; a real one has the data of training worlds."""
+        key = (_SEEDS, number)
+        if self.source == SYNTHETIC:
+            return self.task.world(key, self.difficulty)
+        return real_world(self.task.name, key, "train", self.difficulty, self.source)
+
     def _recorded_world(self, options: dict[str, Any]) -> Any:
         for key in options:
             if key not in RESET_OPTIONS:
@@ -153,8 +168,8 @@ class AnnotationEnv(gymnasium.Env[np.ndarray, Any]):
                 "options of reset: expected 'world' to be the number of a world, an integer of at "
                 f"least 0, got {options.get('world')!r}"
             )
-        source = Source(self.task.name, options.get("split", "test"), 0, self.difficulty)
-        return source.world(number)
+        split = options.get("split", "test")
+        return Source(self.task.name, split, 0, self.difficulty, worlds=self.source).world(number)
 
     def _observe(self) -> np.ndarray:
         return draw_small(self.session.screen())

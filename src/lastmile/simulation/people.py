@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from lastmile.closed import Closed
 from lastmile.errors import LastmileError
@@ -29,6 +36,7 @@ from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
 from lastmile.storage import files
 from lastmile.tasks import get_task
+from lastmile.tasks.real import SYNTHETIC
 from lastmile.tasks.task import digest
 
 FORMAT = "lastmile.people/1"
@@ -75,6 +83,7 @@ class Opening(Closed):
         practice: Whether the world is for practice.
         device: What the browser says of the device.
         opened_ms: When the episode began, by the clock of the server.
+        worlds: Where the world comes from: see `Source`.
     """
 
     format: Literal["lastmile.people/1"]
@@ -90,12 +99,18 @@ class Opening(Closed):
     practice: bool
     device: Device
     opened_ms: Milliseconds
+    worlds: Annotated[str, Field(min_length=1, max_length=4096)] = SYNTHETIC
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        return {k: v for k, v in values.items() if k != "worlds" or v != SYNTHETIC}
 
     @property
     def source(self) -> Source:
         """Where the world comes from."""
-        looks: dict[str, Any] = {"layouts": (self.layout,), "themes": (self.theme,)}
-        return Source(self.task, SPLIT, self.seed, self.difficulty, STYLE, **looks)
+        looks = (self.layout,), (self.theme,)
+        return Source(self.task, SPLIT, self.seed, self.difficulty, STYLE, *looks, self.worlds)
 
     def session(self) -> Session[Any, Any]:
         """Return the episode at its beginning.

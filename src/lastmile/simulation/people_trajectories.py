@@ -20,6 +20,7 @@ from lastmile.simulation.people import (
 from lastmile.simulation.session import Session
 from lastmile.simulation.source import Source
 from lastmile.simulation.trajectory import Recorded
+from lastmile.tasks.real import SYNTHETIC
 from lastmile.tasks.task import State
 
 STEPS = pa.schema(
@@ -162,18 +163,24 @@ def export(path: str | Path, chosen: Sequence[Log]) -> int:
         PeopleError: None has a click, they do not belong together, or one cannot be replayed.
     """
     chosen = [log for log in chosen if log.clicks]
-    kinds = {(log.opening.task, log.opening.difficulty, log.opening.seed) for log in chosen}
+    kinds = {
+        (log.opening.task, log.opening.difficulty, log.opening.seed, log.opening.worlds)
+        for log in chosen
+    }
     if len(kinds) != 1:
-        found = "; ".join(f"{task}, {level}, seed {seed}" for task, level, seed in sorted(kinds))
+        found = "; ".join(
+            f"{task}, {level}, seed {seed}" + (f", worlds {worlds}" if worlds != SYNTHETIC else "")
+            for task, level, seed, worlds in sorted(kinds)
+        )
         raise PeopleError(
             f"{path}: expected recordings of one task, difficulty and seed, got {found or 'none'}"
         )
-    (task, difficulty, seed), *_ = kinds
+    (task, difficulty, seed, worlds), *_ = kinds
     layouts, themes = (
         tuple(sorted({getattr(log.opening, part) for log in chosen}))
         for part in ("layout", "theme")
     )
-    source = Source(task, SPLIT, seed, difficulty, STYLE, layouts, themes)
+    source = Source(task, SPLIT, seed, difficulty, STYLE, layouts, themes, worlds)
     recorded = map(convert, chosen)
     schemas = (STEPS, EPISODES)
     trajectory.write_recorded(path, source, recorded, schemas=schemas)

@@ -11,7 +11,7 @@ from lastmile.config import SPLITS
 from lastmile.errors import UnknownNameError
 from lastmile.screen import Look
 from lastmile.tasks import get_task
-from lastmile.tasks.real import REAL, SYNTHETIC, real_world
+from lastmile.tasks.real import SYNTHETIC, real_world
 from lastmile.tasks.styles import MIXED, MIXTURE
 from lastmile.tasks.task import generator
 
@@ -28,7 +28,7 @@ class Source:
         style: Name of the annotator's style, with changes if any; or `mixed`.
         layouts: Layouts to draw from.
         themes: Themes to draw from.
-        worlds: `synthetic`, or `real`: made of real data.
+        worlds: `synthetic`; `real`, made of real data; or the folder of imported worlds.
     """
 
     task: str
@@ -64,13 +64,12 @@ class Source:
         Raises:
             LastmileError: The world is real, and the task has no real worlds, or their data are
                 missing or damaged.
-            UnknownNameError: There is no such split, or `worlds` is neither synthetic nor real.
+            UnknownNameError: There is no such split, or no such source of worlds.
         """
-        if self.worlds == REAL:
-            return real_world(self.task, self.key(episode), self.split, self.difficulty)
-        if self.worlds != SYNTHETIC:
-            raise UnknownNameError("source of worlds", str(self.worlds), (SYNTHETIC, REAL))
-        return get_task(self.task).world(self.key(episode), self.difficulty)
+        key = self.key(episode)
+        if self.worlds == SYNTHETIC:
+            return get_task(self.task).world(key, self.difficulty)
+        return real_world(self.task, key, self.split, self.difficulty, self.worlds)
 
     def style_of(self, episode: int) -> str:
         """Return the style of the annotator of an episode."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lastmile.errors import LastmileError
 from lastmile.screen import LAYOUTS, THEMES
 from lastmile.tasks import get_task, task_names
-from lastmile.tasks.real import REAL, real_tasks
+from lastmile.tasks.real import is_imported, tasks_with
 from lastmile.tasks.styles import check_style
 
 if TYPE_CHECKING:
@@ -62,21 +62,26 @@ def check_names(settings: Settings, source: str) -> None:
         known("worlds.layouts", layout, LAYOUTS)
     for theme in settings.worlds.themes:
         known("worlds.themes", theme, THEMES)
-    if settings.worlds.source == REAL:
-        _check_real(settings, source)
+    _check_worlds(settings, source)
     for task in settings.tasks or task_names():
         known("worlds.difficulty", settings.worlds.difficulty, get_task(task).difficulties)
 
 
-def _check_real(settings: Settings, source: str) -> None:
-    """Check that all tasks of a study have real worlds.
+def _check_worlds(settings: Settings, source: str) -> None:
+    """Check that all tasks of a study have worlds of its source.
 
     Raises:
-        LastmileError: Naming those that have none.
+        LastmileError: There is no such source, or tasks have none; the message names them.
     """
-    without = [task for task in settings.tasks or task_names() if task not in real_tasks()]
+    origin = settings.worlds.source
+    try:
+        having = tasks_with(origin)
+    except LastmileError as error:
+        raise LastmileError(f"{source}: setting 'worlds.source': {error}") from None
+    without = [task for task in settings.tasks or task_names() if task not in having]
     if without:
+        kind = "imported" if is_imported(origin) else origin
         raise LastmileError(
-            f"{source}: setting 'worlds.source': no real worlds of {', '.join(without)}; expected "
-            f"'tasks' to name some of {', '.join(real_tasks())}"
+            f"{source}: setting 'worlds.source': no {kind} worlds of {', '.join(without)}; "
+            f"expected 'tasks' to name some of {', '.join(having)}"
         )

@@ -8,12 +8,17 @@ A task whose folder has a file `real.py` has real worlds. That file provides
   from it, with the name of a difficulty. Worlds of different splits share no field, no span of time
   and no object. The world has an attribute `data`, the digest of the data it was made from.
 
+Where worlds come from is said in one word: `synthetic`, `real`, or the folder of imported worlds.
+A task that can import data (see `lastmile.tasks.importing`) takes their digest as the second
+argument of `read`.
+
 Importing the tasks reads no data: they are read when the first real world is made.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +56,67 @@ def check_real(task: str) -> None:
         )
 
 
+def is_imported(source: str) -> bool:
+    """Return whether worlds come from a folder of imported ones."""
+    return source not in (SYNTHETIC, REAL)
+
+
+def tasks_with(source: str) -> tuple[str, ...]:
+    """Return the names of the tasks that have worlds of a source, sorted.
+
+    Raises:
+        UnknownNameError: There is no such source.
+        DataError: It looks like a folder, but there is none.
+    """
+    if source == SYNTHETIC:
+        return task_names()
+    if source == REAL:
+        return real_tasks()
+
+    from lastmile.datasets.imported import imported_tasks
+
+    if Path(source).is_dir():
+        return imported_tasks(Path(source))
+    if "/" in source or "\\" in source:
+        raise DataError(f"{source}: no such folder; expected worlds that `lastmile import` made")
+    known = (SYNTHETIC, REAL, "FOLDER of `lastmile import`")
+    raise UnknownNameError("source of worlds", source, known)
+
+
+def check_source(source: str, *tasks: str) -> None:
+    """Check that tasks have worlds of a source, without reading their data.
+
+    Raises:
+        UnknownNameError: There is no such source or task.
+        LastmileError: A task has no such worlds.
+    """
+    having = tasks_with(source)
+    for task in tasks:
+        if not is_imported(source):
+            if source == REAL:
+                check_real(task)
+        elif task not in having:
+            raise DataError(
+                f"{source}: holds no worlds of task '{task}' "
+                f"(it has: {', '.join(having) or 'none'}); make some with `lastmile import {task}`"
+            )
+
+
+def data_digest(source: str, tasks: Iterable[str]) -> str | None:
+    """Return the digests of imported data of tasks, joined by commas; None for other sources.
+
+    Raises:
+        DataError: The folder holds no data of a task, or what it says about them is damaged.
+    """
+    if not is_imported(source):
+        return None
+
+    from lastmile.datasets.imported import read_about
+
+    check_source(source, *tasks)
+    return ",".join(read_about(Path(source), task).digest for task in tasks)
+
+
 def archive_of(task: str) -> Archive:
     """Return the archive with the real data of a task.
 
@@ -59,6 +125,28 @@ def archive_of(task: str) -> Archive:
     """
     archive: Archive = _module(task).ARCHIVE
     return archive
+
+
+def file_prefix(source: str, task: str) -> str:
+    """Return what names of files begin with that keep worlds of different sources apart."""
+    if source == SYNTHETIC:
+        return ""
+    return f"{data_digest(source, [task]) or source}-"
+
+
+def data_facts(source: str, task: str) -> dict[str, str]:
+    """Return what manifests say of the data of a task: package or folder, digest and licence.
+
+    Raises:
+        LastmileError: The task has no such data.
+    """
+    if is_imported(source):
+        from lastmile.datasets.imported import read_about
+
+        about = read_about(Path(source), task)
+        return {"imported": about.images, "digest": about.digest, "licence": about.licence}
+    archive = archive_of(task)
+    return {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
 
 
 def _module(task: str) -> ModuleType:
@@ -77,7 +165,18 @@ def _data(task: str, folder: Path) -> Any:
     return _module(task).read(folder)
 
 
-def real_world(task: str, seed: tuple[int, ...], split: str, difficulty: str) -> Any:
+@lru_cache(maxsize=16)
+def _imported_data(task: str, worlds: Path, digest: str) -> Any:
+    """Read imported data, once for all worlds of this process and as long as they are the same."""
+    from lastmile.datasets.imported import check_imported
+
+    about = check_imported(worlds, task)
+    return _module(task).read(worlds / task, about.digest)
+
+
+def real_world(
+    task: str, seed: tuple[int, ...], split: str, difficulty: str, source: str = REAL
+) -> Any:
     """Make the real world of a seed: the same on every machine that has the data.
 
     Args:
@@ -85,15 +184,23 @@ def real_world(task: str, seed: tuple[int, ...], split: str, difficulty: str) ->
         seed: Seed of the world, integers of at least 0.
         split: One of `lastmile.config.SPLITS`.
         difficulty: Name of one of the task's difficulties.
+        source: `real`, or the folder of imported worlds.
 
     Raises:
         DataError: The data are not there, or damaged; the message says how to fetch them.
         LastmileError: The task has no real worlds, or a name or the seed is wrong.
     """
+    check_source(source, task)
     module = _module(task)
     get_task(task).difficulty(difficulty)
     if any(part < 0 for part in seed):
         raise LastmileError(f"seed {seed} is out of range: expected integers of at least 0")
     rng = generator(seed, task, "real world")
-    data = _data(task, data_folder(module.ARCHIVE))
+    if is_imported(source):
+        from lastmile.datasets.imported import read_about
+
+        digest = read_about(Path(source), task).digest
+        data = _imported_data(task, Path(source).resolve(), digest)
+    else:
+        data = _data(task, data_folder(module.ARCHIVE))
     return module.make_world(data, rng, split, difficulty)

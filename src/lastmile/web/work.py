@@ -27,9 +27,10 @@ from lastmile.simulation.people import POLICY, Click, Ending, Helper, Log, LogFi
 from lastmile.simulation.source import Source
 from lastmile.storage import files
 from lastmile.storage.records import RecordError, read_json
-from lastmile.tasks import get_task, task_names
+from lastmile.tasks import get_task
 from lastmile.tasks.annotator import Annotator, make_annotator
 from lastmile.tasks.annotator import click as click_of
+from lastmile.tasks.real import SYNTHETIC, check_source, file_prefix, tasks_with
 from lastmile.tasks.task import digest, generator
 from lastmile.web.keys import shortcuts
 from lastmile.web.live import Helpers, Live
@@ -59,6 +60,7 @@ class Settings:
         look: Layout and theme of all screens.
         worlds: Worlds that count, for each task and person.
         seed: Seed of the worlds.
+        source: Where they come from: `synthetic`, `real`, or the folder of imported ones.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Settings:
     look: Look = field(default_factory=Look)
     worlds: int = 5
     seed: int = 0
+    source: str = SYNTHETIC
 
     def check(self) -> None:
         """Refuse what no server can offer.
@@ -75,6 +78,7 @@ class Settings:
             LastmileError: A name is unknown, or there are no worlds.
         """
         self.look.check()
+        check_source(self.source, *self.offered)
         for task in self.offered:
             get_task(task).difficulty(self.difficulty)
         if not 1 <= self.worlds < people.PRACTICE:
@@ -83,7 +87,7 @@ class Settings:
     @property
     def offered(self) -> tuple[str, ...]:
         """Names of the tasks that are offered."""
-        return self.tasks or task_names()
+        return self.tasks or tasks_with(self.source)
 
 
 class Identity(Closed):
@@ -397,7 +401,8 @@ class People:
             except LastmileError:
                 return None  # of another version: it stays as it is
         settings = self.settings
-        source = Source(task, people.SPLIT, settings.seed, settings.difficulty)
+        split, worlds = people.SPLIT, settings.source
+        source = Source(task, split, settings.seed, settings.difficulty, worlds=worlds)
         opening = Opening(
             format="lastmile.people/1",
             task=task,
@@ -412,6 +417,7 @@ class People:
             practice=practice,
             device=device,
             opened_ms=now_ms(),
+            worlds=worlds,
         )
         person.save()
         return Work.begin(path, opening, person)
@@ -419,7 +425,8 @@ class People:
     def _path(self, person: Person, task: str, number: int) -> Path:
         """Return the log of a world. Every part of the name is the server's own."""
         settings = self.settings
-        return person.folder / f"{task}-{settings.difficulty}-{settings.seed}-{number}.jsonl"
+        name = f"{task}-{settings.difficulty}-{settings.seed}-{number}.jsonl"
+        return person.folder / (file_prefix(settings.source, task) + name)
 
 
 def now_ms() -> float:

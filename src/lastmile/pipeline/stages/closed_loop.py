@@ -60,7 +60,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -70,6 +70,7 @@ def wanted(request: Request) -> list[Spec]:
             run=one.name,
             seed=seed,
             task=task,
+            **request.origin(task),
             temperature=evaluation.temperature,
             max_steps=evaluation.max_steps,
         )

@@ -74,13 +74,20 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return tuple(f"tasks.{task}" for task in spec.tasks)
+    return spec.task_parts(*spec.tasks)
 
 
 def wanted(request: Request) -> list[Spec]:
     temperature = request.settings.evaluation.temperature
     return [
-        Spec(run=one.name, seed=seed, task=task, tasks=one.tasks, temperature=temperature)
+        Spec(
+            run=one.name,
+            seed=seed,
+            task=task,
+            **request.origin(*one.tasks),
+            tasks=one.tasks,
+            temperature=temperature,
+        )
         for one, seed, task in request.measured("cross_task_probes")
     ]
 

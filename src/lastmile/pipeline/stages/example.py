@@ -9,8 +9,7 @@ from pydantic import Field
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.examples import Moments, Player, moments_of, page_of
-from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, Request
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stage import AT_ONCE, TORCH, Cost, Estimates, OnWorlds, Request
 
 if TYPE_CHECKING:
     from lastmile.viewer.episodes import Track
@@ -25,7 +24,7 @@ BYTES = 2e4
 """Bytes of the page for each step of the annotator."""
 
 
-class Spec(BaseSpec):
+class Spec(OnWorlds):
     """What to show.
 
     Attributes:
@@ -133,7 +132,7 @@ def _player(track: Track) -> Player:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -148,6 +147,7 @@ def wanted(request: Request) -> list[Spec]:
         specs.append(
             Spec(
                 task=task,
+                **request.origin(task),
                 world=WORLD,
                 run=kinds[-1].name if kinds else None,
                 seed=settings.training.seeds[0],

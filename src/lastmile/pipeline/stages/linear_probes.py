@@ -73,13 +73,13 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
     frames = request.settings.probes.frames
     return [
-        Spec(run=one.name, seed=seed, task=task, frames=frames)
+        Spec(run=one.name, seed=seed, task=task, frames=frames, **request.origin(task))
         for one, seed, task in request.measured("linear_probes")
     ]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Facts, OfRecording, Request
+from lastmile.pipeline.stage import SYNTHETIC, Cost, Estimates, Facts, OfRecording, Request
 
 LABELS = ("recording", "split")
 STEP_BYTES = 12  # bytes per step in the file
@@ -19,8 +19,8 @@ ROW, ROWS = 350, 1 << 19  # bytes of a step in memory, and the steps that are in
 class Spec(OfRecording):
     """Which episodes to record.
 
-    All fields but `recording` (its name) and `episodes` (their number) are those of
-    `lastmile.simulation.trajectory.Source`.
+    All fields but `recording` (its name), `source` (there `worlds`), `data` and `episodes`
+    (their number) are those of `lastmile.simulation.trajectory.Source`.
     """
 
     task: str
@@ -62,16 +62,16 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
     from lastmile.simulation import trajectory
 
     started = time.monotonic()
-    source = trajectory.Source(**spec.model_dump(exclude={"recording", "episodes"}))
+    fields = spec.model_dump(exclude={"recording", "episodes", "source", "data"})
+    source = trajectory.Source(**fields, worlds=spec.source)
     with Progress(f"record {spec.recording} {spec.split}", None, "steps") as progress:
         trajectory.write(outputs.steps, source, spec.episodes, progress)
-    if spec.worlds == "synthetic":
+    if spec.source == SYNTHETIC:
         return None
 
-    from lastmile.tasks.real import archive_of
+    from lastmile.tasks.real import data_facts
 
-    archive = archive_of(spec.task)
-    data = {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
+    data = data_facts(spec.source, spec.task)
     return Facts(
         spec={**spec.model_dump(mode="json"), "data": data},
         inputs=[],
@@ -91,6 +91,7 @@ def wanted(request: Request) -> list[Spec]:
         Spec(
             recording=name,
             task=recording.task,
+            **request.origin(recording.task),
             split=split,
             seed=request.settings.seed,
             difficulty=worlds.difficulty,
@@ -98,7 +99,6 @@ def wanted(request: Request) -> list[Spec]:
             layouts=recording.layouts,
             themes=recording.themes,
             episodes=recording.episodes,
-            worlds=worlds.source,
         )
         for (name, split), recording in request.recordings.items()
         if recording.learner is None

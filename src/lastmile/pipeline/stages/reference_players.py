@@ -8,8 +8,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stage import Cost, Estimates, OnWorlds, Request
 from lastmile.pipeline.task_paths import task_table
 
 LABELS = ("task",)
@@ -21,7 +20,7 @@ SCRIPT = 0.1
 """Seconds of image analysis that a script takes for a world."""
 
 
-class Spec(BaseSpec):
+class Spec(OnWorlds):
     """Which task, and how long players may play: see `evaluation` in the settings."""
 
     task: str
@@ -75,8 +74,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 def parts(spec: Spec) -> tuple[str, ...]:
     from lastmile.tasks.script import has_script
 
-    task = f"tasks.{spec.task}"
-    return (task, f"{task}.script") if has_script(spec.task) else (task,)
+    parts = spec.task_parts(spec.task)
+    return (*parts, f"tasks.{spec.task}.script") if has_script(spec.task) else parts
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -86,7 +85,12 @@ def wanted(request: Request) -> list[Spec]:
     if "reference_players" not in task_tables(tuple(request.needs)):
         return []
     return [
-        Spec(task=task, max_steps=settings.evaluation.max_steps, seed=settings.seed)
+        Spec(
+            task=task,
+            **request.origin(task),
+            max_steps=settings.evaluation.max_steps,
+            seed=settings.seed,
+        )
         for task in request.tasks
     ]
 

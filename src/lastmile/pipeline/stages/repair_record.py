@@ -86,6 +86,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.style,
         spec.layouts,
         spec.themes,
+        spec.source,
     )
     with Progress(f"repair record {spec.recording}", None, "steps") as progress:
         demonstrations.write(
@@ -101,7 +102,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -116,6 +117,7 @@ def wanted(request: Request) -> list[Spec]:
             Spec(
                 recording=name,
                 task=recording.task,
+                **request.origin(recording.task),
                 split=split,
                 seed=settings.seed,
                 difficulty=settings.worlds.difficulty,

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from lastmile.pipeline import paths
 from lastmile.pipeline.examples import moments_of, page_of
-from lastmile.pipeline.stage import Cost, Estimates, Request
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stage import Cost, Estimates, OnWorlds, Request
 
 LABELS = ()
 TABLES = ("emergence", "mistakes")
@@ -17,7 +16,7 @@ SECONDS = 5.0
 BYTES = 2e7
 
 
-class Spec(BaseSpec):
+class Spec(OnWorlds):
     """What to show.
 
     Attributes:
@@ -94,7 +93,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 def parts(spec: Spec) -> tuple[str, ...]:
     """Return the task of the episode, and the studies, which put their claims into words."""
-    return (f"tasks.{spec.task}", *(f"studies.{study}.study" for study in spec.studies))
+    return (*spec.task_parts(spec.task), *(f"studies.{study}.study" for study in spec.studies))
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -109,6 +108,7 @@ def wanted(request: Request) -> list[Spec]:
             left_out=left_out(request.settings),
             figures=drawn,
             task=request.tasks[0],
+            **request.origin(request.tasks[0]),
             seed=request.settings.seed,
             difficulty=request.settings.worlds.difficulty,
             style=request.settings.worlds.style,

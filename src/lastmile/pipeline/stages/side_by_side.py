@@ -75,7 +75,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     from lastmile.progress import Progress
 
     recordings = exclusions.examine(
-        inputs.logs, spec.task, spec.difficulty, spec.layouts, spec.themes
+        inputs.logs, spec.task, spec.difficulty, spec.layouts, spec.themes, spec.source
     )
     for recording in recordings:
         if recording.rule:
@@ -99,7 +99,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -116,6 +116,7 @@ def wanted(request: Request) -> list[Spec]:
             run=one.name,
             seed=seed,
             task=task,
+            **request.origin(task),
             logs=logs[task],
             difficulty=settings.worlds.difficulty,
             style=settings.worlds.style,

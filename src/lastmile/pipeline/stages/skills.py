@@ -122,7 +122,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def parts(spec: Spec) -> tuple[str, ...]:
-    return (f"tasks.{spec.task}",)
+    return spec.task_parts(spec.task)
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -138,6 +138,7 @@ def wanted(request: Request) -> list[Spec]:
                 run=one.name,
                 seed=seed,
                 task=task,
+                **request.origin(task),
                 episodes=min(episodes.shared_test if fewer else episodes.test, episodes.test),
                 every=SPARSE if slow else 1,
                 least=least_frames(one, points[one.name, task]),

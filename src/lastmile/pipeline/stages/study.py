@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lastmile.config import Settings, parse
 from lastmile.pipeline import paths
-from lastmile.pipeline.stage import Cost, Estimates, Request, seeds_of
-from lastmile.pipeline.stage import Spec as BaseSpec
+from lastmile.pipeline.stage import Cost, Estimates, OnWorlds, Request, seeds_of
 from lastmile.pipeline.task_paths import task_table
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ WHOLE, SOME = 4000, 1000
 some skills. Measured on made-up tables of the preset `overnight` with eight seeds."""
 
 
-class Spec(BaseSpec):
+class Spec(OnWorlds):
     """Which study, what it measures, and the settings that it reads.
 
     Attributes:
@@ -134,7 +133,7 @@ def parts(spec: Spec) -> tuple[str, ...]:
     name = f"studies.{spec.study}.study"
     if spec.needs:
         return (name,)
-    return (name, *(f"tasks.{task}" for task in spec.settings["tasks"]))
+    return (name, *spec.task_parts(*spec.settings["tasks"]))
 
 
 def wanted(request: Request) -> list[Spec]:
@@ -147,6 +146,7 @@ def wanted(request: Request) -> list[Spec]:
         specs.append(
             Spec(
                 study=name,
+                **({} if needs else request.origin(*request.tasks)),
                 needs=tuple((need.table, need.run.name, need.task) for need in needs),
                 seeds=settings.training.seeds if needs else (),
                 once=tuple(dict.fromkeys(need.run.name for need in needs if need.run.once)),

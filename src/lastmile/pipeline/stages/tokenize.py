@@ -63,8 +63,8 @@ def wanted(request: Request) -> list[Spec]:
         Spec(
             recording=name,
             task=recording.task,
+            **request.origin(recording.task),
             split=split,
-            worlds=request.settings.worlds.source,
         )
         for (name, split), recording in request.recordings.items()
     ]
