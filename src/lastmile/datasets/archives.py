@@ -18,7 +18,7 @@ class Archive:
         sha256: Digest of that file.
         members: Digest (SHA-256) of each member that is kept, by its path in the archive. They are
             kept under their names, without folders.
-        licence: SPDX identifier of the licence.
+        licence: SPDX identifier of the licence, or its name where it has none.
         credits: Who made the data, as the package says.
     """
 
@@ -101,3 +101,25 @@ FLY_CELLS = Archive(
     credits="Drosophila Kc167 cells, example images of CellProfiler, Broad Institute.",
 )
 """Two fields of fly cells: DNA (D) and actin (F); 24 MB to download."""
+
+_PAIR = "tests/data/json_format_v1"
+FLY_PAIR = Archive(
+    package="sleap",
+    version="1.3.1",
+    file="sleap-1.3.1-py3-none-any.whl",
+    sha256="8afb5f9e48ae471856eeb8dfc53a076f8e3a7db909798451b5eb7da3cb46fe62",
+    members={
+        f"{_PAIR}/centered_pair.json": (
+            "6233e26c6467d7fc4679e8a3fea4414903f716724e59e23fd81d062ec45cb309"
+        ),
+        f"{_PAIR}/centered_pair_low_quality.mp4": (
+            "d6ce6c0139f0ca89fdda96ae80358c04f5c337971888783101cf5795f8642ec0"
+        ),
+        "sleap-1.3.1.dist-info/LICENSE": (
+            "9f77de495105e143ed603f4d707816d98f61c7e9d4f892d9ddb4a413f9af46b0"
+        ),
+    },
+    licence="Clear BSD for academic and research use only",
+    credits="Two courting flies, test data of SLEAP (Princeton University).",
+)
+"""A video of two flies with key points by people and by a network; 64 MB to download."""

@@ -15,8 +15,6 @@ from lastmile.tasks.limb_tracking.world import (
     CLEAR,
     DIFFICULTIES,
     HIDDEN,
-    NAMES,
-    PARTNER,
     LimbTrackingWorld,
     make_world,
 )
@@ -114,7 +112,7 @@ def _judge(world: LimbTrackingWorld, edit: Point) -> str:
     others = [part for part in near if part != edit.part]
     if not others:
         return "slip"
-    return "confusion" if PARTNER[edit.part] in others else "lapse"
+    return "confusion" if world.skeleton.partner[edit.part] in others else "lapse"
 
 
 @lru_cache(maxsize=512)
@@ -133,7 +131,7 @@ def _mistakes(world: LimbTrackingWorld, edits: tuple[Point, ...]) -> tuple[Mista
     omissions = [
         Mistake("lapse", omitted=(frame, part))
         for frame in frames_begun[:-1]
-        for part in range(len(NAMES))
+        for part in range(len(world.skeleton.names))
         if (frame, part) not in entries and world.seen[frame, part] == CLEAR
     ]
     return (*wrong, *omissions)

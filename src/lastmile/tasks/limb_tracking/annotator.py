@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lastmile.tasks.annotator import Annotator, Intent
 from lastmile.tasks.limb_tracking.interface import NO_PART, State, first_open, latest_entries
-from lastmile.tasks.limb_tracking.world import CLEAR, NAMES, PARTLY, PARTNER, LimbTrackingWorld
+from lastmile.tasks.limb_tracking.world import CLEAR, PARTLY, LimbTrackingWorld
 from lastmile.tasks.task import Mistake
 
 MIN_SEPARATION = 7.0
@@ -89,7 +89,7 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         """Put the point of the active tab on the same paw of the other side."""
         t = state.t
         part = state.part
-        partner = PARTNER[part]
+        partner = self.world.skeleton.partner[part]
         if partner is None or self.world.seen[t, partner] != CLEAR:
             return None
         if can_see and not self._apart(t, part, partner):
@@ -104,13 +104,13 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         """Leave out the last key point of a frame, or put the next one under the active tab."""
         t = state.t
         part = state.part
-        if can_see and part == len(NAMES) - 1 and t < self.world.frames - 1:
+        if can_see and part == len(self.world.skeleton.names) - 1 and t < self.world.frames - 1:
             self.forgotten |= {(t, part)}
             return Intent("+t")
 
-        later = range(part + 1, len(NAMES))
+        later = range(part + 1, len(self.world.skeleton.names))
         following = next((p for p in later if self.world.seen[t, p] == CLEAR), None)
-        if following is None or following == PARTNER[part]:
+        if following is None or following == self.world.skeleton.partner[part]:
             return None
         if can_see and not self._apart(t, part, following):
             return None
@@ -140,7 +140,7 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         entries = latest_entries(state.edits)
         return any(
             (t, part) not in entries and (t, part) not in self.forgotten
-            for part in range(len(NAMES))
+            for part in range(len(self.world.skeleton.names))
         )
 
     def _next_part(self, state: State) -> int | None:
@@ -153,7 +153,8 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         entries = latest_entries(state.edits)
         if state.part != NO_PART and active not in entries and active not in self.forgotten:
             return state.part
-        return first_open(state.edits, t) if self._is_open(state, t) else None
+        count = len(self.world.skeleton.names)
+        return first_open(state.edits, t, count) if self._is_open(state, t) else None
 
     def _open_or_enter(self, state: State, part: int) -> Intent:
         """Open the tab of a key point; once it is open, place the point or call it hidden."""
@@ -163,7 +164,7 @@ class LimbTrackingAnnotator(Annotator[LimbTrackingWorld, State]):
         t = state.t
         if self.swapped == (t, part):
             self.swapped = None
-            partner = PARTNER[part]
+            partner = self.world.skeleton.partner[part]
             if (
                 partner is not None
                 and self.world.seen[t, partner] == CLEAR

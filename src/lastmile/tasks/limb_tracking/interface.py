@@ -10,28 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lastmile.screen import Button, Group, Mark
-from lastmile.screen.widgets import Color
 from lastmile.tasks import task
-from lastmile.tasks.limb_tracking.world import NAMES, LimbTrackingWorld
+from lastmile.tasks.limb_tracking.world import LimbTrackingWorld
 
-COLORS: tuple[Color, ...] = (
-    (160, 240, 60),
-    (255, 90, 230),
-    (70, 130, 255),
-    (255, 60, 50),
-    (50, 225, 240),
-    (255, 165, 20),
-)
-"""Colors of the key points: cold on the left side of the body, warm on the right."""
-WORDS = (
-    "nose",
-    "base of the tail",
-    "its left fore paw",
-    "its right fore paw",
-    "its left hind paw",
-    "its right hind paw",
-)
-"""What the key points are called in the status bar. Left and right are those of the animal."""
 NO_PART = -1
 """`State.part` when no tab is active."""
 
@@ -41,7 +22,7 @@ class Point(NamedTuple):
 
     Attributes:
         frame: Frame number.
-        part: Index into NAMES.
+        part: Number of the key point, in the order of the tabs.
         u, v: Canvas position, or both -1 if the key point was called hidden.
     """
 
@@ -77,19 +58,19 @@ def latest_entries(edits: tuple[Point, ...]) -> Mapping[tuple[int, int], int]:
     return {(edit.frame, edit.part): index for index, edit in enumerate(edits)}
 
 
-def first_open(edits: tuple[Point, ...], frame: int, start: int = 0) -> int:
+def first_open(edits: tuple[Point, ...], frame: int, count: int, start: int = 0) -> int:
     """Find the first key point of a frame without an entry.
 
     Args:
         edits: The entries so far.
         frame: Frame number.
+        count: Number of key points.
         start: Key point to begin with; the search continues around the tabs.
 
     Returns:
         The key point, or NO_PART if the frame is complete.
     """
     entries = latest_entries(edits)
-    count = len(NAMES)
     for step in range(start, start + count):
         if (frame, step % count) not in entries:
             return step % count
@@ -112,9 +93,10 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
 
     def groups(self, state: State) -> tuple[Group, ...]:
         entries = latest_entries(state.edits)
+        skeleton = self.world.skeleton
 
         tabs = []
-        for part, (name, color) in enumerate(zip(NAMES, COLORS)):
+        for part, (name, color) in enumerate(zip(skeleton.names, skeleton.colors)):
             index = entries.get((state.t, part))
             sign = "" if index is None else " –" if state.edits[index].hidden else " ✓"
             active = part == state.part
@@ -128,8 +110,8 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
         )
         return (
             Group("Frame", frame),
-            Group("Body", tuple(tabs[:2])),
-            Group("Paws", tuple(tabs[2:])),
+            Group("Body", tuple(tabs[: skeleton.trunk])),
+            Group(skeleton.limbs, tuple(tabs[skeleton.trunk :])),
             Group("", (Button("hidden", "Hidden", "decide", can_hide),), columns=1),
         )
 
@@ -138,6 +120,7 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
 
     def marks(self, state: State) -> tuple[Mark, ...]:
         """Return rings for the points of this frame, over faint dots for the frame before."""
+        colors = self.world.skeleton.colors
         previous = []
         current = []
         for (frame, part), index in latest_entries(state.edits).items():
@@ -146,17 +129,18 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
                 continue
             position = ((point.u, point.v),)
             if frame == state.t:
-                current.append(Mark("ring", position, COLORS[part], 5.0))
+                current.append(Mark("ring", position, colors[part], 5.0))
             elif frame == state.t - 1:
-                previous.append(Mark("dot", position, COLORS[part], 3.5, faint=True))
+                previous.append(Mark("dot", position, colors[part], 3.5, faint=True))
         return (*previous, *current)
 
     def status(self, state: State) -> tuple[str, ...]:
+        skeleton = self.world.skeleton
         entered = sum(frame == state.t for frame, _ in latest_entries(state.edits))
         return (
             f"frame {state.t + 1} of {self.world.frames}",
-            f"{entered} of {len(NAMES)} points",
-            "All set" if state.part == NO_PART else f"Place: {WORDS[state.part]}",
+            f"{entered} of {len(skeleton.names)} points",
+            "All set" if state.part == NO_PART else f"Place: {skeleton.words[state.part]}",
         )
 
     def position(self, state: State) -> float:
@@ -167,21 +151,21 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
 
     def act(self, state: State, button: str) -> State:
         if button == "hidden":
-            return _add(state, Point(state.t, state.part))
+            return self._add(state, Point(state.t, state.part))
         if button.startswith("part"):
             return replace(state, part=int(button.removeprefix("part")))
         t = state.t + (1 if button == "+t" else -1)
-        return replace(state, t=t, part=first_open(state.edits, t))
+        return replace(state, t=t, part=first_open(state.edits, t, len(self.world.skeleton.names)))
 
     def place(self, state: State, u: float, v: float) -> State:
-        return _add(state, Point(state.t, state.part, u, v))
+        return self._add(state, Point(state.t, state.part, u, v))
 
     def undo(self, state: State) -> State:
         last = state.edits[-1]
         return replace(state, edits=state.edits[:-1], t=last.frame, part=last.part)
 
-
-def _add(state: State, point: Point) -> State:
-    """Add an entry and open the next tab without one."""
-    edits = (*state.edits, point)
-    return replace(state, edits=edits, part=first_open(edits, state.t, state.part))
+    def _add(self, state: State, point: Point) -> State:
+        """Add an entry and open the next tab without one."""
+        edits = (*state.edits, point)
+        count = len(self.world.skeleton.names)
+        return replace(state, edits=edits, part=first_open(edits, state.t, count, state.part))

@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from lastmile.screen.widgets import Color
 from lastmile.tasks.limb_tracking.picture import Body, make_body, paint, visible_shares
 from lastmile.tasks.limb_tracking.pose import Pose, make_pose
 
-NAMES = ("Nose", "Tail", "L fore", "R fore", "L hind", "R hind")
-"""Key points in the order of the tabs. `Tail` is the base of the tail."""
-PARTNER = (None, None, 3, 2, 5, 4)
-"""For each key point the same point on the other side of the body, or None."""
+
+class Skeleton(NamedTuple):
+    """The key points of a kind of animal, in the order of the tabs.
+
+    Attributes:
+        names: What the tabs say.
+        words: What the key points are called in the status bar. Left and right are those of the
+            animal.
+        partner: For each key point the same point on the other side of the body, or None.
+        colors: Cold on the left side of the body, warm on the right.
+        limbs: What the tabs of the limbs are called together.
+        trunk: How many key points, the first ones, are on no limb.
+    """
+
+    names: tuple[str, ...]
+    words: tuple[str, ...]
+    partner: tuple[int | None, ...]
+    colors: tuple[Color, ...]
+    limbs: str
+    trunk: int = 2
+
+
+QUADRUPED = Skeleton(
+    names=("Nose", "Tail", "L fore", "R fore", "L hind", "R hind"),
+    words=(
+        "nose",
+        "base of the tail",
+        "its left fore paw",
+        "its right fore paw",
+        "its left hind paw",
+        "its right hind paw",
+    ),
+    partner=(None, None, 3, 2, 5, 4),
+    colors=(
+        (160, 240, 60),
+        (255, 90, 230),
+        (70, 130, 255),
+        (255, 60, 50),
+        (50, 225, 240),
+        (255, 165, 20),
+    ),
+    limbs="Paws",
+)
+"""The key points of the animals that are drawn. `Tail` is the base of the tail."""
+NAMES = QUADRUPED.names
 HIDDEN, EDGE, PARTLY, CLEAR = 0, 1, 2, 3
 """How well a key point can be seen. One that is not clear may be called hidden; one that is not
 hidden may be marked. The annotator calls it hidden if no more than an edge shows."""
@@ -47,30 +91,26 @@ DIFFICULTIES = {
 
 
 @dataclass(frozen=True, eq=False)
-class LimbTrackingWorld:
+class LimbTrackingWorld(ABC):
     """Key points of an animal in every frame.
 
     Attributes:
+        skeleton: Which key points there are, k in all.
         facing: 1 if the animal walks to the right, -1 to the left.
-        points: (frames, 6, 2) canvas positions of the key points, in the order of NAMES.
-        seen: (frames, 6) int8, HIDDEN, EDGE, PARTLY or CLEAR.
-        image_pose: Where the body parts are.
-        image_body: What is painted.
-        image_rng: Random numbers for the images.
+        points: (frames, k, 2) canvas positions of the key points.
+        seen: (frames, k) int8, HIDDEN, EDGE, PARTLY or CLEAR.
     """
+
+    skeleton: ClassVar[Skeleton] = QUADRUPED
 
     facing: int
     points: np.ndarray
     seen: np.ndarray
-    image_pose: Pose
-    image_body: Body
-    image_rng: np.random.Generator
 
-    @cached_property
+    @property
+    @abstractmethod
     def image_frames(self) -> np.ndarray:
-        """The video, (frames, 256, 256, 3) uint8, painted on first use."""
-        # From a copy of the generator: the images must not depend on when they are painted
-        return paint(copy.deepcopy(self.image_rng), self.image_pose, self.image_body)
+        """The video, (frames, 256, 256, 3) uint8."""
 
     @property
     def frames(self) -> int:
@@ -86,13 +126,34 @@ class LimbTrackingWorld:
         return _near(self, frame, u, v)
 
 
+@dataclass(frozen=True, eq=False)
+class PaintedWorld(LimbTrackingWorld):
+    """A walk that is drawn.
+
+    Attributes:
+        image_pose: Where the body parts are.
+        image_body: What is painted.
+        image_rng: Random numbers for the images.
+    """
+
+    image_pose: Pose
+    image_body: Body
+    image_rng: np.random.Generator
+
+    @cached_property
+    def image_frames(self) -> np.ndarray:
+        """The video, (frames, 256, 256, 3) uint8, painted on first use."""
+        # From a copy of the generator: the images must not depend on when they are painted
+        return paint(copy.deepcopy(self.image_rng), self.image_pose, self.image_body)
+
+
 @lru_cache(maxsize=4096)
 def _near(world: LimbTrackingWorld, frame: int, u: float, v: float) -> tuple[int, ...]:
     squared = (world.points[frame, :, 0] - u) ** 2 + (world.points[frame, :, 1] - v) ** 2
     return tuple(part for part in squared.argsort().tolist() if squared[part] <= RADIUS**2)
 
 
-def make_world(rng: np.random.Generator, difficulty: Difficulty) -> LimbTrackingWorld:
+def make_world(rng: np.random.Generator, difficulty: Difficulty) -> PaintedWorld:
     """Draw a walk and the look of the animal, and find out which key points can be seen.
 
     Args:
@@ -112,4 +173,4 @@ def make_world(rng: np.random.Generator, difficulty: Difficulty) -> LimbTracking
     shares = visible_shares(pose, body)[:, order]  # (frames, 6)
     levels = [shares >= _CLEAR_SHARE, shares >= _PARTLY_SHARE, shares > 0]
     seen = np.select(levels, [CLEAR, PARTLY, EDGE], HIDDEN).astype(np.int8)
-    return LimbTrackingWorld(facing, points, seen, pose, body, rng)
+    return PaintedWorld(facing, points, seen, pose, body, rng)
