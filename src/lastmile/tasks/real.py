@@ -2,11 +2,12 @@
 
 A task whose folder has a file `real.py` has real worlds. That file provides
 
-- `ARCHIVE`: the archive with the data (see `lastmile.datasets.archives`);
-- `read(folder)`: the data, as a value that worlds share, from the folder with its members;
+- `ARCHIVES`: the archives with the data (see `lastmile.datasets.archives`), at least one;
+- `read(folder, ...)`: the data, as a value that worlds share, from the folders with the members of
+  each archive, in that order;
 - `make_world(data, rng, split, difficulty)`: a world of the task's own class, or of one derived
   from it, with the name of a difficulty. Worlds of different splits share no field, no span of time
-  and no object. The world has an attribute `data`, the digest of the data it was made from.
+  and no object. The world has an attribute `data`, the joint digest of the archives.
 
 Importing the tasks reads no data: they are read when the first real world is made.
 """
@@ -51,14 +52,14 @@ def check_real(task: str) -> None:
         )
 
 
-def archive_of(task: str) -> Archive:
-    """Return the archive with the real data of a task.
+def archives_of(task: str) -> tuple[Archive, ...]:
+    """Return the archives with the real data of a task, at least one.
 
     Raises:
         LastmileError: The task has no real worlds, or does not exist.
     """
-    archive: Archive = _module(task).ARCHIVE
-    return archive
+    archives: tuple[Archive, ...] = _module(task).ARCHIVES
+    return archives
 
 
 def _module(task: str) -> ModuleType:
@@ -67,14 +68,14 @@ def _module(task: str) -> ModuleType:
 
 
 @lru_cache(maxsize=16)
-def _data(task: str, folder: Path) -> Any:
+def _data(task: str, folders: tuple[Path, ...]) -> Any:
     """Read the data of a task, once for all worlds of this process."""
-    archive = archive_of(task)
-    try:
-        check(archive, folder)
-    except DataError as error:
-        raise DataError(f"{error}; run: lastmile fetch real {task}") from None
-    return _module(task).read(folder)
+    for archive, folder in zip(archives_of(task), folders):
+        try:
+            check(archive, folder)
+        except DataError as error:
+            raise DataError(f"{error}; run: lastmile fetch real {task}") from None
+    return _module(task).read(*folders)
 
 
 def real_world(task: str, seed: tuple[int, ...], split: str, difficulty: str) -> Any:
@@ -95,5 +96,5 @@ def real_world(task: str, seed: tuple[int, ...], split: str, difficulty: str) ->
     if any(part < 0 for part in seed):
         raise LastmileError(f"seed {seed} is out of range: expected integers of at least 0")
     rng = generator(seed, task, "real world")
-    data = _data(task, data_folder(module.ARCHIVE))
+    data = _data(task, tuple(data_folder(archive) for archive in archives_of(task)))
     return module.make_world(data, rng, split, difficulty)

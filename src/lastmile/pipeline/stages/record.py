@@ -68,10 +68,15 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> Facts | None:
     if spec.worlds == "synthetic":
         return None
 
-    from lastmile.tasks.real import archive_of
+    from lastmile.datasets.archives import joint_digest
+    from lastmile.tasks.real import archives_of
 
-    archive = archive_of(spec.task)
-    data = {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
+    archives = archives_of(spec.task)
+    data = {
+        "package": " ".join(archive.name for archive in archives),
+        "digest": joint_digest(archives),
+        "licence": " ".join(dict.fromkeys(archive.licence for archive in archives)),
+    }
     return Facts(
         spec={**spec.model_dump(mode="json"), "data": data},
         inputs=[],
