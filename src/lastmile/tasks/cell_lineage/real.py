@@ -22,13 +22,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lastmile.datasets.archives import BIO_SAMPLES
+from lastmile.datasets.archives import BIO_SAMPLES, joint_digest
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.images import read_stack, read_table
 from lastmile.screen import CANVAS
 from lastmile.tasks.cell_lineage.world import MARGIN, SMALLEST, CellLineageWorld
 
-ARCHIVE = BIO_SAMPLES
+ARCHIVES = (BIO_SAMPLES,)
 
 SPANS = {"train": (0, 12), "validation": (12, 18), "test": (18, 24), "people": (24, 30)}
 """First frame of each split, and the frame after its last."""
@@ -125,7 +125,7 @@ def read(folder: Path) -> Timelapse:
             # The center of a pixel, so half a pixel from its corner.
             xy[times, k, axis] = np.interp(times, track[:, 1], track[:, column]) + 0.5
     axes, angle = _measure(frames, xy)
-    return Timelapse(frames, xy, axes, angle, ARCHIVE.digest)
+    return Timelapse(frames, xy, axes, angle, joint_digest(ARCHIVES))
 
 
 def _measure(frames: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lastmile.datasets.archives import FLY_CELLS
+from lastmile.datasets.archives import FLY_CELLS, joint_digest
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.images import read_stack
 from lastmile.screen import CANVAS
@@ -43,7 +43,7 @@ from lastmile.tasks.channel_alignment.world import (
     layout,
 )
 
-ARCHIVE = FLY_CELLS
+ARCHIVES = (FLY_CELLS,)
 
 FIELDS = {
     "train": ("076", (0.0, 0.65)),
@@ -160,7 +160,7 @@ def read(folder: Path) -> FlyCells:
             raise DataError(f"{paths[1]}: expected the size of {paths[0].name}, {dna.shape}")
         part = slice(int(begin * dna.shape[1]), int(stop * dna.shape[1]))
         fields[split] = Field(dna[:, part], actin[:, part], *_nuclei(dna[:, part]))
-    return FlyCells(fields, ARCHIVE.digest)
+    return FlyCells(fields, joint_digest(ARCHIVES))
 
 
 def _nuclei(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,14 +21,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lastmile.datasets.archives import BIO_SAMPLES
+from lastmile.datasets.archives import BIO_SAMPLES, joint_digest
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.images import read_stack
 from lastmile.screen import CANVAS
 from lastmile.tasks.colored_dots import world as synthetic
 from lastmile.tasks.colored_dots.world import ColoredDotsWorld
 
-ARCHIVE = BIO_SAMPLES
+ARCHIVES = (BIO_SAMPLES,)
 
 SHARES = {"train": 0.5, "test": 0.3, "validation": 0.1, "people": 0.1}
 """Share of the nuclei that each split gets, in the order of their labels."""
@@ -108,7 +108,7 @@ def read(folder: Path) -> Nuclei:
     ground = stack[: _PLANES // 2].mean(0)
     ground = ground - cv2.GaussianBlur(ground, (0, 0), 8)  # uneven light would show seams
     ground = (ground - ground.mean()) / max(float(ground.std()), 1e-6)
-    return Nuclei(np.stack(tiles), ground.astype(np.float32), ARCHIVE.digest)
+    return Nuclei(np.stack(tiles), ground.astype(np.float32), joint_digest(ARCHIVES))
 
 
 def _label_type(path: Path) -> str:

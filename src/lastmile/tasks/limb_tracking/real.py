@@ -32,6 +32,7 @@ import cv2
 import numpy as np
 
 from lastmile.datasets import flies
+from lastmile.datasets.archives import joint_digest
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.video import read_luma
 from lastmile.screen import CANVAS
@@ -44,7 +45,7 @@ from lastmile.tasks.limb_tracking.world import (
     Skeleton,
 )
 
-ARCHIVE = flies.ARCHIVE
+ARCHIVES = (flies.ARCHIVE,)
 
 FLY = Skeleton(
     names=("Head", "Rear", "L fore", "R fore", "L mid", "R mid", "L hind", "R hind"),
@@ -220,7 +221,7 @@ def read(folder: Path) -> Poses:
         seen=seen,
         usable=usable,
         bones=tuple(tuple(number(name) for name in chain) for chain in BONES),
-        digest=ARCHIVE.digest,
+        digest=joint_digest(ARCHIVES),
     )
 
 
