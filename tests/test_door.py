@@ -571,7 +571,7 @@ def test_a_released_policy_can_be_watched_and_evaluated(
 ) -> None:
     seen: list[Any] = []
 
-    def watch(*words: Any) -> int:
+    def watch(*words: Any, **more: Any) -> int:
         seen.extend(words)
         return 9
 
