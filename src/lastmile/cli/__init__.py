@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 import lastmile
-from lastmile.cli.datasets import fetch
+from lastmile.cli.datasets import fetch, import_
 from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.policies import evaluate, from_inspect, leaderboard
@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         recordings,
         check,
         fetch,
+        import_,
         evaluate,
         from_inspect,
         leaderboard,
