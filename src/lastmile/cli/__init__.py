@@ -19,6 +19,7 @@ from lastmile.cli.policies import evaluate, from_inspect, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
+from lastmile.cli.training import finetune
 from lastmile.cli.view import view
 from lastmile.cli.web import play, recordings
 from lastmile.cli.workflow import stage
@@ -40,6 +41,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         check,
         fetch,
         import_,
+        finetune,
         evaluate,
         from_inspect,
         leaderboard,
