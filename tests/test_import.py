@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,12 +22,16 @@ from lastmile.datasets.cache import ABOUT, DataError
 from lastmile.errors import LastmileError
 from lastmile.pipeline.plan import Jobs
 from lastmile.pipeline.stages import record
+from lastmile.released import trained_on
 from lastmile.simulation import trajectory
 from lastmile.simulation.source import Source
 from lastmile.tasks import importing, real
 from lastmile.tasks.cell_lineage.real import FRAMES, SPANS, Timelapse, read, spans
 from lastmile.tasks.importing import import_data
 from test_real import CROPS, make
+
+if TYPE_CHECKING:
+    from lastmile.policy.policy import Policy
 
 TASK = "cell_lineage"
 ORDER = np.tile([0, 1, 2, 3, 4, 5, 4, 3, 2, 1], 3)
@@ -154,7 +160,7 @@ def test_other_data_in_the_same_folder_are_other_worlds(
     original: tuple[Timelapse, np.ndarray], tmp_path: Path
 ) -> None:
     data, table = original
-    digests = []
+    digests: list[str] = []
     for frames in (data.frames, np.flip(data.frames, 2)):
         images = write_images(tmp_path / f"images{len(digests)}", frames)
         write_napari(images / "tracks.csv", table)
@@ -220,12 +226,17 @@ def smaller(path: Path) -> None:
     cv2.imwrite(str(path), image[:-8])
 
 
+def shorter(folder: Path) -> None:
+    for t in range(20, 30):
+        (folder / f"t{t:03d}.tif").unlink()
+
+
 WRONG: list[tuple[str, Callable[[Path], object], str]] = [
     ("napari", lambda f: (f / "tracks.csv").unlink(), "01: no tracks; expected man_track.txt"),
     ("napari", lambda f: (f / "t004.tif").unlink(), "t004.tif: no such file; expected frames"),
     ("napari", lambda f: smaller(f / "t004.tif"), "t004.tif: expected 128 x 128 px of type uint8"),
     ("napari", lambda f: (f / "t004.tif").write_bytes(b"x"), "t004.tif: not readable as a TIFF"),
-    ("napari", lambda f: [(f / f"t{t:03d}.tif").unlink() for t in range(20, 30)], "got 20"),
+    ("napari", shorter, "got 20"),
     ("napari", lambda f: edit(f / "tracks.csv", "^track_id", "cell"), "no column track_id"),
     ("napari", lambda f: edit(f / "tracks.csv", r"^(1.0,0.0),[\d.]+", r"\1,500"), "outside the im"),
     ("napari", lambda f: edit(f / "tracks.csv", r"^(1.0,0.0),[\d.]+", r"\1,nan"), "finite numbers"),
@@ -299,3 +310,44 @@ def test_tasks_and_folders_that_cannot_be_used_are_refused_by_name(tmp_path: Pat
     (tmp_path / TASK / ABOUT).write_text("{}")
     with pytest.raises(DataError, match="expected a file that `lastmile import` wrote; task"):
         Source(TASK, "test", 0, worlds=str(tmp_path)).world(0)
+
+
+# The page about it.
+
+
+def test_the_commands_of_the_page_take_a_folder_to_a_policy_and_its_score(
+    original: tuple[Timelapse, np.ndarray],
+    policy: Policy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data, table = original
+    write_images(tmp_path / "01", data.frames)
+    write_challenge(tmp_path / "01_GT" / "TRA", table, data.frames.shape)
+    policy.save(tmp_path / "small")
+    page = (Path(__file__).parents[1] / "docs/howto/import_your_data.md").read_text()
+    commands = [
+        shlex.split(line)[1:]
+        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert [words[0] for words in commands] == [
+        *("import", "watch", "check", "evaluate", "finetune", "evaluate", "leaderboard", "run")
+    ]
+    less = {"finetune": ["--frames", "40", "--episodes", "1"]}  # the last of two options counts
+    less |= {verb: ["--worlds", "1"] for verb in ("check", "evaluate")}
+    for words in commands[:-1]:  # the last one needs a clone
+        words = ["./small" if word == "joint" else word for word in words]
+        assert main([*words, *less.get(words[0], [])]) == 0, words
+    shown = capsys.readouterr().out
+    assert "test: frames 18 to 23, 10 of 10 short worlds" in shown
+    assert "| tuned |" in shown and "## Worlds: worlds, test, short" in shown
+    settings = commands[-1][2]
+    assert settings == "worlds.source=worlds"
+    assert parse({"worlds": {"source": "worlds"}, "tasks": [TASK]}).worlds.source == "worlds"
+
+    manifest = json.loads((tmp_path / "tuned" / "manifest.json").read_text())
+    assert trained_on(tmp_path / "tuned") == [TASK]
+    assert f"{TASK}/train.tokens" in manifest["spec"]["data"]
