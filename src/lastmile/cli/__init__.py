@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import click
 
 import lastmile
-from lastmile.cli.datasets import fetch
+from lastmile.cli.datasets import fetch, import_
 from lastmile.cli.exports import export
 from lastmile.cli.performance import bench, rates, sizes, speedrun
 from lastmile.cli.policies import evaluate, from_inspect, leaderboard
 from lastmile.cli.setup import completion, schema
 from lastmile.cli.study import clean, figures, fingerprint, plan, run, status, verify, why
 from lastmile.cli.tasks import check, new_task, watch
+from lastmile.cli.training import finetune
 from lastmile.cli.view import view
 from lastmile.cli.web import play, recordings
 from lastmile.cli.workflow import stage
@@ -39,6 +40,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         recordings,
         check,
         fetch,
+        import_,
+        finetune,
         evaluate,
         from_inspect,
         leaderboard,

@@ -142,6 +142,12 @@ def _real_tasks() -> tuple[str, ...]:
     return real_tasks()
 
 
+def _importing_tasks() -> tuple[str, ...]:
+    from lastmile.tasks.importing import importing_tasks
+
+    return importing_tasks()
+
+
 def _players() -> tuple[str, ...]:
     from lastmile.evaluation.annotators import PLAYERS
 
@@ -176,6 +182,7 @@ def _sizes() -> tuple[str, ...]:
 TASK = Names("task", _tasks)
 TASK_OR_ALL = Names("task", _tasks_or_all)
 REAL_TASK = Names("task with real worlds", _real_tasks)
+IMPORTING_TASK = Names("task that can import data", _importing_tasks)
 DIFFICULTY = Difficulties()
 STYLE = Styles()
 PLAYER = Names("style", _players)

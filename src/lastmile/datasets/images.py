@@ -10,19 +10,17 @@ import numpy as np
 from lastmile.datasets.cache import DataError
 
 
-def read_stack(path: Path, dtype: str, smallest: tuple[int, int, int]) -> np.ndarray:
+def read_gray(path: Path) -> np.ndarray:
     """Read a TIFF file with one gray image per page.
 
     Args:
         path: The file.
-        dtype: Name of the type of a pixel that is expected, such as `uint8`.
-        smallest: Least number of pages, rows and columns.
 
     Returns:
-        (pages, rows, columns) of that type.
+        (pages, rows, columns) of the type of its pixels.
 
     Raises:
-        DataError: The file is missing, no TIFF, or of other color, depth or size.
+        DataError: The file is missing, no TIFF, or of other color, or its pages differ.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a TIFF image")
@@ -44,6 +42,24 @@ def read_stack(path: Path, dtype: str, smallest: tuple[int, int, int]) -> np.nda
         stack = np.ascontiguousarray(stack[..., 0])
     if stack.ndim != 3:
         raise DataError(f"{path}: expected gray pages, got {stack.shape[3]} colors")
+    return stack
+
+
+def read_stack(path: Path, dtype: str, smallest: tuple[int, int, int]) -> np.ndarray:
+    """Read a TIFF file with one gray image per page, of a certain type and size.
+
+    Args:
+        path: The file.
+        dtype: Name of the type of a pixel that is expected, such as `uint8`.
+        smallest: Least number of pages, rows and columns.
+
+    Returns:
+        (pages, rows, columns) of that type.
+
+    Raises:
+        DataError: The file is missing, no TIFF, or of other color, depth or size.
+    """
+    stack = read_gray(path)
     if stack.dtype != np.dtype(dtype):
         raise DataError(f"{path}: expected pixels of type {dtype}, got {stack.dtype}")
     if any(size < least for size, least in zip(stack.shape, smallest)):

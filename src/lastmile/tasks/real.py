@@ -179,6 +179,17 @@ def _imported_data(task: str, worlds: Path, digest: str) -> Any:
     return _module(task).read(worlds / task, about.digest)
 
 
+def read_imported(task: str, worlds: Path) -> Any:
+    """Read the imported data of a task, once for all worlds of this process.
+
+    Raises:
+        DataError: The folder holds none, or they are damaged.
+    """
+    from lastmile.datasets.imported import read_about
+
+    return _imported_data(task, worlds.resolve(), read_about(worlds, task).digest)
+
+
 def real_world(
     task: str, seed: tuple[int, ...], split: str, difficulty: str, source: str = REAL
 ) -> Any:
@@ -202,10 +213,7 @@ def real_world(
         raise LastmileError(f"seed {seed} is out of range: expected integers of at least 0")
     rng = generator(seed, task, "real world")
     if is_imported(source):
-        from lastmile.datasets.imported import read_about
-
-        digest = read_about(Path(source), task).digest
-        data = _imported_data(task, Path(source).resolve(), digest)
+        data = read_imported(task, Path(source))
     else:
         data = _data(task, tuple(data_folder(archive) for archive in archives_of(task)))
     return module.make_world(data, rng, split, difficulty)

@@ -32,12 +32,18 @@ ARCHIVES = (BIO_SAMPLES,)
 
 SPANS = {"train": (0, 12), "validation": (12, 18), "test": (18, 24), "people": (24, 30)}
 """First frame of each split, and the frame after its last."""
+FEWEST = 30
+"""Frames of the fetched data, and the fewest of imported ones; splits share more in proportion."""
 FRAMES = 6
 """Frames of a world."""
 CELLS = {"short": (2, 4), "full": (4, 7)}
 """Least and most cells to follow, by difficulty."""
 SHARE = (0.7, 0.92)
 """Smallest and largest side of a crop, as a share of the field's smaller side."""
+SIDE = 511
+"""Side of the fetched field; crops of larger fields are no larger than those of this one, px."""
+DIAMETER = 35.0
+"""Median diameter of the nuclei of the fetched data, px."""
 
 _BORDER = 12.0  # cells to be followed stay this far from the border of the canvas, logical px
 _FARTHEST = 17.0  # they move no farther from frame to frame, logical px
@@ -100,8 +106,12 @@ class RealCellLineageWorld(CellLineageWorld):
         return int(alive[np.where(inside, dx * dx + dy * dy, np.inf).argmin()])
 
 
-def read(folder: Path) -> Timelapse:
+def read(folder: Path, digest: str = joint_digest(ARCHIVES)) -> Timelapse:
     """Read the time-lapse and its tracks, and measure its nuclei.
+
+    Args:
+        folder: Where the files are.
+        digest: Digest of the data: that of the fetched ones, or of others that were imported.
 
     Raises:
         DataError: A file is missing, damaged or of another kind, or a track is outside the image.
@@ -125,7 +135,13 @@ def read(folder: Path) -> Timelapse:
             # The center of a pixel, so half a pixel from its corner.
             xy[times, k, axis] = np.interp(times, track[:, 1], track[:, column]) + 0.5
     axes, angle = _measure(frames, xy)
-    return Timelapse(frames, xy, axes, angle, joint_digest(ARCHIVES))
+    return Timelapse(frames, xy, axes, angle, digest)
+
+
+def spans(count: int) -> dict[str, tuple[int, int]]:
+    """Return the first frame of each split, and the frame after its last, of `count` frames."""
+    scale = max(count, FEWEST) / FEWEST
+    return {split: (round(a * scale), round(b * scale)) for split, (a, b) in SPANS.items()}
 
 
 def _measure(frames: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +175,7 @@ def make_world(
     Raises:
         DataError: The data are too short for the split, or no crop of them holds enough cells.
     """
-    begin, stop = SPANS[split]
+    begin, stop = spans(len(data.frames))[split]
     if stop - begin < FRAMES or len(data.frames) < begin + FRAMES:
         raise DataError(
             f"the time-lapse of {len(data.frames)} frames has none for split '{split}': "
@@ -175,7 +191,7 @@ def make_world(
         times = first + step * np.arange(FRAMES)
         if rng.random() < 0.5:
             times = times[::-1]
-        side = int(rng.uniform(*SHARE) * min(rows, columns))
+        side = int(rng.uniform(*SHARE) * min(rows, columns, SIDE))
         top, left = (int(rng.integers(size - side + 1)) for size in (rows, columns))
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
 
@@ -224,9 +240,12 @@ def _clear(xy: np.ndarray) -> np.ndarray:
     """Return which nuclei a person could follow, (n,) bool; `xy` is (frames, n, 2)."""
     inside = ((xy > _BORDER) & (xy < CANVAS - _BORDER)).all((0, 2))  # False where NaN
     hops = np.hypot(*(xy[1:] - xy[:-1]).transpose(2, 0, 1))  # (frames - 1, n)
-    gaps = xy[:-1, :, None] - xy[1:, None]  # (frames - 1, n, n, 2)
+    clear: np.ndarray = inside & (hops <= _FARTHEST).all(0)
+    # A large field has hundreds of nuclei, and few of them are left now.
+    some = np.flatnonzero(clear)
+    gaps = xy[:-1, some, None] - xy[1:, None]  # (frames - 1, some, n, 2)
     far = np.hypot(gaps[..., 0], gaps[..., 1])
-    far[:, np.arange(xy.shape[1]), np.arange(xy.shape[1])] = np.inf
-    nearest = np.where(np.isnan(far), np.inf, far).min(2)  # (frames - 1, n)
-    clear: np.ndarray = inside & ((hops <= _FARTHEST) & (hops <= _CLEAR * nearest)).all(0)
+    far[:, np.arange(len(some)), some] = np.inf
+    nearest = np.where(np.isnan(far), np.inf, far).min(2)  # (frames - 1, some)
+    clear[some] = (hops[:, some] <= _CLEAR * nearest).all(0)
     return clear
