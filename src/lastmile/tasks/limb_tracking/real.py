@@ -47,7 +47,7 @@ from lastmile.tasks.limb_tracking.world import (
 ARCHIVE = flies.ARCHIVE
 
 FLY = Skeleton(
-    names=("Head", "Rear", "L fore", "R fore", "L mid", "R mid", "L hind", "R hind"),
+    names=("Head", "Rear", "L1", "R1", "L2", "R2", "L3", "R3"),
     words=(
         "front of the head",
         "tip of the abdomen",
@@ -69,9 +69,10 @@ FLY = Skeleton(
         (50, 225, 240),
         (255, 165, 20),
     ),
-    limbs="Legs",
+    groups=(("Body", 2), ("Fore legs", 2), ("Mid legs", 2), ("Hind legs", 2)),
 )
-"""The key points of a fly. `Head` is its front, `Rear` the tip of the abdomen."""
+"""The key points of a fly: front of the head, tip of the abdomen, and the tips of the legs. Those
+are numbered from the front, as usual, and a left leg comes before the right one."""
 SOURCES = (
     "head",
     "abdomen",
@@ -241,7 +242,7 @@ def levels(xy: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     along = (away * ahead[:, :, None]).sum(-1)
     # To the left of the fly: rows count downwards.
     left = away[..., 0] * ahead[:, :, None, 1] - away[..., 1] * ahead[:, :, None, 0]
-    side = np.array([{"L ": 1, "R ": -1}.get(name[:2], 0) for name in FLY.names])
+    side = np.array([0 if b is None else 1 if a < b else -1 for a, b in enumerate(FLY.partner)])
     outward = left * side  # (n, 2, 8), 0 for head and abdomen
     body = (along > _BODY[0]) & (along < _BODY[1]) & (side != 0)
     with np.errstate(invalid="ignore"):
