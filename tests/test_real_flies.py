@@ -15,8 +15,12 @@ import pytest
 from lastmile.datasets import flies
 from lastmile.datasets.cache import DataError
 from lastmile.datasets.video import read_luma
+from lastmile.exports import export
+from lastmile.pipeline.stages import record
+from lastmile.screen import LAYOUTS, Look
+from lastmile.simulation import trajectory
 from lastmile.simulation.session import Session
-from lastmile.tasks import get_task
+from lastmile.tasks import get_task, real
 from lastmile.tasks.limb_tracking.interface import NO_PART, Point, State
 from lastmile.tasks.limb_tracking.real import FLY, SOURCES, levels
 from lastmile.tasks.limb_tracking.world import CLEAR, EDGE, HIDDEN, QUADRUPED
@@ -77,6 +81,47 @@ def test_the_tabs_and_the_words_are_those_of_the_world() -> None:
         assert f"{len(skeleton.names)} of {len(skeleton.names)} points" in interface.status(state)
         for part, other in enumerate(skeleton.partner):
             assert other is None or skeleton.partner[other] == part
+
+
+def test_the_tabs_of_a_fly_are_wide_enough_for_their_names_in_every_layout() -> None:
+    world = make("limb_tracking", read("limb_tracking"), 0)
+    for layout in LAYOUTS:
+        session = Session(get_task("limb_tracking"), world, Look(layout))
+        for _ in FLY.names:
+            session.state = session.interface.place(session.state, 20.0, 20.0)
+        for widget in session.screen().widgets:
+            assert not widget.button.id.startswith("part") or widget.rect.width >= 44
+
+
+def test_recorded_work_on_flies_replays_and_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in TASKS:
+        data = read(task)
+        monkeypatch.setattr(real, "_data", lambda task, folder, data=data: data)
+        spec = record.Spec(
+            recording=task,
+            task=task,
+            split="train",
+            seed=0,
+            difficulty="short",
+            style="careful",
+            layouts=("split",),
+            themes=("dark",),
+            episodes=1,
+            worlds="real",
+        )
+        paths = record.outputs(spec, tmp_path / task)
+        record.run(spec, record.Inputs(), paths)
+        recording = trajectory.read(paths.steps)
+        replay = recording.open(0)
+        assert len(list(replay.replay())) == len(replay.clicks) and replay.done
+        export(recording, "deeplabcut", tmp_path / task / "out")
+        (table,) = (tmp_path / task / "out").rglob("*.csv")
+        names = table.read_text("utf-8").splitlines()[1].split(",")[3::2]
+        fly = [name.lower() for name in FLY.names]
+        pair = ["animal1", "animal1", "animal2", "animal2"]
+        assert names == (fly if task == "limb_tracking" else pair)
 
 
 def test_left_legs_are_on_the_left_of_the_fly_also_in_mirror_images() -> None:
