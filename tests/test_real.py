@@ -96,8 +96,12 @@ def test_a_movie_without_divisions_is_scored_by_its_links_and_by_wrong_divisions
 
 
 def test_splits_share_no_frame_no_nucleus_and_no_part_of_a_field() -> None:
+    from lastmile.datasets import flies
     from lastmile.tasks.cell_lineage.real import FRAMES, SPANS
     from lastmile.tasks.channel_alignment.real import FIELDS
+
+    ends = [end for span in sorted(flies.SPANS[split] for split in SPLITS) for end in span]
+    assert min(np.diff(ends)) >= 15  # frames, a second
 
     frames = [set(range(*SPANS[split])) for split in SPLITS]
     assert sum(map(len, frames)) == len(set.union(*frames))

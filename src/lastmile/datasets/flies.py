@@ -19,7 +19,7 @@ VIDEO = "centered_pair_low_quality.mp4"
 LABELS = "centered_pair.json"
 FLIES = 2
 
-SPANS = {"train": (0, 480), "test": (530, 765), "validation": (795, 906), "people": (922, 1100)}
+SPANS = {"train": (0, 465), "test": (480, 690), "validation": (705, 860), "people": (875, 1100)}
 """First frame of each split, and the frame after its last."""
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lastmile.datasets.cache import DataError
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep OpenCV from printing what an error of ours says."""
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions in `cv2` itself
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def read_gray(path: Path) -> np.ndarray:
@@ -24,14 +38,11 @@ def read_gray(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a TIFF image")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it
     try:
-        found, pages = cv2.imreadmulti(str(path), [], cv2.IMREAD_UNCHANGED)
+        with quiet():
+            found, pages = cv2.imreadmulti(str(path), [], cv2.IMREAD_UNCHANGED)
     except cv2.error:
         found, pages = False, ()
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if not found or not pages:
         raise DataError(f"{path}: not readable as a TIFF image")
     if len({page.shape for page in pages}) > 1:

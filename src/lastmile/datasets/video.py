@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from lastmile.datasets.cache import DataError
+from lastmile.datasets.images import quiet
 
 
 def read_luma(path: Path, numbers: Sequence[int]) -> np.ndarray:
@@ -30,13 +31,12 @@ def read_luma(path: Path, numbers: Sequence[int]) -> np.ndarray:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a video")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the errors below say it
-    try:
+    with quiet():
         video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not video.isOpened():
             raise DataError(f"{path}: not readable as a video")
         video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        size = (int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH)))
         frames: list[np.ndarray] = []
         place = 0
         for number in numbers:
@@ -45,10 +45,7 @@ def read_luma(path: Path, numbers: Sequence[int]) -> np.ndarray:
             if place <= number:
                 raise DataError(f"{path}: holds {place} frames, expected more than {number}")
             frames.append(video.retrieve()[1])
-        size = (int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH)))
         video.release()
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if any(frame.shape != size or frame.dtype != np.uint8 for frame in frames):
         raise DataError(f"{path}: OpenCV {cv2.__version__} does not give its brightness")
     return np.stack(frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -95,13 +96,14 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
         entries = latest_entries(state.edits)
         skeleton = self.world.skeleton
 
-        tabs = []
+        tabs: list[Button] = []
         for part, (name, color) in enumerate(zip(skeleton.names, skeleton.colors)):
             index = entries.get((state.t, part))
             sign = "" if index is None else " –" if state.edits[index].hidden else " ✓"
             active = part == state.part
             tabs.append(Button(f"part{part}", name + sign, "mode", active=active, color=color))
 
+        in_turn = iter(tabs)
         index = entries.get((state.t, state.part))
         can_hide = state.part != NO_PART and (index is None or not state.edits[index].hidden)
         frame = (
@@ -110,8 +112,7 @@ class LimbTrackingInterface(task.Interface[LimbTrackingWorld, State]):
         )
         return (
             Group("Frame", frame),
-            Group("Body", tuple(tabs[: skeleton.trunk])),
-            Group(skeleton.limbs, tuple(tabs[skeleton.trunk :])),
+            *(Group(title, tuple(islice(in_turn, count))) for title, count in skeleton.groups),
             Group("", (Button("hidden", "Hidden", "decide", can_hide),), columns=1),
         )
 

@@ -9,8 +9,8 @@ do not say is decided here:
   order. The picture turns and moves with the fly, so that it stays in place and only poses change.
 - Which fly of a frame is which: the nearest of the network's two tracks says it.
 - A key point that people called not visible is hidden. The tip of a leg that they placed within
-  10 px of the middle line of body and wings is beneath them: at most its edge shows. All others are
-  clear.
+  16.5 px of the middle line of body and wings is beneath them: at most its edge shows, so that it
+  may be marked or called hidden. All others are clear.
 - Where a tip is more than 10 px beyond that line, legs were mixed up: such frames, and frames
   without a head or an abdomen, are not used.
 - The fly in the middle is the one to be marked. What is nearer to the other one is darker.
@@ -48,7 +48,7 @@ from lastmile.tasks.limb_tracking.world import (
 ARCHIVES = (flies.ARCHIVE,)
 
 FLY = Skeleton(
-    names=("Head", "Rear", "L fore", "R fore", "L mid", "R mid", "L hind", "R hind"),
+    names=("Head", "Rear", "L1", "R1", "L2", "R2", "L3", "R3"),
     words=(
         "front of the head",
         "tip of the abdomen",
@@ -70,9 +70,10 @@ FLY = Skeleton(
         (50, 225, 240),
         (255, 165, 20),
     ),
-    limbs="Legs",
+    groups=(("Body", 2), ("Fore legs", 2), ("Mid legs", 2), ("Hind legs", 2)),
 )
-"""The key points of a fly. `Head` is its front, `Rear` the tip of the abdomen."""
+"""The key points of a fly: front of the head, tip of the abdomen, and the tips of the legs. Those
+are numbered from the front, as usual, and a left leg comes before the right one."""
 SOURCES = (
     "head",
     "abdomen",
@@ -98,8 +99,9 @@ BONES = (
 FRAMES = {"short": DIFFICULTIES["short"].frames, "full": (6, 8)}
 """Smallest and largest number of frames by difficulty; eight are all that a split may have."""
 
-_BENEATH = 10.0  # tips closer to the middle line than this are beneath the body, px of the video
-_BODY = (-50.0, 25.0)  # where body and wings are on that line, from the middle, px of the video
+_BENEATH = 16.5  # tips closer to the middle line than this are beneath the body, px of the video
+_MIXED = 10.0  # tips farther beyond it than this are of another leg, px of the video
+_BODY = (-62.0, 25.0)  # where body and wings are on that line, from the middle, px of the video
 _SCALE = (1.05, 1.3)  # smallest and largest, logical px per px of the video
 _BORDER = 9.0  # smallest distance of a key point from the border, logical px
 _DIM = 0.3  # brightness of what is nearer to the other fly
@@ -211,7 +213,7 @@ def read(folder: Path) -> Poses:
     rows = np.arange(len(order))[:, None]
     parts = np.array([number(name) for name in SOURCES])
     xy, placed = people.xy[rows, order], people.seen[rows, order]
-    seen, usable = _levels(xy[:, :, parts], placed[:, :, parts])
+    seen, usable = levels(xy[:, :, parts], placed[:, :, parts])
     return Poses(
         frames=read_luma(folder / flies.VIDEO, people.frames.tolist()),
         numbers=people.frames,
@@ -225,7 +227,7 @@ def read(folder: Path) -> Poses:
     )
 
 
-def _levels(xy: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def levels(xy: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Judge how well key points can be seen.
 
     Args:
@@ -241,12 +243,12 @@ def _levels(xy: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     along = (away * ahead[:, :, None]).sum(-1)
     # To the left of the fly: rows count downwards.
     left = away[..., 0] * ahead[:, :, None, 1] - away[..., 1] * ahead[:, :, None, 0]
-    side = np.array([{"L": 1, "R": -1}.get(name[0], 0) for name in FLY.names])
+    side = np.array([0 if b is None else 1 if a < b else -1 for a, b in enumerate(FLY.partner)])
     outward = left * side  # (n, 2, 8), 0 for head and abdomen
     body = (along > _BODY[0]) & (along < _BODY[1]) & (side != 0)
     with np.errstate(invalid="ignore"):
         beneath = body & (np.abs(outward) < _BENEATH)
-        mixed = placed & (outward < -_BENEATH)
+        mixed = placed & (outward < -_MIXED)
     seen = np.where(placed, np.where(beneath, EDGE, CLEAR), HIDDEN).astype(np.int8)
     usable: np.ndarray = placed[:, :, :2].all(2) & ~mixed.any(2)
     return seen, usable

@@ -24,16 +24,14 @@ class Skeleton(NamedTuple):
             animal.
         partner: For each key point the same point on the other side of the body, or None.
         colors: Cold on the left side of the body, warm on the right.
-        limbs: What the tabs of the limbs are called together.
-        trunk: How many key points, the first ones, are on no limb.
+        groups: What the tabs are called together: a title and the number of key points of each.
     """
 
     names: tuple[str, ...]
     words: tuple[str, ...]
     partner: tuple[int | None, ...]
     colors: tuple[Color, ...]
-    limbs: str
-    trunk: int = 2
+    groups: tuple[tuple[str, int], ...]
 
 
 QUADRUPED = Skeleton(
@@ -55,7 +53,7 @@ QUADRUPED = Skeleton(
         (50, 225, 240),
         (255, 165, 20),
     ),
-    limbs="Paws",
+    groups=(("Body", 2), ("Paws", 4)),
 )
 """The key points of the animals that are drawn. `Tail` is the base of the tail."""
 NAMES = QUADRUPED.names
