@@ -17,7 +17,8 @@ class Archive:
         file: Name of the wheel or source distribution.
         sha256: Digest of that file.
         members: Digest (SHA-256) of each member that is kept, by its path in the archive. They are
-            kept under their names, without folders.
+            kept under their names, without folders; those of equal names with the last folder's
+            name before it.
         licence: SPDX identifier of the licence, or its name where it has none.
         credits: Who made the data, as the package says.
     """
@@ -45,7 +46,13 @@ class Archive:
 
     def files(self) -> dict[str, str]:
         """Return the digest of each member by the name under which it is kept."""
-        return {path.rpartition("/")[2]: digest for path, digest in self.members.items()}
+        return {self.kept(path): digest for path, digest in self.members.items()}
+
+    def kept(self, member: str) -> str:
+        """Return the name under which a member is kept."""
+        *_, folder, name = f"/{member}".split("/")
+        alone = sum(path.rpartition("/")[2] == name for path in self.members) == 1
+        return name if alone else f"{folder}-{name}"
 
 
 def joint_digest(archives: Sequence[Archive]) -> str:
@@ -169,3 +176,38 @@ METHANE = Archive(
     "and Remote Sensing 2020).",
 )
 """Simulated radiances under seven columns of methane from 1.4 to 2.5 um; 1 MB to download."""
+
+_CITIES = "neatnet-0.1.2/data"
+STREETS = Archive(
+    package="neatnet",
+    version="0.1.2",
+    file="neatnet-0.1.2.tar.gz",
+    sha256="6f127b1686fe091b30c80b9f03d68900ec898ef4c22ee36f2db13b7436f9f1a0",
+    members={
+        f"{_CITIES}/aleppo_1133/simplified.parquet": (
+            "bcfc4ec975dcde66465815682c2956cae4cd9aa6d11db78f22477e2e3979c916"
+        ),
+        f"{_CITIES}/auckland_869/simplified.parquet": (
+            "688485cc9e18444299529d54ef42c4bec7136096ee5902787c0ec2ef779d3b02"
+        ),
+        f"{_CITIES}/bucaramanga_4617/simplified.parquet": (
+            "af49432cb6b58c520a3f0bff32fc89842b7b00d28333bd1aeb287998c3d3553a"
+        ),
+        f"{_CITIES}/douala_809/simplified.parquet": (
+            "a4cc9a9a1df5a246f2716eade1b0ffa1ad87420f60da3308aa50d1591d06f3af"
+        ),
+        f"{_CITIES}/liege_1656/simplified.parquet": (
+            "5be0824262d2e116ffe29a1750389bbb94d3afb5a56142c033d2aa437ac0ac48"
+        ),
+        f"{_CITIES}/slc_4881/simplified.parquet": (
+            "bf8cb27851143e42e33856dbaea23b303fe7d158180e9c4c3e7dae027e65ffb3"
+        ),
+        "neatnet-0.1.2/LICENSE": (
+            "74b490d02986c4bdb144913a3ebade3fa70691d7501522f74449feadfb6ff6d8"
+        ),
+    },
+    licence="BSD-3-Clause AND ODbL-1.0",
+    credits="Street networks (c) OpenStreetMap contributors, available under the Open Database "
+    "License, https://www.openstreetmap.org/copyright; simplified by the neatnet developers.",
+)
+"""Streets of six cities on five continents; 25 MB to download."""

