@@ -111,8 +111,8 @@ def test_splits_share_no_frame_no_nucleus_and_no_part_of_a_field() -> None:
     for field, share in (FIELDS[split] for split in SPLITS):
         parts.setdefault(field, []).append(share)
     for shares in parts.values():
-        ends = [end for share in sorted(shares) for end in share]
-        assert ends == sorted(ends)
+        borders = [border for share in sorted(shares) for border in share]
+        assert borders == sorted(borders)
 
     data = read("colored_dots")
     nuclei = [

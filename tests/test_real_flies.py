@@ -109,7 +109,7 @@ def test_recorded_work_on_flies_replays_and_is_exported(
             layouts=("split",),
             themes=("dark",),
             episodes=1,
-            worlds="real",
+            source="real",
         )
         paths = record.outputs(spec, tmp_path / task)
         record.run(spec, record.Inputs(), paths)
