@@ -2,8 +2,10 @@
 
 The data are the 70 frames of a video, filmed from above in infrared light, in which people placed
 24 key points on each of two flies; in 10 of them from nothing, in the others by mending what a
-network had found. Head, tip of the abdomen and the tips of the legs are marked here. What the data
-do not say is decided here:
+network had found. Head, tip of the abdomen and the tips of the legs are marked here. How exactly
+they can be marked, the 10 frames say: 95 % of the network's points are within 4.1 px of people's,
+4.9 px on the canvas at most; the tip of the abdomen is the least certain. What the data do not say
+is decided here:
 
 - The labelled frames are about a second apart, and the frames of a world are such frames in their
   order. The picture turns and moves with the fly, so that it stays in place and only poses change.
@@ -102,7 +104,7 @@ FRAMES = {"short": DIFFICULTIES["short"].frames, "full": (6, 8)}
 _BENEATH = 16.5  # tips closer to the middle line than this are beneath the body, px of the video
 _MIXED = 10.0  # tips farther beyond it than this are of another leg, px of the video
 _BODY = (-62.0, 25.0)  # where body and wings are on that line, from the middle, px of the video
-_SCALE = (1.05, 1.3)  # smallest and largest, logical px per px of the video
+_SCALE = (0.95, 1.2)  # smallest and largest, logical px per px of the video
 _BORDER = 9.0  # smallest distance of a key point from the border, logical px
 _DIM = 0.3  # brightness of what is nearer to the other fly
 _NOWHERE = -1000.0  # where hidden key points are, far from every click
