@@ -347,14 +347,15 @@ def test_synthetic_specs_and_recordings_do_not_mention_the_source() -> None:
     assert "worlds" not in Source("colored_dots", "test", 0).values()
 
 
+@pytest.mark.parametrize("task", ["cell_lineage", "plume_finding"])
 def test_a_recording_of_real_worlds_replays_and_its_manifest_names_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = read("cell_lineage")
+    data = read(task)
     monkeypatch.setattr(real, "_data", lambda task, folders: data)
     spec = record.Spec(
-        recording="cell_lineage",
-        task="cell_lineage",
+        recording=task,
+        task=task,
         split="train",
         seed=0,
         difficulty="short",
@@ -366,9 +367,9 @@ def test_a_recording_of_real_worlds_replays_and_its_manifest_names_the_data(
     )
     paths = record.outputs(spec, tmp_path)
     facts = record.run(spec, record.Inputs(), paths)
-    assert facts is not None and facts.spec["data"]["digest"] == joint_digest(
-        real.archives_of(spec.task)
-    )
+    archives = real.archives_of(task)
+    assert facts is not None and facts.spec["data"]["digest"] == joint_digest(archives)
+    assert facts.spec["data"]["package"].split() == [archive.name for archive in archives]
     recording = trajectory.read(paths.steps)
     assert recording.source.worlds == "real"
     replay = recording.open(1)

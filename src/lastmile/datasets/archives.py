@@ -211,3 +211,20 @@ STREETS = Archive(
     "License, https://www.openstreetmap.org/copyright; simplified by the neatnet developers.",
 )
 """Streets of six cities on five continents; 25 MB to download."""
+
+NEURITES = Archive(
+    package="zmesh",
+    version="1.1.0",
+    file="zmesh-1.1.0.tar.gz",
+    sha256="d3a40daf73ffa20baf7f126e7272b459bcabf9084795d3c9db89a20a5861c997",
+    members={
+        "zmesh-1.1.0/connectomics.npy.gz": (
+            "e999a27b9fd9d8c3b26d676180d390e01fbd0b866532bba3dea165d26bedc8cc"
+        ),
+        "zmesh-1.1.0/LICENSE": ("3972dc9744f6499f0f9b2dbf76696f2ae7ad8af9b23dde66d6af86c9dfb36986"),
+    },
+    licence="GPL-3.0-or-later",
+    credits="A segmentation of brain tissue, test data of zmesh by W. Silversmith and others; the "
+    "same array is part of compresso 2.3.0 under the MIT licence.",
+)
+"""A dense segmentation of neurites, 512 x 512 x 512 voxels; 9 MB to download."""
