@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lastmile.cli import main
 from lastmile.config import Settings, parse
 from lastmile.datasets.archives import joint_digest
 from lastmile.errors import LastmileError
+from lastmile.evaluation import leaderboard
 from lastmile.pipeline.plan import Jobs, plan
 from lastmile.pipeline.runner import run_stage
 from lastmile.pipeline.stages import get_stage, stage_names
@@ -121,6 +123,9 @@ def test_evaluations_on_real_worlds_are_replayed(
     assert main(["verify", str(out)]) == 0
     assert main(["leaderboard", str(out.parent)]) == 0
     assert "## Worlds: real, test, short" in capsys.readouterr().out
+    entries = leaderboard.collect(out.parent, lambda problem: None)
+    (row, _) = csv.DictReader(leaderboard.as_csv(entries).splitlines())
+    assert (row["source"], row["task"], row["episodes"]) == ("real", TASK, "1")
 
     assert main(words) == 0
     assert "source" not in json.loads(out.read_text())["conditions"]

@@ -101,6 +101,7 @@ def make_task(
     screen: str = "896x672",
     status: bool = False,
     kept: int = 1,
+    source: str = "synthetic",
 ) -> Task:
     """Make the Inspect task of one of our tasks.
 
@@ -118,6 +119,7 @@ def make_task(
             declares for computer tools of providers.
         status: Whether the texts of the status bar are given beside the screen.
         kept: How many of the latest screens the model sees again; at least 1.
+        source: Where worlds come from: "synthetic", "real", or the folder of imported worlds.
 
     Raises:
         LastmileError: A name does not exist, or a number is out of range.
@@ -133,14 +135,15 @@ def make_task(
             "worlds": worlds,
             "layout": layout,
             "theme": theme,
+            "source": source,
         }
     )
-    source, _ = conditions.worlds_of(name), conditions.look
+    origin, _ = conditions.worlds_of(name), conditions.look
     setting = Setting(
         package=lastmile.__version__,
         task=name,
         conditions=conditions,
-        max_steps=step_limit(source, worlds),
+        max_steps=step_limit(origin, worlds),
         screen=screen,
         status=status,
         kept=kept,
@@ -313,6 +316,7 @@ def _register(name: str) -> Callable[..., Task]:
         screen: str = "896x672",
         status: bool = False,
         kept: int = 1,
+        source: str = "synthetic",
     ) -> Task:
         try:
             return make_task(
@@ -326,6 +330,7 @@ def _register(name: str) -> Callable[..., Task]:
                 screen=screen,
                 status=status,
                 kept=kept,
+                source=source,
             )
         except LastmileError as error:
             # The one kind of error that Inspect shows without a traceback.

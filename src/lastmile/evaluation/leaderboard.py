@@ -19,7 +19,7 @@ from lastmile.tasks.real import SYNTHETIC
 ALL = "all"
 """What the rows over all tasks have in the column `task`."""
 COLUMNS = (
-    *("file", "name", "split", "difficulty", "seed", "worlds", "layout", "theme", "task"),
+    *("file", "name", "split", "difficulty", "seed", "worlds", "layout", "theme", "source", "task"),
     *("episodes", "success", "success_low", "success_high", "score", "score_low", "score_high"),
     *("mistakes_per_placement", "mistakes_low", "mistakes_high", "finished", "steps"),
 )
@@ -126,7 +126,8 @@ def as_csv(entries: Iterable[Entry]) -> str:
             writer.writerow(
                 [
                     *(file, results.name, under.split, under.difficulty, under.seed),
-                    *(under.worlds, under.layout, under.theme, task, numbers.episodes),
+                    *(under.worlds, under.layout, under.theme, under.source, task),
+                    numbers.episodes,
                     *map(_cell, (*numbers.success, *numbers.score, *numbers.mistakes)),
                     *map(_cell, (numbers.finished, numbers.steps)),
                 ]
