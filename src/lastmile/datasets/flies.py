@@ -18,6 +18,8 @@ ARCHIVE = FLY_PAIR
 VIDEO = "centered_pair_low_quality.mp4"
 LABELS = "centered_pair.json"
 FLIES = 2
+BLACK, WHITE = 16, 216
+"""Brightness of the video that is shown as black, and as white."""
 
 SPANS = {"train": (0, 465), "test": (480, 690), "validation": (705, 860), "people": (875, 1100)}
 """First frame of each split, and the frame after its last."""

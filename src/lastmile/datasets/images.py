@@ -81,6 +81,56 @@ def read_stack(path: Path, dtype: str, smallest: tuple[int, int, int]) -> np.nda
     return stack
 
 
+def contrast(gamma: float, black: float = 0, white: float = 255) -> np.ndarray:
+    """Return what each brightness is shown as, (256,) uint8.
+
+    Args:
+        gamma: Exponent; below 1 it makes dark parts brighter.
+        black: Brightness that is shown as 0.
+        white: Brightness that is shown as 255.
+    """
+    light = np.clip((np.arange(256) - black) / (white - black), 0, 1)
+    table: np.ndarray = (255 * light**gamma).astype(np.uint8)
+    return table
+
+
+def shown(crop: np.ndarray, table: np.ndarray, side: int) -> np.ndarray:
+    """Resize square gray frames, and show them with a `contrast`.
+
+    Args:
+        crop: (frames, n, n) uint8.
+        table: (256,) uint8, what each brightness is shown as.
+        side: Side of what is returned, px.
+
+    Returns:
+        (frames, side, side, 3) uint8.
+    """
+    way = cv2.INTER_AREA if crop.shape[1] > side else cv2.INTER_CUBIC
+    frames = [cv2.resize(f, (side, side), interpolation=way) for f in np.ascontiguousarray(crop)]
+    return np.stack([cv2.cvtColor(cv2.LUT(f, table), cv2.COLOR_GRAY2RGB) for f in frames])
+
+
+def load_array(path: Path, expected: str) -> np.ndarray:
+    """Read an array in NumPy's format.
+
+    Args:
+        path: The file.
+        expected: What it is to hold, for the message of an error.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds no array of numbers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; expected {expected}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not readable as an array of numbers ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: expected {expected}")
+    return array
+
+
 def read_table(path: Path, columns: int) -> np.ndarray:
     """Read a table of numbers in NumPy's format.
 
@@ -95,15 +145,9 @@ def read_table(path: Path, columns: int) -> np.ndarray:
         DataError: The file is missing, damaged, of another shape, empty, or holds no finite
             numbers.
     """
-    try:
-        table = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected a table of {columns} columns") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not readable as an array of numbers ({error})") from None
+    table = load_array(path, f"a table of {columns} columns")
     if (
-        not isinstance(table, np.ndarray)
-        or table.ndim != 2
+        table.ndim != 2
         or table.shape[1] != columns
         or not len(table)
         or table.dtype.kind not in "iuf"

@@ -26,12 +26,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from lastmile.datasets import flies
 from lastmile.datasets.archives import joint_digest
 from lastmile.datasets.cache import DataError
+from lastmile.datasets.images import contrast, shown
 from lastmile.datasets.video import read_luma
 from lastmile.screen import CANVAS
 from lastmile.tasks.behavior_tracking.painting import SPECIES
@@ -89,13 +89,8 @@ class RealBehaviorTrackingWorld(BehaviorTrackingWorld):
     @cached_property
     def image_frames(self) -> np.ndarray:
         """The frames, (frames, 256, 256, 3) uint8."""
-        light = np.clip((np.arange(256) - 16) / 200, 0, 1)
-        table = (255 * light**self.image_gamma).astype(np.uint8)
-        shrinks = self.image_crop.shape[1] > CANVAS
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        crop = np.ascontiguousarray(self.image_crop)
-        frames = [cv2.resize(frame, (CANVAS, CANVAS), interpolation=way) for frame in crop]
-        return np.stack([cv2.cvtColor(cv2.LUT(f, table), cv2.COLOR_GRAY2RGB) for f in frames])
+        table = contrast(self.image_gamma, flies.BLACK, flies.WHITE)
+        return shown(self.image_crop, table, CANVAS)
 
 
 def read(folder: Path) -> Pair:

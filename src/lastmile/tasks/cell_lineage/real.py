@@ -24,7 +24,7 @@ import numpy as np
 
 from lastmile.datasets.archives import BIO_SAMPLES, joint_digest
 from lastmile.datasets.cache import DataError
-from lastmile.datasets.images import read_stack, read_table
+from lastmile.datasets.images import contrast, read_stack, read_table, shown
 from lastmile.screen import CANVAS
 from lastmile.tasks.cell_lineage.world import MARGIN, SMALLEST, CellLineageWorld
 
@@ -87,12 +87,7 @@ class RealCellLineageWorld(CellLineageWorld):
     @cached_property
     def image_frames(self) -> np.ndarray:
         """The frames, (frames, 256, 256, 3) uint8."""
-        table = (255 * (np.arange(256) / 255) ** self.image_gamma).astype(np.uint8)
-        shrinks = self.image_crop.shape[1] > CANVAS
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        crop = np.ascontiguousarray(self.image_crop)
-        frames = [cv2.resize(frame, (CANVAS, CANVAS), interpolation=way) for frame in crop]
-        return np.stack([cv2.cvtColor(cv2.LUT(f, table), cv2.COLOR_GRAY2RGB) for f in frames])
+        return shown(self.image_crop, contrast(self.image_gamma), CANVAS)
 
     def at(self, t: int, u: float, v: float) -> int:
         """Return the cell that a point of a frame belongs to, or -1."""

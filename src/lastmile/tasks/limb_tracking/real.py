@@ -36,6 +36,7 @@ import numpy as np
 from lastmile.datasets import flies
 from lastmile.datasets.archives import joint_digest
 from lastmile.datasets.cache import DataError
+from lastmile.datasets.images import contrast
 from lastmile.datasets.video import read_luma
 from lastmile.screen import CANVAS
 from lastmile.tasks.limb_tracking.world import (
@@ -161,8 +162,7 @@ class RealLimbTrackingWorld(LimbTrackingWorld):
     @cached_property
     def image_frames(self) -> np.ndarray:
         """The frames, (frames, 256, 256, 3) uint8."""
-        light = np.clip((np.arange(256) - 16) / 200, 0, 1)
-        table = (255 * light**self.image_gamma).astype(np.uint8)
+        table = contrast(self.image_gamma, flies.BLACK, flies.WHITE)
         frames = []
         for raw, matrix, chains in zip(self.image_raw, self.image_maps, self.image_chains):
             centered = matrix.copy()  # OpenCV counts from the center of the first pixel

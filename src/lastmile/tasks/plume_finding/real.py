@@ -36,6 +36,7 @@ import numpy as np
 
 from lastmile.datasets.archives import INDIAN_PINES, METHANE, joint_digest
 from lastmile.datasets.cache import DataError
+from lastmile.datasets.images import load_array
 from lastmile.screen import CANVAS
 from lastmile.tasks.plume_finding import world as synthetic
 from lastmile.tasks.plume_finding.ground import SIDE, smooth
@@ -116,15 +117,9 @@ def read(scene: Path, table: Path) -> Scene:
         DataError: A file is missing, damaged or of another kind.
     """
     path = scene / "Indian_pines_corrected.npy"
-    try:
-        cube = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected a cube of {_CHANNELS} channels") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not readable as an array of numbers ({error})") from None
+    cube = load_array(path, f"a cube of {_CHANNELS} channels")
     if (
-        not isinstance(cube, np.ndarray)
-        or cube.dtype != np.uint16
+        cube.dtype != np.uint16
         or cube.ndim != 3
         or cube.shape[2] != _CHANNELS
         or min(cube.shape[:2]) < _SMALLEST
