@@ -100,8 +100,8 @@ def test_recordings_and_environments_open_real_worlds() -> None:
     first = inner.world
     env.reset(seed=0)
     assert digest(inner.world) == digest(first) != digest(world)
-    with pytest.raises(LastmileError, match="task 'road_mapping' has no real worlds"):
-        lastmile.make_env("road_mapping", source="real")
+    with pytest.raises(LastmileError, match="task 'object_exploration' has no real worlds"):
+        lastmile.make_env("object_exploration", source="real")
 
 
 def middle(observation: np.ndarray, info: dict[str, Any]) -> tuple[int, int]:
