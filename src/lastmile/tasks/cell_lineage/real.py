@@ -106,7 +106,7 @@ class RealCellLineageWorld(CellLineageWorld):
         return int(alive[np.where(inside, dx * dx + dy * dy, np.inf).argmin()])
 
 
-def read(folder: Path, digest: str = ARCHIVE.digest) -> Timelapse:
+def read(folder: Path, *, digest: str = ARCHIVE.digest) -> Timelapse:
     """Read the time-lapse and its tracks, and measure its nuclei.
 
     Args:
