@@ -151,9 +151,9 @@ def test_an_imported_folder_is_a_source_like_any_other(
     assert facts is not None and facts.spec["data"]["digest"] == spec.data
     assert trajectory.read(record.outputs(spec, tmp_path).steps).open(0).world.data == spec.data
     with pytest.raises(
-        ConfigError, match="no imported worlds of road_mapping; expected 'tasks' to"
+        ConfigError, match="no imported worlds of object_exploration; expected 'tasks' to"
     ):
-        parse({"worlds": {"source": str(worlds)}, "tasks": ["road_mapping"]})
+        parse({"worlds": {"source": str(worlds)}, "tasks": ["object_exploration"]})
 
 
 def test_other_data_in_the_same_folder_are_other_worlds(

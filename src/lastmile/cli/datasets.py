@@ -67,7 +67,7 @@ def import_(
     licence: str,
     credits: str,
 ) -> None:
-    """Make worlds of TASK from images and annotations of your own.
+    """Make worlds of TASK from your own images and tracks.
 
     FOLDER has gray TIFF images, a frame in each (t000.tif, t001.tif, ...) or all in one file. The
     tracks are those of the Cell Tracking Challenge (man_track.txt with man_track000.tif, ..., in

@@ -38,7 +38,7 @@ def finetune(
     episodes: int,
     frames: int,
 ) -> None:
-    """Fine-tune a policy to TASK, on synthetic worlds or on worlds of real data.
+    """Fine-tune a policy to TASK, on worlds of any source.
 
     NAME|FOLDER is a policy that comes with the package (joint), or the folder of any. The virtual
     annotator works on worlds of the split for training, and the policy learns from it. Interrupted,

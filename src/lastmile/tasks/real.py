@@ -10,8 +10,7 @@ A task whose folder has a file `real.py` has real worlds. That file provides
   and no object. The world has an attribute `data`, the joint digest of the archives.
 
 Where worlds come from is said in one word: `synthetic`, `real`, or the folder of imported worlds.
-A task that can import data (see `lastmile.tasks.importing`) takes their digest as the second
-argument of `read`.
+A task that can import data (see `lastmile.tasks.importing`) has an argument `digest` of `read`.
 
 Importing the tasks reads no data: they are read when the first real world is made.
 """
@@ -176,7 +175,7 @@ def _imported_data(task: str, worlds: Path, digest: str) -> Any:
     from lastmile.datasets.imported import check_imported
 
     about = check_imported(worlds, task)
-    return _module(task).read(worlds / task, about.digest)
+    return _module(task).read(worlds / task, digest=about.digest)
 
 
 def read_imported(task: str, worlds: Path) -> Any:

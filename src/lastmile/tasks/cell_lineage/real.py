@@ -101,7 +101,7 @@ class RealCellLineageWorld(CellLineageWorld):
         return int(alive[np.where(inside, dx * dx + dy * dy, np.inf).argmin()])
 
 
-def read(folder: Path, digest: str = joint_digest(ARCHIVES)) -> Timelapse:
+def read(folder: Path, *, digest: str = joint_digest(ARCHIVES)) -> Timelapse:
     """Read the time-lapse and its tracks, and measure its nuclei.
 
     Args:
