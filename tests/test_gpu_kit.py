@@ -58,7 +58,7 @@ def test_kit_begins_with_what_the_workflow_needs(gpu_kit: ModuleType, root: Path
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     roots = gpu_kit.own_requirements(project, gpu_kit.EXTRA)
     names, _ = gpu_kit.resolve(roots, lambda names: dict.fromkeys(names, []), "3.12")
-    assert names == ["gymnasium", "pydantic", "snakemake", "zstandard"]
+    assert names == ["gymnasium", "platformdirs", "pydantic", "snakemake", "zstandard"]
     versions = gpu_kit.locked_versions((root / "requirements.lock").read_text(encoding="utf-8"))
     assert versions.keys() >= {*names, *gpu_kit.ASSUMED, *gpu_kit.SOURCE_ONLY}
 
