@@ -22,7 +22,7 @@ workers=${WORKERS:-$((cores > 2 ? cores - 1 : cores))}
 mkdir -p "$work" "$out"
 python=${PYTHON:-python3}
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-"$python" -c "import gymnasium, pydantic, zstandard" 2>/dev/null || PYTHONPATH="build/gpu-kit/site:$PYTHONPATH"
+"$python" -c "import gymnasium, platformdirs, pydantic, zstandard" 2>/dev/null || PYTHONPATH="build/gpu-kit/site:$PYTHONPATH"
 export OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR=$PWD/$work/inductor
 
 left() { echo $((total - ($(date +%s) - begin))); }
