@@ -39,10 +39,7 @@ class Archive:
     @property
     def digest(self) -> str:
         """Digest of all members: the version of the data, as in manifests and worlds."""
-        code = hashlib.blake2b(digest_size=8)
-        for path, digest in sorted(self.members.items()):
-            code.update(f"{path}\0{digest}\0".encode())
-        return code.hexdigest()
+        return members_digest(self.members)
 
     def files(self) -> dict[str, str]:
         """Return the digest of each member by the name under which it is kept."""
@@ -53,6 +50,14 @@ class Archive:
         *_, folder, name = f"/{member}".split("/")
         alone = sum(path.rpartition("/")[2] == name for path in self.members) == 1
         return name if alone else f"{folder}-{name}"
+
+
+def members_digest(members: Mapping[str, str]) -> str:
+    """Return one digest of files, of the digest of each by its name."""
+    code = hashlib.blake2b(digest_size=8)
+    for name, digest in sorted(members.items()):
+        code.update(f"{name}\0{digest}\0".encode())
+    return code.hexdigest()
 
 
 def joint_digest(archives: Sequence[Archive]) -> str:

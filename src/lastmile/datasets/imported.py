@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lastmile.closed import Closed
+from lastmile.datasets.archives import members_digest
 from lastmile.datasets.cache import ABOUT, DataError, check
 from lastmile.errors import LastmileError
 from lastmile.storage import files
@@ -49,10 +49,7 @@ class Imported(Closed):
     @property
     def digest(self) -> str:
         """Digest of all files: the version of the data, as in manifests and worlds."""
-        code = hashlib.blake2b(digest_size=8)
-        for name, digest in sorted(self.members.items()):
-            code.update(f"{name}\0{digest}\0".encode())
-        return code.hexdigest()
+        return members_digest(self.members)
 
     def files(self) -> Mapping[str, str]:
         """Return the digest of each file by its name."""

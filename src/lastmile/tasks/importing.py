@@ -24,7 +24,7 @@ from lastmile.datasets.cache import DataError
 from lastmile.datasets.imported import Imported, write_about
 from lastmile.errors import LastmileError, UnknownNameError
 from lastmile.tasks import get_task, task_names
-from lastmile.tasks.real import real_tasks, real_world
+from lastmile.tasks.real import read_imported, real_tasks, real_world
 
 TRIED = 10
 """Worlds of each split and difficulty that are made to see whether the data suffice."""
@@ -130,8 +130,6 @@ def _splits(importer: ModuleType, task: str, worlds: Path) -> list[str]:
     Raises:
         DataError: A split has no world; a line for each.
     """
-    from lastmile.tasks.real import read_imported
-
     data = read_imported(task, worlds)
     lines, problems = [], []
     for split in SPLITS:

@@ -92,10 +92,9 @@ def check_source(source: str, *tasks: str) -> None:
     """
     having = tasks_with(source)
     for task in tasks:
-        if not is_imported(source):
-            if source == REAL:
-                check_real(task)
-        elif task not in having:
+        if source == REAL:
+            check_real(task)
+        elif is_imported(source) and task not in having:
             raise DataError(
                 f"{source}: holds no worlds of task '{task}' "
                 f"(it has: {', '.join(having) or 'none'}); make some with `lastmile import {task}`"
